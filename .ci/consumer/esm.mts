@@ -1,0 +1,32 @@
+import Fastify from 'fastify'
+import { Type } from 'typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import websocket, { fastifyWebsocket } from 'fastify-websocket-stream'
+import type { WebSocketConnection, WebSocketPluginOptions } from 'fastify-websocket-stream'
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
+const yes = <_T extends true>(): void => {}
+
+const options: WebSocketPluginOptions = { maxPayload: 1 }
+const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
+await app.register(websocket, options)
+await app.register(fastifyWebsocket)
+await app.register(import('fastify-websocket-stream'))
+// @ts-expect-error wrong option type
+await app.register(websocket, { maxPayload: 'x' })
+app.get('/x', { websocket: true, schema: { querystring: Type.Object({ a: Type.Number() }) } }, (connection, request) => {
+  yes<Equal<typeof connection, WebSocketConnection>>()
+  yes<Equal<typeof request.query.a, number>>()
+})
+app.route({
+  method: 'GET',
+  url: '/r',
+  schema: { querystring: Type.Object({ b: Type.Boolean() }) },
+  handler (request, reply) { yes<Equal<typeof request.query.b, boolean>>(); reply.send('x') },
+  wsHandler (connection, request) {
+    yes<Equal<typeof connection, WebSocketConnection>>()
+    yes<Equal<typeof request.query.b, boolean>>()
+  }
+})
+// @ts-expect-error a websocket handler gets no reply
+app.get('/bad', { websocket: true }, (connection, request, reply) => {})

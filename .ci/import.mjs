@@ -1,0 +1,14 @@
+import assert from 'node:assert'
+import Fastify from 'fastify'
+import websocket, { fastifyWebsocket, FrameParser } from 'fastify-websocket-stream'
+import * as namespace from 'fastify-websocket-stream'
+
+assert.strictEqual(websocket, fastifyWebsocket)
+assert.strictEqual(typeof FrameParser, 'function')
+for (const plugin of [websocket, namespace, import('fastify-websocket-stream')]) {
+  const app = Fastify()
+  app.register(plugin)
+  await app.ready()
+  assert.strictEqual(app.websocketServer.clients.size, 0)
+  await app.close()
+}
