@@ -1,0 +1,126 @@
+// Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
+// into a Close frame, only a door turns one into an HTTP response.
+import { INVALID_PAYLOAD, MESSAGE_TOO_BIG, PROTOCOL_ERROR } from './close-code.ts'
+
+/** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError'
+  /** Stable, for programs; `WS_ERR_...`. */
+  readonly code: string
+  readonly closeCode: number
+
+  constructor (code: string, closeCode: number, message: string) {
+    super(message)
+    this.code = code
+    this.closeCode = closeCode
+  }
+}
+
+/** An opening handshake that failed: sent as an HTTP response by a server, thrown to the caller by a client. */
+export class HandshakeError extends Error {
+  override readonly name = 'HandshakeError'
+  /** Stable, for programs; `FST_WS_...`. */
+  readonly code: string
+  readonly statusCode: number
+  /** Header fields that belong into the response, such as Sec-WebSocket-Version. */
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor (code: string, statusCode: number, message: string, headers: Record<string, string> = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.statusCode = statusCode
+    this.headers = headers
+  }
+}
+
+/** The connection is closing or closed, so the message was not sent. */
+export class ConnectionClosedError extends Error {
+  override readonly name = 'ConnectionClosedError'
+  readonly code = 'WS_ERR_CONNECTION_CLOSED'
+}
+
+const quote = (value: string | undefined): string =>
+  value === undefined ? 'none' : JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value)
+const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
+
+// Framing, RFC 6455 §5
+export const unmaskedFrame = () => new ProtocolError('WS_ERR_EXPECTED_MASK', PROTOCOL_ERROR, 'a client must mask its frames')
+export const maskedFrame = () => new ProtocolError('WS_ERR_UNEXPECTED_MASK', PROTOCOL_ERROR, 'a server must not mask its frames')
+export const reservedBit = (bit: 1 | 2 | 3) =>
+  new ProtocolError(bit === 1 ? 'WS_ERR_UNEXPECTED_RSV_1' : 'WS_ERR_UNEXPECTED_RSV_2_3', PROTOCOL_ERROR, `RSV${bit} is set without an extension that defines it`)
+export const unknownOpcode = (opcode: number) =>
+  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, `opcode ${hex(opcode)} is reserved`)
+export const fragmentedControlFrame = (opcode: number) =>
+  new ProtocolError('WS_ERR_EXPECTED_FIN', PROTOCOL_ERROR, `a control frame (opcode ${hex(opcode)}) must not be fragmented`)
+export const oversizedControlFrame = () =>
+  new ProtocolError('WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH', PROTOCOL_ERROR, 'a control frame carries at most 125 bytes')
+export const unexpectedContinuation = () =>
+  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, 'a continuation frame came without a message to continue')
+export const expectedContinuation = (opcode: number) =>
+  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, `a new data frame (opcode ${hex(opcode)}) came inside a fragmented message`)
+export const paddedLength = (length: number, bits: 16 | 64) =>
+  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', PROTOCOL_ERROR, `a payload of ${length} bytes must not be announced in ${bits} bits`)
+export const negativeLength = () =>
+  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', PROTOCOL_ERROR, 'the most significant bit of a 64-bit payload length must be 0')
+export const unsafeLength = () =>
+  new ProtocolError('WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH', MESSAGE_TOO_BIG, 'a payload of more than 2^53 - 1 bytes is not supported')
+export const oversizedMessage = (length: number, limit: number) =>
+  new ProtocolError('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', MESSAGE_TOO_BIG, `a message of at least ${length} bytes is over the limit (maxPayload) of ${limit}`)
+export const unexpectedEnd = () =>
+  new ProtocolError('WS_ERR_UNEXPECTED_END', PROTOCOL_ERROR, 'the stream ended in the middle of a frame or of a fragmented message')
+
+// Content, RFC 6455 §5.5.1, §7.4, §8.1
+export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', INVALID_PAYLOAD, 'a text message is not valid UTF-8')
+export const shortClosePayload = () =>
+  new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', PROTOCOL_ERROR, 'a Close frame\'s payload of 1 byte cannot hold a close code')
+export const invalidCloseCode = (code: number) =>
+  new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', PROTOCOL_ERROR, `close code ${code} must not appear in a Close frame`)
+export const invalidCloseReason = () =>
+  new ProtocolError('WS_ERR_INVALID_UTF8', INVALID_PAYLOAD, 'a close reason is not valid UTF-8')
+
+// The client's opening handshake, RFC 6455 §4.2.1
+export const wrongMethod = (method: string | undefined) =>
+  new HandshakeError('FST_WS_METHOD', 405, `the opening handshake must be a GET request, not ${quote(method)}`, { allow: 'GET' })
+export const wrongHttpVersion = (version: string) =>
+  new HandshakeError('FST_WS_HTTP_VERSION', 400, `the opening handshake needs HTTP/1.1, not HTTP/${version}`)
+export const tooManyHeaderFields = (limit: number) =>
+  new HandshakeError('FST_WS_HEADERS', 431, `the opening handshake must have less than ${limit} header fields`)
+export const wrongHost = (count: number) =>
+  new HandshakeError('FST_WS_HOST', 400, `the opening handshake needs exactly one Host header field, not ${count}`)
+export const wrongUpgrade = (value: string | undefined) =>
+  new HandshakeError('FST_WS_UPGRADE', 400, `the Upgrade header field must contain "websocket", it is ${quote(value)}`)
+export const wrongConnection = (value: string | undefined) =>
+  new HandshakeError('FST_WS_CONNECTION', 400, `the Connection header field must contain "Upgrade", it is ${quote(value)}`)
+export const handshakeWithBody = () =>
+  new HandshakeError('FST_WS_BODY', 400, 'the opening handshake must not have a body')
+export const wrongKey = (value: string | undefined) =>
+  new HandshakeError('FST_WS_KEY', 400, `the Sec-WebSocket-Key header field must appear once and hold 16 bytes in base64, it is ${quote(value)}`)
+export const wrongVersion = (value: string | undefined) =>
+  new HandshakeError('FST_WS_VERSION', 426, `the Sec-WebSocket-Version header field must be 13, it is ${quote(value)}`,
+    { 'sec-websocket-version': '13', upgrade: 'websocket' })
+export const wrongProtocolField = (value: string | undefined) =>
+  new HandshakeError('FST_WS_PROTOCOL', 400, `the Sec-WebSocket-Protocol header field must be a list of different tokens, it is ${quote(value)}`)
+export const wrongExtensionsField = (value: string | undefined) =>
+  new HandshakeError('FST_WS_EXTENSIONS', 400, `the Sec-WebSocket-Extensions header field is malformed: ${quote(value)}`)
+
+// What a server of ours adds
+export const unofferedProtocol = (value: unknown) =>
+  new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
+export const serverClosing = () =>
+  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+export const handshakeTimedOut = (milliseconds: number) =>
+  new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
+export const notUpgradable = (protocol: string | undefined) =>
+  new HandshakeError('FST_WS_NOT_UPGRADABLE', 501, `an upgrade to ${quote(protocol)} with a request body is not supported`)
+
+// The server's opening handshake, as a client sees it, RFC 6455 §4.1
+export const unexpectedResponse = (statusCode: number) =>
+  new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`)
+export const wrongAccept = (value: string | undefined, expected: string) =>
+  new HandshakeError('FST_WS_ACCEPT', 101, `the Sec-WebSocket-Accept header field must be ${quote(expected)}, it is ${quote(value)}`)
+export const unexpectedProtocol = (value: string | undefined) =>
+  new HandshakeError('FST_WS_PROTOCOL', 101, `the server chose the subprotocol ${quote(value)}, which was not offered`)
+export const unexpectedExtensions = (value: string) =>
+  new HandshakeError('FST_WS_EXTENSIONS', 101, `the server chose extensions that were not offered: ${quote(value)}`)
+export const wrongServerUpgrade = (field: string, value: string | undefined) =>
+  new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
