@@ -1,0 +1,120 @@
+// frames -> bytes (RFC 6455 §5)
+// Small frames that are fed before the next pull are laid side by side into one buffer, large payloads pass by reference.
+// next() gives at most 64 KiB, so that whoever writes it on can stop in between.
+import { randomFillSync } from 'node:crypto'
+import { encodeFrameHeader, frameHeaderLength } from './frame.ts'
+import { mask } from './mask.ts'
+import type { Opcode } from './opcode.ts'
+import type { Role } from './frame-parser.ts'
+import { PullTransform } from './pull-transform.ts'
+
+export interface OutgoingFrame {
+  readonly opcode: Opcode
+  /** Default: true. */
+  readonly fin?: boolean
+  /** Default: false. */
+  readonly rsv1?: boolean
+  /** A string goes out as UTF-8. A Buffer must not change until its bytes are out. */
+  readonly payload: Buffer | string
+}
+
+export interface FrameSerializerOptions {
+  /** Who writes: a client masks its frames, each with a new random key. RFC 6455 §5.3. */
+  role: Role
+}
+
+// measured on loopback: one more native copy of up to this much costs less than one more buffer in the write
+const COPY_UP_TO = 16 * 1024
+const MAX_PIECE = 64 * 1024
+
+/** A Transform from {@link OutgoingFrame}s to bytes, for one direction of one connection. */
+export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
+  readonly #masks: boolean
+  // what is complete, in order
+  #ready: Buffer[] = []
+  // small frames, side by side, behind what is ready
+  #batch: Buffer | null = null
+  #batchLength = 0
+
+  constructor ({ role }: FrameSerializerOptions) {
+    super({ writableObjectMode: true, readableHighWaterMark: MAX_PIECE })
+    this.#masks = role === 'client'
+  }
+
+  /** @returns the frame's length in bytes, header included */
+  override feed ({ opcode, fin = true, rsv1 = false, payload }: OutgoingFrame): number {
+    const payloadLength = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
+    const headerLength = frameHeaderLength(payloadLength, this.#masks)
+    const maskingKey = this.#masks ? randomMaskingKey() : null
+    // only here is a payload handed on as the memory that it came in
+    const byReference = typeof payload !== 'string' && maskingKey === null && payloadLength > COPY_UP_TO
+    const batch = this.#reserve(byReference ? headerLength : headerLength + payloadLength)
+
+    const start = encodeFrameHeader(batch, this.#batchLength, opcode, fin, rsv1, payloadLength, maskingKey)
+    this.#batchLength = start
+    if (byReference) {
+      this.#finishBatch()
+      this.#ready.push(payload)
+    } else {
+      if (typeof payload === 'string') batch.write(payload, start)
+      else if (maskingKey === null) payload.copy(batch, start)
+      else mask(payload, 0, batch, start, payloadLength, maskingKey, 0)
+      if (typeof payload === 'string' && maskingKey !== null) mask(batch, start, batch, start, payloadLength, maskingKey, 0)
+      this.#batchLength = start + payloadLength
+    }
+    return headerLength + payloadLength
+  }
+
+  override next (): Buffer | null {
+    if (this.#ready.length === 0) this.#finishBatch()
+    const head = this.#ready[0]
+    if (head === undefined) return null
+    if (head.length <= MAX_PIECE) return this.#ready.shift()!
+    this.#ready[0] = head.subarray(MAX_PIECE)
+    return head.subarray(0, MAX_PIECE)
+  }
+
+  /** Drops what was fed and did not come out by next(). */
+  clear (): void {
+    this.#ready = []
+    this.#batch = null
+    this.#batchLength = 0
+  }
+
+  /** The batch, with room for `length` more bytes. */
+  #reserve (length: number): Buffer {
+    const needed = this.#batchLength + length
+    if (this.#batch !== null && this.#batchLength > 0 && needed > MAX_PIECE) {
+      this.#finishBatch()
+      return this.#reserve(length)
+    }
+    if (this.#batch === null) {
+      // the only frame of its tick, as most are: no byte more than it needs
+      this.#batch = Buffer.allocUnsafe(length)
+    } else if (this.#batch.length < needed) {
+      const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
+      this.#batch.copy(grown, 0, 0, this.#batchLength)
+      this.#batch = grown
+    }
+    return this.#batch
+  }
+
+  #finishBatch (): void {
+    if (this.#batch === null) return
+    this.#ready.push(this.#batch.subarray(0, this.#batchLength))
+    this.#batch = null
+    this.#batchLength = 0
+  }
+}
+
+// §5.3, §10.3: a strong source of entropy, unpredictable for whoever provides the payload. One system call for many keys.
+const keys = new Int32Array(2048)
+let usedKeys = keys.length
+
+function randomMaskingKey (): number {
+  if (usedKeys === keys.length) {
+    randomFillSync(keys)
+    usedKeys = 0
+  }
+  return keys[usedKeys++]!
+}
