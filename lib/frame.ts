@@ -44,7 +44,7 @@ export class FrameHeader {
 
 /**
  * Reads the frame header in `source` between `start` and `end`. What the first bytes already show to be wrong is refused
- * before the rest has come. RFC 6455 §5.2.
+ * before the rest has come. `header` changes only when it is complete. RFC 6455 §5.2.
  * @returns the header's length in bytes, or 0 when it goes on beyond `end`
  * @throws ProtocolError for reserved bits and opcodes, bad control frames and bad lengths
  */

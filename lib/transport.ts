@@ -1,0 +1,38 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** A byte stream that a connection owns, and how that kind of stream is begun, ended and dropped. */
+export interface Transport {
+  readonly stream: Duplex
+  /** Chunks come from a socket of our own: nobody else sees their memory. */
+  readonly ownsChunks: boolean
+  /** Once, at open: lifts the timeouts of HTTP and sends small frames without delay. */
+  tune (): void
+  /** After the closing handshake: flushes what was written and ends our side. */
+  finish (): void
+  /** Drops it at once, whatever waits. */
+  abort (): void
+}
+
+/** A TCP or TLS socket. */
+export class SocketTransport implements Transport {
+  readonly stream: Socket
+  readonly ownsChunks = true
+
+  constructor (socket: Socket) {
+    this.stream = socket
+  }
+
+  tune (): void {
+    this.stream.setTimeout(0)
+    this.stream.setNoDelay(true)
+  }
+
+  finish (): void {
+    this.stream.end()
+  }
+
+  abort (): void {
+    this.stream.destroy()
+  }
+}

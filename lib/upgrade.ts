@@ -1,0 +1,209 @@
+// The HTTP/1.1 door: one 'upgrade' event from Node until its socket speaks WebSocket or is gone.
+import { ServerResponse, STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import type { Socket } from 'node:net'
+import { handshakeTimedOut, type HandshakeError } from './errors.ts'
+import { SocketTransport, type Transport } from './transport.ts'
+
+// Data that a client sends before it has the answer is kept up to here; then TCP makes it wait.
+const MAX_EARLY_DATA = 64 * 1024
+// How long a refused client may take to end its side.
+const LINGER = 1000
+
+type SwitchListener = (transport: Transport, head: Buffer) => void
+
+/** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
+class UpgradeResponse extends ServerResponse {
+  /** Header fields of the 101, which nobody can change. */
+  agreed: OutgoingHttpHeaders | null = null
+  #isFinal = false
+
+  /** Answers over the head of a handler that is not done. What that sends later is ignored. */
+  sendFinally (statusCode: number, headers: OutgoingHttpHeaders, body: string): void {
+    super.writeHead(statusCode, headers)
+    this.end(body)
+    this.#isFinal = true
+    this.on('error', () => {}) // write after end
+  }
+
+  override writeHead (statusCode: number, ...rest: unknown[]): this {
+    if (this.#isFinal) return this
+    const headers = rest.at(-1)
+    const isObject = typeof headers === 'object' && headers !== null
+    if (statusCode === 101 && this.agreed !== null) return super.writeHead(101, { ...(isObject ? headers : {}), ...this.agreed })
+    return super.writeHead(statusCode, ...rest as [])
+  }
+}
+
+/**
+ * An opening handshake that waits for its answer. It guards the socket meanwhile (Node has taken its own listeners off),
+ * and it has a ServerResponse, so that any HTTP framework can refuse by an ordinary response, or accept by a response with
+ * status 101.
+ */
+export class PendingUpgrade {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly #response: UpgradeResponse
+  readonly #socket: Socket
+  readonly #early: Buffer[]
+  #earlyLength: number
+  #onSwitch: SwitchListener | null = null
+  #timeoutLength = 0
+  #timeout: NodeJS.Timeout | undefined
+  /** Resolves when the socket is not ours any more: it has switched, or it is closed. */
+  readonly over: Promise<void>
+  #setOver: () => void = () => {}
+  // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused, or has switched
+  #state: 'waiting' | 'refused' | 'over' = 'waiting'
+
+  /** The first to be called with a socket: its 'error' has no listener until then. */
+  constructor (request: IncomingMessage, socket: Socket, head: Buffer) {
+    socket.on('error', this.#onSocketClose)
+    socket.on('close', this.#onSocketClose)
+    socket.on('end', this.#onSocketEnd)
+    this.request = request
+    this.#socket = socket
+    this.#early = [head]
+    this.#earlyLength = head.length
+    this.#response = new UpgradeResponse(request)
+    this.#response.shouldKeepAlive = false // a refusal says Connection: close
+    this.#response.on('prefinish', () => { this.#onAnswer() })
+    this.#response.on('finish', () => { this.#linger() })
+    this.response = this.#response
+    this.over = new Promise(resolve => { this.#setOver = resolve })
+  }
+
+  /**
+   * Lets the response out to the socket, and reads on, so that the client's leaving is noticed.
+   * @param timeout milliseconds until the handshake is refused with 503, and a client is dropped that does not read a
+   * refusal. Default: none
+   * @returns false when the client has left already
+   */
+  start (timeout = 0): boolean {
+    const socket = this.#socket
+    if (socket.writableEnded) { // the answer to an earlier request was the last one here
+      this.#linger()
+      return false
+    }
+    if (socket.destroyed || socket.readableEnded) { // before our listeners were there
+      this.#abort()
+      return false
+    }
+    socket.setTimeout(0) // Node's time-outs for requests end here
+    this.#response.assignSocket(socket)
+    socket.on('data', this.#onEarlyData)
+    // as Node's own listener did: a long refusal waits for it
+    socket.on('drain', this.#onDrain)
+    this.#timeoutLength = timeout
+    this.#startTimeout(() => { this.refuse(handshakeTimedOut(timeout)) })
+    return true
+  }
+
+  /** There is nobody to answer, or the answer is given. */
+  get isOver (): boolean {
+    return this.#state !== 'waiting'
+  }
+
+  /** A response with status 101 gets `headers`; once it is on its way `listener` gets the transport. */
+  accept (headers: OutgoingHttpHeaders, listener: SwitchListener): void {
+    this.#response.agreed = headers
+    this.#onSwitch = listener
+  }
+
+  /** Answers for a handler that does not, in the form in which Fastify writes errors. */
+  refuse ({ statusCode, code, message, headers }: HandshakeError): void {
+    if (this.isOver || this.#response.headersSent) return
+    const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
+    this.#response.sendFinally(statusCode, {
+      ...headers,
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(body)
+    }, body)
+  }
+
+  /** Drops a client that does not take its answer. */
+  destroy (): void {
+    this.#socket.destroy()
+  }
+
+  #startTimeout (callback: () => void): void {
+    clearTimeout(this.#timeout)
+    if (this.#timeoutLength > 0) this.#timeout = setTimeout(callback, this.#timeoutLength)
+  }
+
+  // 'prefinish' and not 'finish': what the handler sends at once can then leave with the 101.
+  #onAnswer (): void {
+    if (this.#state !== 'waiting') return
+    if (this.#response.statusCode === 101 && this.#onSwitch !== null) {
+      this.#switch(this.#onSwitch)
+    } else {
+      this.#state = 'refused'
+      this.#early.length = 0
+      this.#startTimeout(() => { this.#socket.destroy() })
+    }
+  }
+
+  #switch (listener: SwitchListener): void {
+    const socket = this.#socket
+    this.#state = 'over'
+    clearTimeout(this.#timeout)
+    socket.off('data', this.#onEarlyData)
+    socket.off('drain', this.#onDrain)
+    socket.off('close', this.#onSocketClose)
+    socket.off('end', this.#onSocketEnd)
+    this.#response.detachSocket(socket)
+    const head = Buffer.concat(this.#early)
+    this.#early.length = 0
+    this.#setOver()
+    listener(new SocketTransport(socket), head)
+    socket.off('error', this.#onSocketClose) // the listener has its own
+  }
+
+  readonly #onEarlyData = (chunk: Buffer): void => {
+    if (this.#state !== 'waiting') return // read and forget, so that the answer is not lost to a TCP reset
+    this.#early.push(chunk)
+    this.#earlyLength += chunk.length
+    if (this.#earlyLength > MAX_EARLY_DATA) this.#socket.pause()
+  }
+
+  readonly #onDrain = (): void => {
+    this.#response.emit('drain')
+  }
+
+  readonly #onSocketEnd = (): void => {
+    if (this.#state === 'waiting') this.#abort()
+  }
+
+  readonly #onSocketClose = (): void => {
+    clearTimeout(this.#timeout)
+    this.#setOver()
+    if (this.#state === 'waiting') this.#abort()
+  }
+
+  #abort (): void {
+    this.#state = 'over'
+    clearTimeout(this.#timeout)
+    this.#early.length = 0
+    // Node no longer does it: request.signal and onRequestAbort hang on the request's 'close'
+    this.request.destroy()
+    this.#socket.destroy()
+  }
+
+  /**
+   * After a refusal. Destroying a socket with unread data in it resets the connection, and the client would get the reset
+   * instead of the answer.
+   */
+  #linger (): void {
+    const socket = this.#socket
+    if (this.#response.statusCode === 101 && this.#onSwitch !== null) return
+    this.#state = 'over'
+    clearTimeout(this.#timeout)
+    if (socket.readableEnded) {
+      socket.destroy()
+      return
+    }
+    this.#timeout = setTimeout(() => { socket.destroy() }, LINGER)
+    socket.on('end', () => { socket.destroy() })
+    socket.end()
+    socket.resume()
+  }
+}

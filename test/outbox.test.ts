@@ -1,0 +1,304 @@
+import { once } from 'node:events'
+import { openAsBlob } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import { test, type Test } from 'tap'
+import { FrameSerializer } from '../lib/frame-serializer.ts'
+import { BINARY, CLOSE, CONTINUATION, PING, TEXT } from '../lib/opcode.ts'
+import { Outbox, type OutboxOwner } from '../lib/outbox.ts'
+import type { Transport } from '../lib/transport.ts'
+import type { SendCallback } from '../types/connection.ts'
+import { readFrames } from './helpers/frames.ts'
+
+type Taken = (error?: Error) => void
+
+/** A transport that says what it was given, and takes it only when it is told to. */
+class TestTransport implements Transport {
+  readonly ownsChunks = true
+  readonly writes: Buffer[] = []
+  readonly stream: Duplex
+  finished = 0
+  /** When true, what is written is taken in a later turn of its own accord. */
+  takes = true
+  /** Bytes. */
+  taken = 0
+  #waiting: Taken[] = []
+
+  constructor (highWaterMark = 64 * 1024) {
+    const write = (chunks: Buffer[], callback: Taken): void => {
+      const bytes = Buffer.concat(chunks)
+      this.writes.push(bytes)
+      const taken: Taken = error => {
+        this.taken += bytes.length
+        callback(error)
+      }
+      if (this.takes) setImmediate(taken)
+      else this.#waiting.push(taken)
+    }
+    this.stream = new Duplex({
+      highWaterMark,
+      read () {},
+      write (chunk: Buffer, _encoding, callback) { write([chunk], callback) },
+      writev (chunks, callback) { write(chunks.map(({ chunk }: { chunk: Buffer }) => chunk), callback) }
+    })
+    this.stream.on('error', () => {})
+  }
+
+  tune (): void {}
+  finish (): void {
+    this.finished++
+    this.stream.end()
+  }
+
+  abort (): void {
+    this.stream.destroy()
+  }
+
+  take (error?: Error): void {
+    for (const callback of this.#waiting.splice(0)) callback(error)
+  }
+
+  get frames (): string[] {
+    return readFrames(Buffer.concat(this.writes)).frames.map(({ opcode, fin, payload }) =>
+      `${opcode}${fin ? '' : '...'} ${payload.length > 20 ? payload.length : payload}`.trimEnd())
+  }
+}
+
+interface Setup {
+  outbox: Outbox
+  transport: TestTransport
+  /** What the owner was told. */
+  events: string[]
+  unreadable: Promise<Error>
+}
+
+function setUp (t: Test, highWaterMark?: number): Setup {
+  const transport = new TestTransport(highWaterMark)
+  const events: string[] = []
+  let fail: (error: Error) => void
+  const unreadable = new Promise<Error>(resolve => { fail = resolve })
+  const owner: OutboxOwner = {
+    onWritten (callbacks) {
+      events.push('written')
+      for (const callback of callbacks) callback()
+    },
+    onUnreadable (error) { fail(error) }
+  }
+  const outbox = new Outbox(transport, new FrameSerializer({ role: 'server' }), owner)
+  transport.stream.on('drain', () => { outbox.flush() })
+  t.teardown(() => { transport.stream.destroy() })
+  return { outbox, transport, events, unreadable }
+}
+
+function sent (outbox: Outbox, opcode: typeof TEXT | typeof BINARY, payload: string | Buffer | Blob): Promise<void> {
+  return new Promise((resolve, reject) => {
+    outbox.add(opcode, true, payload, error => { if (error === undefined) resolve(); else reject(error) })
+  })
+}
+
+test('nothing is written inside of add()', async t => {
+  const { outbox, transport } = setUp(t)
+  const done = sent(outbox, TEXT, 'hello')
+  t.equal(transport.writes.length, 0)
+  t.equal(outbox.bufferedAmount, 7)
+  await done
+  t.strictSame(transport.frames, ['1 hello'])
+  t.equal(outbox.bufferedAmount, 0)
+})
+
+test('what is added in one tick leaves in one write, control frames too', async t => {
+  const { outbox, transport } = setUp(t)
+  for (let i = 0; i < 50; i++) outbox.add(TEXT, true, `${i}`)
+  outbox.addControl(PING, Buffer.from('p'))
+  await sent(outbox, BINARY, Buffer.from('last'))
+  t.equal(transport.writes.length, 1)
+  t.equal(transport.frames.length, 52)
+  t.equal(transport.frames[50], '9 p')
+})
+
+test('between hold() and release() nothing is written, whatever ticks pass', async t => {
+  const { outbox, transport } = setUp(t)
+  outbox.hold()
+  outbox.add(TEXT, true, 'a')
+  await new Promise(resolve => { setImmediate(resolve) })
+  const done = sent(outbox, TEXT, 'b')
+  t.equal(transport.writes.length, 0)
+  outbox.release()
+  t.equal(transport.writes.length, 1)
+  await done
+  t.strictSame(transport.frames, ['1 a', '1 b'])
+})
+
+test('a large payload and the header in front of it leave in one write', async t => {
+  const { outbox, transport } = setUp(t)
+  await sent(outbox, BINARY, Buffer.alloc(20_000))
+  t.equal(transport.writes.length, 1)
+  t.equal(transport.writes[0]!.length, 20_004)
+})
+
+test('the transport gets no more than it has room for; the rest waits and is counted', async t => {
+  const { outbox, transport, events } = setUp(t)
+  transport.takes = false
+  for (let i = 0; i < 10; i++) outbox.add(BINARY, true, Buffer.alloc(100_000))
+  outbox.flush()
+  const size = 10 * 100_010
+  t.equal(outbox.bufferedAmount, size)
+  t.ok(transport.stream.writableLength <= 2 * 64 * 1024, `${transport.stream.writableLength} bytes are in the transport`)
+  t.strictSame(events, [])
+
+  let last = size
+  while (outbox.bufferedAmount > 0) {
+    const drained = once(transport.stream, 'drain')
+    transport.take()
+    if (transport.stream.writableNeedDrain) await drained
+    await new Promise(resolve => { setImmediate(resolve) })
+    t.ok(outbox.bufferedAmount < last)
+    last = outbox.bufferedAmount
+  }
+  t.equal(readFrames(Buffer.concat(transport.writes)).frames.length, 10)
+})
+
+test('each callback is called when its frame is out and not before, in the order of the frames', async t => {
+  const { outbox, transport } = setUp(t, 1)
+  transport.takes = false
+  const called: Array<[string, number]> = []
+  const note = (name: string) => () => { called.push([name, transport.taken]) }
+  outbox.add(BINARY, true, Buffer.alloc(70_000), note('a'))
+  outbox.add(BINARY, true, Buffer.alloc(70_000), note('b'))
+  outbox.add(TEXT, true, 'without a callback')
+  outbox.addControl(PING, Buffer.alloc(0), note('ping'))
+  outbox.flush()
+  t.strictSame(called, [])
+  for (let turns = 0; called.length < 3 && turns < 20; turns++) {
+    transport.take()
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  const ends = [70_010, 2 * 70_010, 2 * 70_010 + 20 + 2]
+  t.strictSame(called.map(([name]) => name), ['a', 'b', 'ping'])
+  for (const [i, [name, taken]] of called.entries()) t.ok(taken >= ends[i]!, `${name} at ${taken}`)
+  t.ok(called[0]![1] < ends[1]!, 'the first did not wait for the second')
+})
+
+test('end() ends the transport behind everything that was added before', async t => {
+  const { outbox, transport } = setUp(t)
+  outbox.add(TEXT, true, 'a')
+  outbox.add(CLOSE, true, Buffer.alloc(0))
+  outbox.end()
+  t.equal(transport.finished, 1)
+  outbox.end()
+  t.equal(transport.finished, 1, 'once')
+  await once(transport.stream, 'finish')
+  t.strictSame(transport.frames, ['1 a', '8'])
+})
+
+test('end() waits for a transport without room', async t => {
+  const { outbox, transport } = setUp(t)
+  transport.takes = false
+  outbox.add(BINARY, true, Buffer.alloc(300_000))
+  outbox.flush()
+  outbox.end()
+  t.equal(transport.finished, 0)
+  transport.takes = true
+  transport.take()
+  await once(transport.stream, 'finish')
+  t.equal(transport.finished, 1)
+  t.strictSame(transport.frames, ['2 300000'])
+})
+
+test('frames behind a Blob keep their order, a Ping may overtake it', async t => {
+  const { outbox, transport } = setUp(t)
+  outbox.add(TEXT, true, 'before')
+  outbox.add(BINARY, true, new Blob(['blob 1']))
+  outbox.add(TEXT, false, 'between')
+  outbox.add(CONTINUATION, true, new Blob(['blob 2']))
+  outbox.addControl(PING, Buffer.from('overtakes'))
+  t.ok(outbox.bufferedAmount >= 'beforeblob 1betweenblob 2overtakes'.length)
+  const last = sent(outbox, BINARY, Buffer.from('last'))
+  outbox.add(CLOSE, true, Buffer.alloc(0))
+  outbox.end()
+  t.equal(transport.finished, 0)
+  await last
+  if (!transport.stream.writableFinished) await once(transport.stream, 'finish')
+  t.strictSame(transport.frames, ['1 before', '9 overtakes', '2 blob 1', '1... between', '0 blob 2', '2 last', '8'])
+  t.equal(outbox.bufferedAmount, 0)
+  t.equal(transport.finished, 1)
+})
+
+test('after a Blob is out, what is added is not deferred', async t => {
+  const { outbox, transport } = setUp(t)
+  await sent(outbox, BINARY, new Blob(['blob']))
+  outbox.add(TEXT, true, 'next')
+  outbox.flush()
+  t.strictSame(transport.frames, ['2 blob', '1 next'])
+})
+
+test('destroy() gives back the callbacks of everything that was not sent, in order, and counts nothing any more', async t => {
+  const { outbox, transport } = setUp(t)
+  transport.takes = false
+  const called: string[] = []
+  const note = (name: string): SendCallback => error => { called.push(`${name} ${error?.message}`) }
+  outbox.add(BINARY, true, Buffer.alloc(300_000), note('in part'))
+  outbox.add(TEXT, true, 'a', note('a'))
+  outbox.add(TEXT, true, 'no callback')
+  outbox.add(BINARY, true, new Blob(['b']), note('blob'))
+  outbox.add(TEXT, true, 'no callback')
+  outbox.add(TEXT, true, 'c', note('c'))
+  outbox.flush()
+  t.ok(outbox.bufferedAmount > 300_000)
+  const callbacks = outbox.destroy(new Error('gone'))
+  t.equal(outbox.bufferedAmount, 0)
+  t.strictSame(called, [], 'the owner calls them')
+  for (const callback of callbacks) callback()
+  t.strictSame(called, ['in part gone', 'a gone', 'blob gone', 'c gone'])
+})
+
+test('after destroy() nothing is written and no callback comes twice', async t => {
+  const { outbox, transport, events } = setUp(t)
+  transport.takes = false
+  let calls = 0
+  outbox.add(TEXT, true, 'a', () => { calls++ })
+  outbox.flush()
+  outbox.add(BINARY, true, new Blob(['b']))
+  outbox.destroy(new Error('gone'))
+  transport.take()
+  outbox.flush()
+  outbox.end()
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(calls, 0)
+  t.strictSame(events, [])
+  t.strictSame(transport.frames, ['1 a'])
+  t.equal(transport.finished, 0)
+})
+
+test('what is added after destroy() is not counted as waiting', async t => {
+  const { outbox } = setUp(t)
+  outbox.destroy(new Error('gone'))
+  outbox.add(CLOSE, true, Buffer.alloc(2))
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(outbox.bufferedAmount, 0)
+})
+
+test('a write that fails leaves its callbacks to destroy()', async t => {
+  const { outbox, transport, events } = setUp(t)
+  transport.takes = false
+  const called: string[] = []
+  outbox.add(TEXT, true, 'a', error => { called.push(String(error?.message)) })
+  outbox.flush()
+  const closed = new Promise(resolve => { transport.stream.on('close', resolve) })
+  transport.take(new Error('EPIPE'))
+  await closed
+  t.strictSame(called, [])
+  t.strictSame(events, [])
+  for (const callback of outbox.destroy(new Error('gone'))) callback()
+  t.strictSame(called, ['gone'])
+})
+
+test('a Blob that cannot be read is reported', async t => {
+  const { outbox, unreadable } = setUp(t)
+  const path = join(t.testdir({ file: 'abc' }), 'file')
+  const blob = await openAsBlob(path)
+  await writeFile(path, 'changed since')
+  outbox.add(BINARY, true, blob)
+  t.match(await unreadable, { name: 'NotReadableError' })
+})

@@ -1,0 +1,168 @@
+import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+
+/** What a message can be given as: text as a string (or number), binary as bytes. */
+export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob
+
+export interface SendOptions {
+  /** Sent as binary or as text. Default: text for a string or a number, else binary. */
+  binary?: boolean | undefined
+  /** Whether to compress, once permessage-deflate is agreed. */
+  compress?: boolean | undefined
+  /** False: more fragments of the same message follow, by further calls. Default: true. RFC 6455 §5.4. */
+  fin?: boolean | undefined
+}
+
+/** Called once the bytes were handed to the operating system, or with the reason why they never will be. */
+export type SendCallback = (error?: Error) => void
+
+export type BinaryType = 'nodebuffer' | 'arraybuffer' | 'fragments' | 'blob'
+
+/** 0 CONNECTING, 1 OPEN, 2 CLOSING, 3 CLOSED. */
+export type ReadyState = 0 | 1 | 2 | 3
+
+/** How a connection ended. */
+export interface CloseInfo {
+  /** The code of the peer's Close frame; 1005 when that had none, 1006 when there was no Close frame. RFC 6455 §7.1.5. */
+  readonly code: number
+  readonly reason: string
+  /** Both sides sent a Close frame. */
+  readonly wasClean: boolean
+}
+
+/** The arguments of each event's listeners. */
+export interface ConnectionEvents {
+  /** One message. Text comes as a Buffer of valid UTF-8, as with `ws`; binary as `binaryType` says. */
+  message: [data: Buffer, isBinary: boolean]
+  /** Once, the last event: after all messages and after 'error'. */
+  close: [code: number, reason: Buffer]
+  /** The peer broke the protocol. Nobody needs to listen for the process to survive. */
+  error: [error: Error]
+  ping: [data: Buffer]
+  pong: [data: Buffer]
+  /** After a send() that returned false: the unsent bytes are out. */
+  drain: []
+  /** In the client role only: a server's connection is open when its handler gets it. */
+  open: []
+}
+
+export interface ConnectionEvent {
+  readonly type: string
+  readonly target: WebSocketConnection
+}
+export interface MessageEvent extends ConnectionEvent {
+  readonly type: 'message'
+  /** A string for text, else as `binaryType` says. */
+  readonly data: string | Buffer | ArrayBuffer | Buffer[] | Blob
+}
+export interface CloseEvent extends ConnectionEvent, CloseInfo {
+  readonly type: 'close'
+}
+export interface ErrorEvent extends ConnectionEvent {
+  readonly type: 'error'
+  readonly error: Error
+  readonly message: string
+}
+
+/** The events that addEventListener() knows, with the objects that its listeners get. */
+export interface ConnectionEventMap {
+  open: ConnectionEvent
+  message: MessageEvent
+  close: CloseEvent
+  error: ErrorEvent
+}
+
+/** May be async: what it rejects with goes where what it throws goes, to the errorHandler. */
+export type ConnectionListener<Event extends keyof ConnectionEvents> = (this: WebSocketConnection, ...args: ConnectionEvents[Event]) => unknown
+
+type Listener<Event> = ((event: Event) => unknown) | { handleEvent (event: Event): unknown }
+
+/** One WebSocket connection, shaped like a server-side socket of `ws`. */
+export interface WebSocketConnection extends EventEmitter {
+  readonly CONNECTING: 0
+  readonly OPEN: 1
+  readonly CLOSING: 2
+  readonly CLOSED: 3
+  readonly readyState: ReadyState
+  /** The subprotocol agreed in the opening handshake; '' for none. */
+  readonly protocol: string
+  /** The extensions agreed in the opening handshake; '' for none. */
+  readonly extensions: string
+  /** The URL that a client connected to; '' on a server. */
+  readonly url: string
+  /** What binary messages arrive as. Default: 'nodebuffer'. */
+  binaryType: BinaryType
+  /** Bytes that send(), ping() and pong() took and the transport has not, frame headers included. */
+  readonly bufferedAmount: number
+  /** Between pause() and resume(): no message is delivered. */
+  readonly isPaused: boolean
+  /** Resolves when the connection is closed; never rejects. */
+  readonly closed: Promise<CloseInfo>
+  /** Aborted when the connection is closed. */
+  readonly signal: AbortSignal
+  /** The stream underneath, for libraries that look at its addresses. Null before open and after close. */
+  readonly _socket: Duplex | null
+
+  /**
+   * Sends one message, or with `fin: false` a fragment of one. Sends of one tick leave in one write.
+   * @returns false when `highWaterMark` bytes or more are waiting: wait for 'drain' or drained() before the next, or memory grows;
+   * false too when the connection is not open: nothing is sent and `callback` gets a ConnectionClosedError
+   * @throws TypeError for data of another type, Error while CONNECTING
+   */
+  send (data: MessageData, callback?: SendCallback): boolean
+  send (data: MessageData, options?: SendOptions, callback?: SendCallback): boolean
+
+  /** Resolves when send() would return true, at once if it would now, and when the connection closes. Never rejects. */
+  drained (): Promise<void>
+
+  /**
+   * Sends a Ping of up to 125 bytes. RFC 6455 §5.5.2.
+   * @throws RangeError for more than 125 bytes
+   */
+  ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void
+  /** Sends an unasked Pong of up to 125 bytes; pings are answered without it. RFC 6455 §5.5.3. */
+  pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void
+
+  /**
+   * Starts the closing handshake: what was sent goes out, then a Close frame, then up to `closeTimeout` (ms, default 5 000)
+   * passes for the peer's. Later calls do nothing. RFC 6455 §7.1.2.
+   * @param code 1000 to 1003, 1007 to 1014 or 3000 to 4999. Default: none, which the peer sees as 1005
+   * @param reason up to 123 bytes of UTF-8
+   * @throws TypeError or RangeError for a code or reason that no Close frame may carry
+   */
+  close (code?: number, reason?: string | Uint8Array): void
+
+  /** Drops the connection at once: no Close frame, no more messages, close code 1006. */
+  terminate (): void
+
+  /** Stops the delivery of messages. Up to `highWaterMark` bytes of them are held, then the peer has to wait. */
+  pause (): void
+  /** Goes on after pause(). Messages that nobody listens for are from now on discarded, as a Readable's are. */
+  resume (): void
+
+  addEventListener<Type extends keyof ConnectionEventMap> (
+    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean }): void
+  removeEventListener<Type extends keyof ConnectionEventMap> (
+    type: Type, listener: Listener<ConnectionEventMap[Type]>): void
+  onopen: ((event: ConnectionEvent) => unknown) | null
+  onmessage: ((event: MessageEvent) => unknown) | null
+  onclose: ((event: CloseEvent) => unknown) | null
+  onerror: ((event: ErrorEvent) => unknown) | null
+
+  on<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  on (event: string | symbol, listener: (...args: any[]) => void): this
+  once<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  once (event: string | symbol, listener: (...args: any[]) => void): this
+  off<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  off (event: string | symbol, listener: (...args: any[]) => void): this
+  addListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  addListener (event: string | symbol, listener: (...args: any[]) => void): this
+  removeListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  removeListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  prependListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependOnceListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  prependOnceListener (event: string | symbol, listener: (...args: any[]) => void): this
+  emit<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): boolean
+  emit (event: string | symbol, ...args: any[]): boolean
+}

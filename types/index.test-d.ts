@@ -1,0 +1,107 @@
+import { expectTypeOf } from 'expect-type'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import websocket, { Connection, FrameParser, FrameSerializer, type Frame } from '../lib/index.ts'
+import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../lib/index.ts'
+
+const app = Fastify()
+
+// registration
+app.register(websocket)
+app.register(websocket, { maxPayload: 1, handleProtocols: protocols => [...protocols][0] ?? false })
+app.register(websocket.default)
+app.register(websocket.fastifyWebsocket, {
+  errorHandler (error, connection, request, reply) {
+    expectTypeOf(this).toExtend<FastifyInstance>()
+    expectTypeOf(error).toEqualTypeOf<unknown>()
+    expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+    expectTypeOf(request).toExtend<FastifyRequest>()
+    expectTypeOf(reply).toExtend<FastifyReply>()
+  }
+})
+// @ts-expect-error wrong option type
+app.register(websocket, { maxPayload: 'x' })
+expectTypeOf<WebSocketPluginOptions['maxPayload']>().toEqualTypeOf<number | undefined>()
+expectTypeOf(app.websocketServer.clients).toEqualTypeOf<ReadonlySet<WebSocketConnection>>()
+app.websocketServer.on('connection', connection => { expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>() })
+
+// shorthand
+app.get('/x', { websocket: true }, function (connection, request) {
+  expectTypeOf(this).toExtend<FastifyInstance>()
+  expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+  expectTypeOf(request.url).toEqualTypeOf<string>()
+  expectTypeOf(request.ws).toEqualTypeOf<boolean>()
+})
+app.get<{ Params: { id: string }, Headers: { 'x-token': string } }>('/p/:id', { websocket: true }, async (connection, request) => {
+  expectTypeOf(request.params.id).toEqualTypeOf<string>()
+  expectTypeOf(request.headers['x-token']).toEqualTypeOf<string>()
+})
+app.get('/options', { websocket: { maxPayload: 10 } }, connection => { connection.close(1000) })
+// @ts-expect-error options of the plugin as a whole are not options of a route
+app.get('/shutdown', { websocket: { shutdownTimeout: 10 } }, connection => { connection.close(1000) })
+// @ts-expect-error a websocket handler gets no reply
+app.get('/bad', { websocket: true }, (connection, request, reply) => {})
+app.get('/http', (request, reply) => { reply.send(request.url) })
+
+// full declaration, TypeBox
+const typed = app.withTypeProvider<TypeBoxTypeProvider>()
+typed.route({
+  method: 'GET',
+  url: '/r',
+  schema: { querystring: Type.Object({ room: Type.Optional(Type.String()) }) },
+  handler (request, reply) {
+    expectTypeOf(request.query).toEqualTypeOf<{ room?: string }>()
+    reply.send('x')
+  },
+  wsHandler (connection, request) {
+    expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+    expectTypeOf(request.query).toEqualTypeOf<{ room?: string }>()
+  }
+})
+typed.get('/t/:n', {
+  websocket: true,
+  schema: {
+    params: Type.Object({ n: Type.Integer() }),
+    querystring: Type.Object({ n: Type.Number() }),
+    headers: Type.Object({ authorization: Type.String() })
+  }
+}, async (connection, request) => {
+  expectTypeOf(request.params.n).toEqualTypeOf<number>()
+  expectTypeOf(request.query.n).toEqualTypeOf<number>()
+  expectTypeOf(request.headers.authorization).toEqualTypeOf<string>()
+})
+
+// the connection
+const handler: WebSocketHandler = connection => {
+  connection.on('message', function (data, isBinary) {
+    expectTypeOf(this).toEqualTypeOf<WebSocketConnection>()
+    expectTypeOf(data).toEqualTypeOf<Buffer>()
+    expectTypeOf(isBinary).toEqualTypeOf<boolean>()
+  })
+  connection.once('close', (code, reason) => {
+    expectTypeOf(code).toEqualTypeOf<number>()
+    expectTypeOf(reason).toEqualTypeOf<Buffer>()
+  })
+  connection.on('message', async data => { connection.send(data) })
+  connection.on('own-event', anything => anything)
+  connection.addEventListener('close', event => { expectTypeOf(event.wasClean).toEqualTypeOf<boolean>() })
+  connection.onmessage = event => { expectTypeOf(event.data).toEqualTypeOf<string | Buffer | ArrayBuffer | Buffer[] | Blob>() }
+  expectTypeOf(connection.send('x')).toEqualTypeOf<boolean>()
+  connection.send(new Float64Array(1), { binary: true }, error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
+  connection.send(new ArrayBuffer(1), () => {})
+  // @ts-expect-error not a message
+  connection.send({})
+  connection.close(1000, Buffer.from('reason'))
+  expectTypeOf(connection.closed).toEqualTypeOf<Promise<CloseInfo>>()
+  expectTypeOf(connection.readyState).toEqualTypeOf<0 | 1 | 2 | 3>()
+  expectTypeOf(connection.OPEN).toEqualTypeOf<1>()
+}
+app.get('/handler', { websocket: true }, handler)
+expectTypeOf(Connection.OPEN).toEqualTypeOf<1>()
+expectTypeOf<Connection>().toExtend<WebSocketConnection>()
+
+// the streams
+new FrameSerializer({ role: 'client' }).pipe(new FrameParser({ role: 'server', maxPayload: 1024 }))
+expectTypeOf<ReturnType<FrameParser['next']>>().toEqualTypeOf<Frame | null>()

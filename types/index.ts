@@ -1,0 +1,3 @@
+export type * from './connection.ts'
+export type * from './options.ts'
+export type * from './fastify.ts'

@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { WebSocketConnection } from './connection.ts'
+
+/**
+ * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
+ * default the error is logged with `request.log` and the connection is closed with 1011.
+ */
+export type WebSocketErrorHandler = (
+  this: FastifyInstance, error: unknown, connection: WebSocketConnection, request: FastifyRequest, reply: FastifyReply
+) => unknown
+
+/** What can be set for all routes of a registration and for each route. */
+export interface WebSocketRouteOptions {
+  /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
+  maxPayload?: number
+  /**
+   * Bytes of messages that wait for a consumer before the peer has to wait, and unsent bytes from which send() returns
+   * false. Default: 64 KiB.
+   */
+  highWaterMark?: number
+  /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
+  closeTimeout?: number
+  /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */
+  handleProtocols?: (protocols: Set<string>, request: IncomingMessage) => string | false
+  /** The subprotocols that the server speaks, in its order of preference; none in common means no subprotocol. */
+  protocols?: readonly string[]
+  errorHandler?: WebSocketErrorHandler
+}
+
+export interface WebSocketPluginOptions extends WebSocketRouteOptions {
+  /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
+  handshakeTimeout?: number
+  /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */
+  shutdownTimeout?: number
+}
