@@ -1,0 +1,306 @@
+import { EventEmitter } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Browser, Page } from 'puppeteer-core'
+import t, { test, type Test } from 'tap'
+import { buildApp } from '../../example/app.ts'
+import { ChatRoom } from '../../example/chat-room.ts'
+
+// the CommonJS build: on Node 20 tap's TypeScript loader resolves one of the ES build's imports to a file that does not exist
+const puppeteer: typeof import('puppeteer-core').default = createRequire(import.meta.url)('puppeteer-core').default
+
+// puppeteer gives each launch a new profile in the temporary folder and removes it afterwards
+const browsers = [
+  {
+    browser: 'chrome',
+    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
+    args: [
+      // root, as which containers often run, cannot have the sandbox
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-dev-shm-usage',
+      // no connection of the browser's own
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync'
+    ]
+  },
+  {
+    browser: 'firefox',
+    executablePath: process.env['FIREFOX_PATH'] ?? '/usr/bin/firefox-esr',
+    args: []
+  }
+] as const
+
+// for the whole file: two browsers on a busy machine take their time
+t.setTimeout(240_000)
+
+for (const { browser: name, executablePath, args } of browsers) {
+  const missing = existsSync(executablePath) ? false : `${executablePath} is missing`
+
+  test(`the example in ${name}`, { skip: process.env['CI'] ? false : missing, timeout: 120_000 }, async (t) => {
+    if (missing) {
+      t.fail(`${missing}, and CI leaves nothing out`)
+      return
+    }
+    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true })
+    t.teardown(() => browser.close())
+
+    await t.test('the page logs open, the message and its echo, and the close with code, reason and wasClean', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      t.equal(await textOf(tab, '#echo-state[data-state="none"]'), 'not connected')
+      t.same(await enabledButtons(tab), ['echo-connect'])
+
+      await tab.click('#echo-connect')
+      t.equal(await textOf(tab, '#echo-state[data-state="open"]'), 'OPEN · 1')
+      t.same(await enabledButtons(tab), ['echo-send', 'echo-send-binary', 'echo-close'])
+
+      await fill(tab, '#echo-text', 'grüß dich')
+      await tab.click('#echo-send')
+      t.match(await textOf(tab, '#echo-log [data-kind="message"][data-direction="in"]'), /received\s*grüß dich\s+11 B\s+identical/)
+
+      await fill(tab, '#echo-code', '4001')
+      await fill(tab, '#echo-reason', 'bye')
+      await tab.click('#echo-close')
+      t.match(await textOf(tab, '#echo-log [data-kind="close"]'), /close\s*4001\s+bye\s+wasClean true/)
+      t.equal(await textOf(tab, '#echo-state[data-state="closed"]'), 'CLOSED · 3')
+      t.same(await enabledButtons(tab), ['echo-connect'])
+      t.same(await kinds(tab, '#echo-log'), ['open', 'message', 'message', 'close'])
+    })
+
+    await t.test('Enter connects, sends and closes, and a new connection can be made afterwards', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      for (let round = 1; round <= 2; round++) {
+        await tab.focus('#echo-url')
+        await tab.keyboard.press('Enter')
+        await tab.waitForSelector('#echo-state[data-state="open"]')
+        await tab.focus('#echo-text')
+        await tab.keyboard.press('Enter')
+        await tab.waitForSelector(`#echo-log li:nth-child(${round * 4 - 1})[data-direction="in"]`)
+        await tab.focus('#echo-reason')
+        await tab.keyboard.press('Enter')
+        await tab.waitForSelector(`#echo-log li:nth-child(${round * 4})[data-kind="close"]`)
+      }
+      // a Close frame without a code is answered with one without a code, which browsers report as 1005
+      t.match(await textOf(tab, '#echo-log li:nth-child(8)'), /close\s*1005\s+no reason\s+wasClean true/)
+    })
+
+    await t.test('an echo of 1 MiB is identical', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      t.same(await tab.evaluate(`new Promise((resolve, reject) => {
+        const sent = new Uint8Array(1024 * 1024).map((_, index) => index ^ (index >> 8))
+        const socket = new WebSocket('ws://' + location.host + '/echo')
+        socket.binaryType = 'arraybuffer'
+        socket.onopen = () => { socket.send(sent) }
+        socket.onmessage = ({ data }) => {
+          const received = new Uint8Array(data)
+          resolve({ length: received.length, identical: received.every((byte, index) => byte === sent[index]) })
+          socket.close(1000)
+        }
+        socket.onclose = ({ code }) => { reject(new Error('closed with ' + code)) }
+      })`), { length: 1024 * 1024, identical: true })
+
+      await tab.click('#echo-connect')
+      await tab.waitForSelector('#echo-state[data-state="open"]')
+      await tab.click('#echo-send-binary')
+      t.match(await textOf(tab, '#echo-log [data-direction="in"]'), /received\s*binary\s+1 MiB\s+identical/)
+    })
+
+    await t.test('app.close() ends while a page is connected, which sees 1001', async (t) => {
+      const { app, address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      await tab.click('#echo-connect')
+      await tab.waitForSelector('#echo-state[data-state="open"]')
+      await tab.click('#chat-join')
+      await tab.waitForSelector('#chat-members li')
+      await app.close()
+      t.match(await textOf(tab, '#echo-log [data-kind="close"]'), /close\s*1001\s.*wasClean true/)
+      t.match(await textOf(tab, '#chat-log [data-kind="ended"]'), /closed \(1001/)
+      t.equal(await textOf(tab, '#chat-state[data-state="closed"]'), 'CLOSED · 3')
+    })
+
+    await t.test('a refused connection is logged as an error and a close with 1006', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      await fill(tab, '#echo-url', `${address.replace('http:', 'ws:')}/no-such-route`)
+      await tab.click('#echo-connect')
+      t.match(await textOf(tab, '#echo-log [data-kind="close"]'), /close\s*1006\s+no reason\s+wasClean false/)
+      t.same(await kinds(tab, '#echo-log'), ['error', 'close'])
+    })
+
+    await t.test('two windows in the chat see each other come, talk and go', async (t) => {
+      const { address } = await listen(t)
+      const ada = await openPage(t, browser, address)
+      await join(ada, 'Ada')
+      const grace = await openPage(t, browser, address)
+      await join(grace, 'Grace <b>')
+      t.equal(await textOf(ada, '#chat-log [data-kind="joined"]:nth-child(2)'), 'Grace <b> joined.')
+      t.same(await textsOf(ada, '#chat-members .name'), ['Ada', 'Grace <b>'])
+      t.same(await textsOf(grace, '#chat-members .name'), ['Ada', 'Grace <b>'])
+
+      await say(grace, 'hello')
+      t.match(await textOf(ada, '#chat-log [data-own="false"]'), /Grace <b>.*hello$/)
+      await say(ada, 'welcome')
+      t.match(await textOf(grace, '#chat-log [data-own="false"]'), /Ada.*welcome$/)
+      t.same(await kinds(ada, '#chat-log'), ['joined', 'joined', 'said', 'said'])
+      t.same(await kinds(grace, '#chat-log'), ['joined', 'said', 'said'])
+
+      await grace.bringToFront()
+      await grace.click('#chat-leave')
+      t.equal(await textOf(ada, '#chat-log [data-kind="left"]'), 'Grace <b> left.')
+      t.same(await textsOf(ada, '#chat-members .name'), ['Ada'])
+      t.equal(await textOf(grace, '#chat-log [data-kind="ended"]'), 'You left.')
+
+      // whoever closes the window leaves as well
+      await join(grace, 'Grace')
+      await ada.waitForSelector('#chat-members li:nth-child(2)')
+      await grace.close()
+      t.equal(await textOf(ada, '#chat-log [data-kind="left"]:last-child'), 'Grace left.')
+    })
+
+    await t.test('the chat refuses what does not belong there', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      const closeOf = (name: string, message: string) => tab.evaluate(`new Promise((resolve) => {
+        const socket = new WebSocket('ws://' + location.host + '/chat?name=' + encodeURIComponent(${JSON.stringify(name)}))
+        socket.onopen = () => { socket.send(${message}) }
+        socket.onclose = ({ code, reason }) => { resolve(code + ' ' + reason) }
+      })`)
+      t.equal(await closeOf('Ada', '"{"'), '4400 malformed JSON')
+      t.equal(await closeOf('Ada', '"null"'), '4400 expected {"type":"say","text":"..."}')
+      t.equal(await closeOf('Ada', 'JSON.stringify({ type: "say", text: "x".repeat(501) })'), '1009 a text has at most 500 characters')
+      t.equal(await closeOf('Ada', '" ".repeat(4000)'), '1009 a message has at most 3064 bytes')
+      t.equal(await closeOf('Ada', 'new Uint8Array(1)'), '1003 the chat speaks JSON text')
+      for (const name of ['', ' ', 'x'.repeat(25), 'line\nfeed']) t.equal(await closeOf(name, '""'), '1006 ', JSON.stringify(name))
+    })
+  })
+}
+
+test('the page and its files come with their types and a policy that allows no inline script', async (t) => {
+  const app = await buildApp()
+  t.teardown(() => app.close())
+  for (const [url, type] of [['/', 'text/html'], ['/style.css', 'text/css'], ['/panel.js', 'text/javascript'], ['/echo.js', 'text/javascript'], ['/chat.js', 'text/javascript'], ['/icon.svg', 'image/svg+xml']] as const) {
+    const response = await app.inject(url)
+    t.equal(response.statusCode, 200, url)
+    t.ok(String(response.headers['content-type']).startsWith(type), `${url} is ${type}`)
+    t.match(response.headers['content-security-policy'], "default-src 'self';")
+  }
+})
+
+test('the chat shows a member out with 1013 once too much waits for it, and goes on without it', async (t) => {
+  const room = new ChatRoom()
+  const ada = new FakeConnection()
+  const slow = new FakeConnection()
+  room.join(ada.asConnection(), 'Ada')
+  room.join(slow.asConnection(), 'Slow')
+  ada.sent.length = 0
+  slow.sent.length = 0
+
+  slow.taken = false
+  slow.bufferedAmount = 256 * 1024
+  ada.say('still')
+  t.equal(slow.closeCode, null)
+  slow.bufferedAmount++
+  ada.say('too much')
+  t.equal(slow.closeCode, 1013)
+  ada.say('after')
+  slow.say('late')
+  slow.emit('close', 1013, Buffer.alloc(0))
+  t.same(slow.sent.map(({ text }) => text), ['still', 'too much'])
+  t.same(ada.sent, [{ type: 'left', member: { id: 2, name: 'Slow' } }])
+})
+
+test('the chat holds no more than a hundred members', async (t) => {
+  const room = new ChatRoom()
+  const members = Array.from({ length: 101 }, () => new FakeConnection())
+  for (const member of members) room.join(member.asConnection(), 'Ada')
+  t.same(members.map(({ closeCode }) => closeCode), [...Array(100).fill(null), 1013])
+  t.equal(members[99]?.sent[0]?.['members']?.length, 100)
+})
+
+/** What a chat room touches of a connection. */
+class FakeConnection extends EventEmitter {
+  sent: Record<string, any>[] = []
+  taken = true
+  bufferedAmount = 0
+  closeCode: number | null = null
+
+  asConnection () {
+    return this as unknown as Parameters<ChatRoom['join']>[0]
+  }
+
+  send (data: string) {
+    this.sent.push(JSON.parse(data))
+    return this.taken
+  }
+
+  close (code: number) {
+    this.closeCode = code
+  }
+
+  say (text: string) {
+    this.emit('message', Buffer.from(JSON.stringify({ type: 'say', text })), false)
+  }
+}
+
+async function listen (t: Test) {
+  const app = await buildApp()
+  t.teardown(() => app.close())
+  return { app, address: await app.listen({ host: '127.0.0.1', port: 0 }) }
+}
+
+/** Opens the page in a window of its own and fails the test when a script of it throws. */
+async function openPage (t: Test, browser: Browser, address: string): Promise<Page> {
+  const context = await browser.createBrowserContext()
+  t.teardown(() => context.close())
+  const tab = await context.newPage()
+  tab.on('pageerror', (error) => {
+    // Firefox counts what happens to a WebSocket, such as a refused handshake, among the errors of the page
+    if (!String(error).includes('ws://')) t.error(error)
+  })
+  await tab.goto(address)
+  await tab.waitForSelector('#echo-state[data-state]')
+  await tab.waitForSelector('#chat-state[data-state]')
+  return tab
+}
+
+async function fill (tab: Page, selector: string, text: string) {
+  await tab.$eval(selector, (field) => { field.select() })
+  await tab.type(selector, text)
+}
+
+async function join (tab: Page, name: string) {
+  await tab.bringToFront()
+  await fill(tab, '#chat-name', name)
+  await tab.keyboard.press('Enter')
+  await tab.waitForSelector('#chat-members li')
+}
+
+async function say (tab: Page, text: string) {
+  await tab.bringToFront()
+  await tab.type('#chat-text', text)
+  await tab.keyboard.press('Enter')
+}
+
+/** Waits for an element and gives the text that a reader finds in it. */
+async function textOf (tab: Page, selector: string): Promise<string> {
+  const element = await tab.waitForSelector(selector)
+  return element!.evaluate(({ textContent }) => textContent.trim())
+}
+
+function textsOf (tab: Page, selector: string): Promise<string[]> {
+  return tab.$$eval(selector, (elements) => elements.map(({ textContent }) => textContent))
+}
+
+function kinds (tab: Page, selector: string): Promise<string[]> {
+  return tab.$$eval(`${selector} li`, (entries) => entries.map(({ dataset }) => dataset.kind))
+}
+
+function enabledButtons (tab: Page): Promise<string[]> {
+  return tab.$$eval('#echo button:enabled:not(#echo-clear)', (buttons) => buttons.map(({ id }) => id))
+}
