@@ -169,10 +169,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** Delivers what is held and then what the parser finds, for as long as somebody takes it. */
   #read (): void {
     // What a listener calls may lead back here; the loop that runs already sees what changed.
-    if (this.#reading || this.#transport === null) return
+    if (this.#reading) return
     this.#reading = true
     this.#outbox!.hold()
-    this.inContext(this.#readLoop)
+    this.inContext(() => { this.#readLoop() })
     this.#reading = false
     this.#outbox!.release()
     this.#tryFinish()
@@ -363,7 +363,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const waiters = this.#drainWaiters
     this.#drainWaiters = []
     for (const resolve of waiters) resolve()
-    if (!this.#closed) this.inContext(this.emitSafely<'drain'>, 'drain')
+    if (!this.#closed) this.inContext(() => { this.emitSafely('drain') })
   }
 
   // Closing
@@ -481,7 +481,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#drain()
     this.#owner.onClose(this)
     const { code, reason } = this.#closing.outcome
-    this.inContext(this.emitSafely<'close'>, 'close', code, reason)
+    this.inContext(() => { this.emitSafely('close', code, reason) })
     this.#closedPromise?.resolve(this.#closeInfo())
     this.#abortController?.abort(new ConnectionClosedError('the connection is closed'))
   }

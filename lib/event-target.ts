@@ -21,7 +21,7 @@ const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => 
     ({ type: 'error', target, error, message: error.message })
 }
 
-type Listener = (...args: any[]) => void
+type Listener = (...args: any[]) => unknown
 
 export abstract class ListenableConnection extends EventEmitter {
   // The context in which the connection was made (the request's, in a handler), for everything that it calls.
@@ -41,9 +41,9 @@ export abstract class ListenableConnection extends EventEmitter {
   /** A listener or callback threw, or what it returned rejected. Must not throw. */
   protected abstract onListenerError (error: unknown): void
 
-  /** Calls `method` of this connection in its context. */
-  protected inContext<Args extends unknown[]> (method: (...args: Args) => void, ...args: Args): void {
-    this.#context.runInAsyncScope(method, this, ...args)
+  /** Calls `callback` in the context of this connection. */
+  protected inContext (callback: () => void): void {
+    this.#context.runInAsyncScope(callback)
   }
 
   protected emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {

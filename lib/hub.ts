@@ -103,7 +103,7 @@ export class UpgradeHub {
     }
     if (!upgrade.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(upgrade)
-    upgrade.over.then(() => { this.#pending.delete(upgrade) })
+    void upgrade.over.then(() => { this.#pending.delete(upgrade) })
     this.#upgrades.set(request, upgrade)
     this.#route(request, response)
   }

@@ -24,7 +24,7 @@ export function convertBinary (data: Buffer, binaryType: BinaryType): Buffer | A
     case 'arraybuffer': return new Uint8Array(data).buffer
     case 'fragments': return [data]
     case 'blob': return new Blob([data])
-    default: return data
+    case 'nodebuffer': return data
   }
 }
 

@@ -64,6 +64,6 @@ function integer (min: number, max: number): Check {
 }
 
 function describe (value: unknown): string {
-  if (typeof value === 'object' || typeof value === 'function') return typeof value
-  return typeof value === 'string' ? JSON.stringify(value) : String(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' || typeof value === 'function' ? typeof value : String(value as number)
 }

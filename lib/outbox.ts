@@ -141,7 +141,7 @@ export class Outbox {
       return
     }
     this.#deferred = [frame]
-    this.#readDeferred() // never rejects
+    void this.#readDeferred() // never rejects
   }
 
   async #readDeferred (): Promise<void> {

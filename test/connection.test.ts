@@ -6,7 +6,7 @@ import { openAsBlob } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
-import { test, type Test } from 'tap'
+import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
 import { WebSocket as WsWebSocket } from 'ws'
 import type { MessageData, SendOptions, WebSocketConnection } from '../types/connection.ts'
@@ -824,8 +824,10 @@ const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => R
   }],
   ['a send callback that throws', connection => { connection.send('a', throws) }],
   ['a send callback that rejects', connection => { connection.send('a', async () => throws()) }],
-  // eslint-disable-next-line unicorn/no-thenable
-  ['a send callback that returns a thenable which rejects', connection => { connection.send('a', () => ({ then: (_: unknown, reject: (error: Error) => void) => { reject(thrown) } })) }],
+  ['a send callback that returns a thenable which rejects', connection => {
+    // oxlint-disable-next-line unicorn/no-thenable
+    connection.send('a', () => ({ then (_: unknown, reject: (error: Error) => void) { reject(thrown) } }))
+  }],
   ['a ping callback that throws', connection => { connection.ping(throws) }],
   ['a handler that throws', throws],
   ['a handler that rejects', async () => throws()],
@@ -833,7 +835,7 @@ const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => R
     await turn()
     throws()
   }],
-  // eslint-disable-next-line unicorn/no-thenable
+  // oxlint-disable-next-line unicorn/no-thenable
   ['a handler whose thenable throws', () => ({ then: throws })]
 ]
 const EVENTS = [text('message'), ping('ping'), clientFrame({ opcode: 0xa, payload: 'pong' })]
@@ -886,7 +888,6 @@ test('an errorHandler that throws or rejects: its own error is logged, and the c
 test('whatever is thrown, the connection closes with 1011 and the process lives', async t => {
   const hostile = new Proxy(new Error('hostile'), { get () { throw new Error('a trap') } })
   for (const value of [undefined, null, 0, 'text', Symbol('symbol'), Object.create(null), hostile]) {
-    // eslint-disable-next-line @typescript-eslint/only-throw-error
     const { client, connection } = await startConnection(t, {}, connection => { connection.on('message', () => { throw value }) })
     client.write(text('a'))
     t.strictSame(await client.rest(), ['close 1011'])

@@ -100,7 +100,7 @@ export interface WebSocketConnection extends EventEmitter {
   readonly closed: Promise<CloseInfo>
   /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
-  /** The stream underneath, for libraries that look at its addresses. Null before open and after close. */
+  /** The stream underneath, for libraries that look at its addresses. Null before open. */
   readonly _socket: Duplex | null
 
   /**
@@ -150,19 +150,19 @@ export interface WebSocketConnection extends EventEmitter {
   onerror: ((event: ErrorEvent) => unknown) | null
 
   on<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  on (event: string | symbol, listener: (...args: any[]) => void): this
+  on (event: string | symbol, listener: (...args: any[]) => unknown): this
   once<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  once (event: string | symbol, listener: (...args: any[]) => void): this
+  once (event: string | symbol, listener: (...args: any[]) => unknown): this
   off<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  off (event: string | symbol, listener: (...args: any[]) => void): this
+  off (event: string | symbol, listener: (...args: any[]) => unknown): this
   addListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  addListener (event: string | symbol, listener: (...args: any[]) => void): this
+  addListener (event: string | symbol, listener: (...args: any[]) => unknown): this
   removeListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  removeListener (event: string | symbol, listener: (...args: any[]) => void): this
+  removeListener (event: string | symbol, listener: (...args: any[]) => unknown): this
   prependListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  prependListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependListener (event: string | symbol, listener: (...args: any[]) => unknown): this
   prependOnceListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
-  prependOnceListener (event: string | symbol, listener: (...args: any[]) => void): this
+  prependOnceListener (event: string | symbol, listener: (...args: any[]) => unknown): this
   emit<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): boolean
   emit (event: string | symbol, ...args: any[]): boolean
 }

@@ -142,10 +142,15 @@ export class RawClient {
     this.socket.resume()
   }
 
+  /** The server has ended the connection. */
+  get isOver (): boolean {
+    return this.socket.readableEnded || this.socket.destroyed
+  }
+
   /** The next frame that was not asked for yet. Rejects when the connection ends without it. */
   async next (): Promise<ReceivedFrame> {
     while (this.#given === this.frames.length) {
-      if (this.socket.readableEnded || this.socket.destroyed) throw new Error('the connection has ended, no frame came')
+      if (this.isOver) throw new Error('the connection has ended, no frame came')
       await new Promise<void>(resolve => { this.#waiting.push(resolve) })
     }
     return this.frames[this.#given++]!
