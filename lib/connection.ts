@@ -192,8 +192,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       }
       if (!this.#deaf) this.#transport!.stream.pause()
     } catch (error) {
-      if (error instanceof ProtocolError) this.#failConnection(error)
-      else this.handlerFailed(error)
+      if (error instanceof ProtocolError) {
+        this.#failConnection(error)
+      } else { // memory ran out, say: no message may be left out without a word
+        this.handlerFailed(error)
+        this.closeFailed()
+      }
       this.#deliverHeld()
     }
   }
@@ -343,8 +347,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   /** @internal */
   onWritten (callbacks: SendCallback[]): void {
-    // who still reads is not dropped for being slow
-    if (this.#deadline !== null) this.#startDeadline()
+    // our Close is on its way behind this, and who still reads is not dropped for being slow
+    if (this.#closing.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#needsDrain && this.bufferedAmount === 0) this.#drain()
     // reading may have waited for this
@@ -394,10 +398,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. @internal */
   closeFailed (): void {
-    if (this.readyState !== OPEN) return
-    this.#abandon({ code: INTERNAL_ERROR, reason: Buffer.alloc(0) })
     this.#discards = true
     this.#scheduleRead()
+    if (this.readyState === OPEN) this.#abandon({ code: INTERNAL_ERROR, reason: Buffer.alloc(0) })
   }
 
   /** §7.1.7: fail the connection. */

@@ -5,6 +5,7 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
   CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, MessageEvent, WebSocketConnection
 } from '../types/connection.ts'
+import { isThenable } from './thenable.ts'
 
 type Type = keyof ConnectionEventMap
 type Handler = ((event: never) => unknown) | { handleEvent (event: never): unknown }
@@ -57,7 +58,7 @@ export abstract class ListenableConnection extends EventEmitter {
   protected callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
     try {
       const result = this.#context.runInAsyncScope(callback, undefined, ...args)
-      if (result instanceof Promise) result.catch(error => { this.onListenerError(error) })
+      if (isThenable(result)) result.then(undefined, error => { this.onListenerError(error) })
     } catch (error) {
       this.onListenerError(error)
     }

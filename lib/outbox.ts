@@ -107,7 +107,7 @@ export class Outbox {
     this.#deferredSize = 0
     this.#written = this.#added
     this.#serializer.clear()
-    return unsent.filter(callback => callback !== undefined).map(callback => () => { callback(error) })
+    return unsent.filter(callback => callback !== undefined).map(callback => () => callback(error))
   }
 
   #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback): void {

@@ -7,6 +7,7 @@ import { serverClosing } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
 import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
 import { routeSettings, type PluginSettings, type RouteSettings } from './options.ts'
+import { isThenable } from './thenable.ts'
 import type { WebSocketServer } from './websocket-server.ts'
 
 /** One registration of the plugin: what its routes share. */
@@ -104,7 +105,7 @@ class WebSocketRoute {
     try {
       this.#scope.server.add(connection, request.raw)
       const result = this.#handler.call(instance, connection, request)
-      if (isPromise(result)) result.then(settled, failed)
+      if (isThenable(result)) result.then(settled, failed)
       else settled()
     } catch (error) {
       failed(error)
@@ -143,7 +144,7 @@ class RequestOwner implements ConnectionOwner {
     const failed = (thrown: unknown): void => { this.#giveUp(thrown, connection) }
     try {
       const result = this.#errorHandler.call(this.#instance, error, connection, this.#request, this.#reply)
-      if (isPromise(result)) result.then(undefined, failed)
+      if (isThenable(result)) result.then(undefined, failed)
     } catch (thrown) {
       failed(thrown)
     }
@@ -161,8 +162,4 @@ class RequestOwner implements ConnectionOwner {
 
 function isPlainObject (value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isPromise (value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }

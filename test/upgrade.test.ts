@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import { readdirSync, readlinkSync } from 'node:fs'
-import { createServer, STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify from 'fastify'
 import { test, type Test } from 'tap'
@@ -200,6 +200,23 @@ test('a refused client gets the whole answer, however much it has sent that nobo
   await within(2000, site.emptied(), 'no connection is left')
 })
 
+test('a refused client gets the whole answer also when it was made to wait before', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', {
+      websocket: true,
+      onRequest: async ({ raw }, reply) => {
+        await once(raw.socket, 'pause')
+        return reply.code(401).send('who are you?')
+      }
+    }, echo)
+  })
+  const peer = await site.connect()
+  peer.write(handshake(), Buffer.alloc(10_000_000))
+  t.match(await peer.answer(), { statusCode: 401, body: 'who are you?' })
+  t.equal(await peer.closed, null, 'no ECONNRESET')
+  await within(2000, site.emptied(), 'no connection is left')
+})
+
 test('a refused client that never ends its side is dropped', async t => {
   const { site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
   const peers = await Promise.all(Array.from({ length: 3 }, () => site.connect({ staysHalfOpen: true })))
@@ -324,8 +341,12 @@ for (const how of ['reset', 'end'] as const) {
           await leave.promise
           calls.push('hook')
         }
-        if (hook === 'onSend') app.addHook('onSend', wait)
-        else app.addHook(hook, wait)
+        if (hook === 'onSend') {
+          app.addHook('onSend', wait)
+        } else {
+          app.addHook(hook, wait)
+          app.addHook('onSend', async () => { calls.push('onSend') }) // there is nothing to send, and nobody to send it to
+        }
         app.addHook('onRequestAbort', async _request => {
           calls.push('onRequestAbort')
           aborted.resolve()
@@ -490,12 +511,12 @@ test('handshakeTimeout is over with the 101', async t => {
 })
 
 test('the time-outs of HTTP end with the handshake', async t => {
+  let timeout: number | undefined
   const { site } = await serve(t, app => {
-    app.get('/ws', { websocket: true }, echo)
+    app.get('/ws', { websocket: true, onRequest: async ({ raw }) => { timeout = raw.socket.timeout } }, echo)
   }, { server: { connectionTimeout: 50, keepAliveTimeout: 50, requestTimeout: 50 } })
   const peer = await site.open('/ws')
-  const [socket] = site.sockets
-  t.equal(socket!.timeout, 0)
+  t.equal(timeout, 0, 'for its hooks as well')
   const silent = await site.connect()
   await silent.closed // so much time has passed
   t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
@@ -537,12 +558,15 @@ test('a hook may take the response or the socket for itself', async t => {
 
 // Without Fastify
 
-/** A server of node:http alone. */
-async function listenAlone (t: Test, onUpgrade: (upgrade: PendingUpgrade, socket: Socket) => void): Promise<Site> {
+function createUpgradeServer (onUpgrade: (upgrade: PendingUpgrade, socket: Socket) => void): Server {
   const server = createServer()
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     onUpgrade(new PendingUpgrade(request, socket, head), socket)
   })
+  return server
+}
+
+async function listenAlone (t: Test, server: Server): Promise<Site> {
   return await listen(t, {
     server,
     listen: async options => {
@@ -562,14 +586,14 @@ test('a pending upgrade can be accepted by any response with status 101', async 
     response => Object.assign(response, { statusCode: 101 }).setHeader('x-own', '1')
   ]
   for (const [i, answer] of answers.entries()) {
-    const site = await listenAlone(t, upgrade => {
+    const site = await listenAlone(t, createUpgradeServer(upgrade => {
       t.equal(upgrade.start(1000), true)
       upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, ({ stream }, head) => {
         t.equal(upgrade.isOver, true)
         stream.end(`you said ${head}`)
       })
       answer(upgrade.response).end()
-    })
+    }))
     const peer = await site.connect()
     peer.write(handshake(), 'Hello')
     const { statusCode, headers } = await peer.answer()
@@ -580,15 +604,38 @@ test('a pending upgrade can be accepted by any response with status 101', async 
   }
 })
 
+test('a pending upgrade leaves nothing of its own on the socket that it hands over', async t => {
+  const events = ['data', 'end', 'close', 'error', 'drain', 'timeout', 'finish']
+  const count = (socket: Socket): number[] => events.map(event => socket.listenerCount(event))
+  const counts = deferred<[before: number[], after: number[]]>()
+  const server = createServer()
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const before = count(socket)
+    const upgrade = new PendingUpgrade(request, socket, head)
+    upgrade.start(1000)
+    upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, () => {})
+    upgrade.response.writeHead(101).end()
+    setImmediate(() => {
+      counts.resolve([before, count(socket)])
+      socket.destroy()
+    })
+  })
+  const site = await listenAlone(t, server)
+  const peer = await site.connect()
+  peer.write(handshake())
+  const [before, after] = await counts.promise
+  t.strictSame(after, before)
+})
+
 test('a pending upgrade can be refused once, by anyone', async t => {
-  const site = await listenAlone(t, upgrade => {
+  const site = await listenAlone(t, createUpgradeServer(upgrade => {
     t.equal(upgrade.start(1000), true)
     t.equal(upgrade.isOver, false)
     const error = { name: 'HandshakeError' as const, code: 'FST_WS_TEST', statusCode: 418, message: 'short and stout', headers: { 'x-pot': 'tea' } }
     upgrade.refuse(error)
     t.equal(upgrade.isOver, true)
     upgrade.refuse({ ...error, statusCode: 500 })
-  })
+  }))
   const peer = await site.connect()
   const answer = await peer.write(handshake()).answer()
   t.match(answer, { statusCode: 418, headers: { 'x-pot': 'tea', connection: 'close' } })
@@ -599,9 +646,9 @@ test('a pending upgrade can be refused once, by anyone', async t => {
 
 test('a pending upgrade does not start for a client that has left', async t => {
   const left = deferred<[boolean, boolean]>()
-  const site = await listenAlone(t, (upgrade, socket) => {
+  const site = await listenAlone(t, createUpgradeServer((upgrade, socket) => {
     socket.once('end', () => { left.resolve([upgrade.start(1000), upgrade.isOver]) })
-  })
+  }))
   const peer = await site.connect()
   peer.write(handshake()).end()
   t.strictSame(await left.promise, [false, true])
