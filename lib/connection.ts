@@ -17,7 +17,7 @@ import { Inbox } from './inbox.ts'
 import { MessageAssembler, type Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
-import { Outbox, type OutboxOwner } from './outbox.ts'
+import { Outbox } from './outbox.ts'
 import type { Transport } from './transport.ts'
 
 const CONNECTING = 0 as const
@@ -44,7 +44,7 @@ export interface ConnectionOwner {
   onClose (connection: Connection): void
 }
 
-export class Connection extends ListenableConnection implements WebSocketConnection, OutboxOwner {
+export class Connection extends ListenableConnection implements WebSocketConnection {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -136,7 +136,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const { role, maxPayload } = this.#settings
     this.#transport = transport
     this.#parser = new FrameParser({ role, maxPayload, ownsChunks: transport.ownsChunks })
-    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), this)
+    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), {
+      onWritten: callbacks => { this.#onWritten(callbacks) },
+      onUnreadable: (error, callback) => { this.#onUnreadable(error, callback) }
+    })
     transport.tune()
     const { stream } = transport
     stream.on('error', () => {}) // 'close' follows
@@ -345,8 +348,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return false
   }
 
-  /** @internal */
-  onWritten (callbacks: SendCallback[]): void {
+  #onWritten (callbacks: SendCallback[]): void {
     // our Close is on its way behind this, and who still reads is not dropped for being slow
     if (this.#closing.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
@@ -355,8 +357,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.#transport!.stream.isPaused()) this.#read()
   }
 
-  /** @internal */
-  onUnreadable (error: Error, callback: SendCallback | undefined): void {
+  #onUnreadable (error: Error, callback: SendCallback | undefined): void {
     if (callback !== undefined) this.callSafely(callback, error)
     this.#owner.onError(error, this)
     this.closeFailed() // a message is missing that was said to be sent

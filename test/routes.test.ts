@@ -152,6 +152,17 @@ test('the error handler of the app shapes refusals', async t => {
   t.strictSame(seen, [['FST_WS_KEY', 400, true]])
 })
 
+test('a refusal of a wrong version names the right one, whatever the error handler makes of it', async t => {
+  // RFC 6455 §4.2.2: an abort for the version MUST have a Sec-WebSocket-Version field
+  const { site } = await serve(t, app => {
+    app.setErrorHandler((error: Error & { statusCode: number }, _request, reply) => reply.code(error.statusCode).send('no'))
+    app.get('/ws', { websocket: true }, echo)
+  })
+  t.match(await site.ask(handshake('/ws', { 'Sec-WebSocket-Version': '8' })), {
+    statusCode: 426, body: 'no', headers: { 'sec-websocket-version': '13', upgrade: 'websocket' }
+  })
+})
+
 test('the error handler of a route shapes its refusals, and an onError hook sees them', async t => {
   const seen: unknown[] = []
   const { site } = await serve(t, app => {

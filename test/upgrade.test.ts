@@ -11,6 +11,8 @@ import {
 } from './helpers/http.ts'
 
 const KIB_64 = 64 * 1024
+/** More than the buffers of TCP hold. */
+const LONG = 'x'.repeat(12_000_000)
 
 /** Resolves when the event loop has gone round once. */
 const turn = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
@@ -227,18 +229,16 @@ test('a refused client that never ends its side is dropped', async t => {
 })
 
 test('a long refusal arrives whole', async t => {
-  const body = 'x'.repeat(20_000_000)
-  const { site } = await serve(t, app => { app.setNotFoundHandler((_request, reply) => reply.code(404).send(body)) })
+  const { site } = await serve(t, app => { app.setNotFoundHandler((_request, reply) => reply.code(404).send(LONG)) })
   const answer = await site.ask(handshake('/nowhere'))
-  t.equal(answer.body.length, body.length)
+  t.equal(answer.body.length, LONG.length)
 })
 
 test('a long refusal arrives whole at a client that has ended its side', async t => {
-  const body = 'x'.repeat(20_000_000)
-  const { site } = await serve(t, app => { app.setNotFoundHandler((_request, reply) => reply.code(404).send(body)) })
+  const { site } = await serve(t, app => { app.setNotFoundHandler((_request, reply) => reply.code(404).send(LONG)) })
   const peer = await site.connect({ staysHalfOpen: true })
   const answer = await peer.write(handshake('/nowhere')).end().answer()
-  t.equal(answer.body.length, body.length)
+  t.equal(answer.body.length, LONG.length)
 })
 
 test('a refusal that is a stream arrives whole', async t => {
@@ -254,7 +254,7 @@ test('a refused client that reads nothing of a long answer is dropped', async t 
   const answered = deferred()
   const { site } = await serve(t, app => {
     app.setNotFoundHandler((_request, reply) => {
-      reply.code(404).send('x'.repeat(20_000_000))
+      reply.code(404).send(LONG)
       answered.resolve()
     })
   }, { plugin: { handshakeTimeout: 100 } })
@@ -700,3 +700,26 @@ function socketDescriptors (): number {
     }
   }).length
 }
+
+test('what a handler writes behind a refusal that was given for it is ignored', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', {
+      websocket: true,
+      onRequest: (_request, reply, next) => {
+        reply.raw.once('finish', () => {
+          t.doesNotThrow(() => {
+            reply.raw.writeHead(200, { 'x-late': '1' })
+            reply.raw.write('late')
+            reply.raw.end('later')
+          })
+          next()
+        })
+      }
+    }, echo)
+  }, { plugin: { handshakeTimeout: 20 } })
+  const peer = await site.connect()
+  const { statusCode, headers } = await peer.write(handshake()).answer()
+  t.equal(statusCode, 503)
+  t.notOk('x-late' in headers)
+  t.equal(await peer.rest(), '')
+})

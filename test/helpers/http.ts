@@ -106,8 +106,8 @@ export class Peer {
   readonly ended: Promise<void>
   /** The connection is gone: with null, or with the code of the error that it ended with. */
   readonly closed: Promise<string | null>
-  /** What came and was not taken by answer(), frame() or rest(). */
-  received: Buffer = Buffer.alloc(0)
+  #chunks: Buffer[] = []
+  #length = 0
   #isEnded = false
   #failure: NodeJS.ErrnoException | null = null
 
@@ -125,7 +125,12 @@ export class Peer {
   constructor (socket: Socket, deaf: boolean) {
     this.socket = socket
     socket.setNoDelay(true)
-    if (!deaf) socket.on('data', (chunk: Buffer) => { this.received = Buffer.concat([this.received, chunk]) })
+    if (!deaf) {
+      socket.on('data', (chunk: Buffer) => {
+        this.#chunks.push(chunk)
+        this.#length += chunk.length
+      })
+    }
     socket.on('error', error => { this.#failure = error })
     this.ended = new Promise(resolve => {
       const onEnd = (): void => {
@@ -156,12 +161,29 @@ export class Peer {
     return this
   }
 
+  /** What came and was not taken by answer() or frame(). */
+  get received (): Buffer {
+    const [first, ...others] = this.#chunks
+    if (first === undefined || others.length > 0) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
+  }
+
+  #take (length: number): void {
+    this.#chunks = [this.received.subarray(length)]
+    this.#length -= length
+  }
+
   /** The next HTTP response. `head`: it answers a HEAD request. */
   async answer ({ head = false } = {}): Promise<Answer> {
+    let expected = 0
     return await this.#until('an answer', () => {
+      if (this.#length < expected && !this.#isEnded) return undefined
       const parsed = parseAnswer(this.received, head, this.#isEnded)
-      if (parsed === undefined) return undefined
-      this.received = this.received.subarray(parsed.length)
+      if (parsed.answer === undefined) {
+        expected = parsed.length
+        return undefined
+      }
+      this.#take(parsed.length)
       return parsed.answer
     })
   }
@@ -172,7 +194,7 @@ export class Peer {
       const { frames: [frame] } = readFrames(this.received)
       if (frame === undefined) return undefined
       const header = { 7: 2, 16: 4, 64: 10 }[frame.lengthBits]
-      this.received = this.received.subarray(header + (frame.mask === null ? 0 : 4) + frame.payload.length)
+      this.#take(header + (frame.mask === null ? 0 : 4) + frame.payload.length)
       return frame
     })
   }
@@ -210,10 +232,10 @@ export class Peer {
   }
 }
 
-/** Undefined while the response is not complete. */
-function parseAnswer (bytes: Buffer, isHead: boolean, isEnded: boolean): { answer: Answer, length: number } | undefined {
+/** The response that `bytes` start with, and its length; while it is not complete, no answer and the least that its length can be. */
+function parseAnswer (bytes: Buffer, isHead: boolean, isEnded: boolean): { answer?: Answer, length: number } {
   const headLength = bytes.indexOf('\r\n\r\n')
-  if (headLength === -1) return undefined
+  if (headLength === -1) return { length: 0 }
   const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headLength).split('\r\n')
   const headers: Record<string, string> = {}
   for (const line of lines) {
@@ -229,11 +251,11 @@ function parseAnswer (bytes: Buffer, isHead: boolean, isEnded: boolean): { answe
   const rest = bytes.subarray(start)
   if (headers['transfer-encoding'] === 'chunked') {
     const body = parseChunks(rest)
-    return body === undefined ? undefined : answer(body.text, body.length)
+    return body === undefined ? { length: 0 } : answer(body.text, body.length)
   }
-  if (headers['content-length'] === undefined) return isEnded ? answer(rest.toString(), rest.length) : undefined
+  if (headers['content-length'] === undefined) return isEnded ? answer(rest.toString(), rest.length) : { length: 0 }
   const length = Number(headers['content-length'])
-  return rest.length < length ? undefined : answer(rest.toString('utf8', 0, length), length)
+  return rest.length < length ? { length: start + length } : answer(rest.toString('utf8', 0, length), length)
 }
 
 function parseChunks (bytes: Buffer): { text: string, length: number } | undefined {
