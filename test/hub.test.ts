@@ -243,9 +243,8 @@ test('a handshake with so many header fields that the parser may have dropped so
   const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
   const open = async (count: number) => await site.ask(handshake('/ws', { A: Array(count).fill('1'), 'Content-Length': '11' }), text('Hello'))
   t.equal(problem(await open(900)).code, 'FST_WS_BODY')
-  const answer = await open(2100) // by now the parser keeps Content-Length to itself
-  t.match(answer, { statusCode: 431, headers: { connection: 'close' } })
-  t.equal(problem(answer).code, 'FST_WS_HEADERS')
+  // by now the parser of Node 20 keeps Content-Length to itself; newer ones refuse on their own
+  t.equal((await open(2100)).statusCode, 431)
   app.server.maxHeadersCount = 20
   t.equal((await site.ask(handshake('/ws', { A: Array(14).fill('1') }))).statusCode, 101)
   t.equal((await site.ask(handshake('/ws', { A: Array(20).fill('1') }))).statusCode, 431)

@@ -477,3 +477,12 @@ test('an answer with a subprotocol that was not offered fails the handshake', as
     })
   }
 })
+
+test('a handshake with as many header fields as the parser keeps is refused, as it may have dropped some', async t => {
+  const request = (count: number) => ({
+    method: 'GET', httpVersion: '1.1', headers: {}, rawHeaders: Array.from({ length: count }, () => ['A', '1']).flat()
+  })
+  t.throws(() => readOpeningHandshake(request(1000)), { code: 'FST_WS_HEADERS', statusCode: 431 })
+  t.throws(() => readOpeningHandshake(request(20), 20), { code: 'FST_WS_HEADERS', message: /less than 20/ })
+  t.throws(() => readOpeningHandshake(request(999)), { code: 'FST_WS_HOST' })
+})
