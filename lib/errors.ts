@@ -97,7 +97,8 @@ export const wrongKey = (value: string | undefined) =>
   new HandshakeError('FST_WS_KEY', 400, `the Sec-WebSocket-Key header field must appear once and hold 16 bytes in base64, it is ${quote(value)}`)
 export const wrongVersion = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 426, `the Sec-WebSocket-Version header field must be 13, it is ${quote(value)}`,
-    { 'sec-websocket-version': '13', upgrade: 'websocket' })
+    // RFC 9110 §15.5.22: 426 names what to upgrade to, §7.8: which Connection must list
+    { 'sec-websocket-version': '13', upgrade: 'websocket', connection: 'close, Upgrade' })
 export const wrongProtocolField = (value: string | undefined) =>
   new HandshakeError('FST_WS_PROTOCOL', 400, `the Sec-WebSocket-Protocol header field must be a list of different tokens, it is ${quote(value)}`)
 export const wrongExtensionsField = (value: string | undefined) =>

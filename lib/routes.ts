@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { WebSocketErrorHandler, WebSocketRouteOptions } from '../types/options.ts'
 import type { WebSocketHandler } from '../types/fastify.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
-import { serverClosing } from './errors.ts'
+import { HandshakeError, serverClosing } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
 import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
 import { routeSettings, type PluginSettings, type RouteSettings } from './options.ts'
@@ -83,9 +83,7 @@ class WebSocketRoute {
       reply.hijack() // nobody is there to answer
       return
     }
-    if (hub.isClosing) throw serverClosing()
-    const { key, protocols } = readOpeningHandshake(request.raw, hub.maxHeaderFields)
-    const protocol = chooseProtocol(protocols, request.raw, this.#settings)
+    const { key, protocol } = this.#agree(request, reply)
     const owner = new RequestOwner(server, this.#settings.errorHandler, instance, request, reply)
     const connection = new Connection({ ...this.#settings, role: 'server', protocol }, owner)
     upgrade.accept(responseHeaders(key, protocol), (transport, head) => {
@@ -94,6 +92,19 @@ class WebSocketRoute {
     })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
     reply.code(101).send()
+  }
+
+  #agree (request: FastifyRequest, reply: FastifyReply): { key: string, protocol: string } {
+    const { hub } = this.#scope
+    try {
+      if (hub.isClosing) throw serverClosing()
+      const { key, protocols } = readOpeningHandshake(request.raw, hub.maxHeaderFields)
+      return { key, protocol: chooseProtocol(protocols, request.raw, this.#settings) }
+    } catch (error) {
+      // a custom error handler shapes the body; what the RFC demands of the head stays
+      if (error instanceof HandshakeError) reply.headers(error.headers)
+      throw error
+    }
   }
 
   #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest): void {

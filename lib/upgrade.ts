@@ -51,7 +51,7 @@ export class PendingUpgrade {
   #timeout: NodeJS.Timeout | undefined
   /** Resolves when the socket is not ours any more: it has switched, or it is closed. */
   readonly over: Promise<void>
-  #setOver: () => void = () => {}
+  #setOver!: () => void
   // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused, or has switched
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
 
@@ -166,6 +166,7 @@ export class PendingUpgrade {
   }
 
   readonly #onDrain = (): void => {
+    if (this.#state === 'refused') this.#startTimeout(() => { this.#socket.destroy() }) // slow, but it reads
     this.#response.emit('drain')
   }
 
