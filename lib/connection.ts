@@ -1,36 +1,37 @@
-// in:  transport -> FrameParser -> MessageAssembler -> (Inbox, while nobody takes it) -> listeners
-// out: send() -> Outbox -> FrameSerializer -> transport
+// in:  transport -> Intake (FrameParser, MessageAssembler, Inbox) -> listeners, or a reader
+// out: send() -> Outbox (FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
 import type { Duplex } from 'node:stream'
 import type {
   BinaryType, CloseInfo, MessageData, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../types/connection.ts'
-import { INTERNAL_ERROR } from './close-code.ts'
-import { createClose, parseClosePayload, serializeClosePayload, type Close } from './close-payload.ts'
+import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
+import { createClose, serializeClosePayload, type Close } from './close-payload.ts'
 import { ClosingHandshake } from './closing-handshake.ts'
-import { ConnectionClosedError, ProtocolError } from './errors.ts'
+import { ConnectionClosedError, type ProtocolError } from './errors.ts'
 import { ListenableConnection } from './event-target.ts'
-import { MAX_CONTROL_PAYLOAD, type Frame } from './frame.ts'
-import { FrameParser, type Role } from './frame-parser.ts'
+import { MAX_CONTROL_PAYLOAD } from './frame.ts'
 import { FrameSerializer } from './frame-serializer.ts'
-import { Inbox } from './inbox.ts'
-import { MessageAssembler, type Message } from './message-assembler.ts'
+import { Intake, type IntakeSettings } from './intake.ts'
+import { Liveness, type LivenessSettings } from './liveness.ts'
+import type { Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
+import { MessageIterator, MessageReader, messageValue } from './message-reader.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import { Outbox } from './outbox.ts'
 import type { Transport } from './transport.ts'
+
+const NOTHING: Buffer = Buffer.alloc(0)
 
 const CONNECTING = 0 as const
 const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export interface ConnectionSettings {
-  readonly role: Role
-  /** Bytes of one message; a larger one fails the connection with 1009. */
-  readonly maxPayload: number
-  /** Bytes of messages held for a consumer, and of sends before send() says false. */
-  readonly highWaterMark: number
+/** `highWaterMark` counts messages that wait for a consumer, and sends that wait for the transport, each on its own. */
+export interface ConnectionSettings extends IntakeSettings, LivenessSettings {
+  /** Unsent bytes of a sender that ignores false, beyond which the connection is closed with 1013. */
+  readonly maxBufferedAmount: number
   /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
   readonly closeTimeout: number
   readonly protocol?: string
@@ -59,29 +60,24 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   readonly #owner: ConnectionOwner
 
   #transport: Transport | null = null
-  #parser: FrameParser | null = null
+  readonly #intake: Intake
   #outbox: Outbox | null = null
-  readonly #assembler = new MessageAssembler()
-  readonly #inbox = new Inbox()
+  #liveness: Liveness | null = null
   readonly #closing = new ClosingHandshake()
   #outgoingMessage = false // a message with fin: false has begun
 
-  // Whether a message without a listener waits for one (the handler may still attach it) or is discarded.
-  #expectsConsumer = true
-  #paused = false
-  #reading = false
-  #readScheduled = false
-  // Messages count no more, but Ping, Close and the end of the stream do.
-  #discards = false
-  // Nothing that comes in counts any more: the connection has failed or was terminated.
-  #deaf = false
-  // The peer, or the transport as a whole, is done without a Close frame; sending is over.
-  #ended = false
+  // There is no way on but to the end: the connection has failed or was terminated, or the peer or the transport is done
+  // without a Close frame.
+  #isBroken = false
+  #failure: ProtocolError | null = null
+  #hasHandlerFailed = false
   #isTransportClosed = false
   #closed = false
   #deadline: NodeJS.Timeout | null = null
 
   #needsDrain = false
+  // bytes that were unsent after the last message of a sender that send() had not told to wait
+  #obedientAmount = 0
   #drainWaiters: Array<() => void> = []
   #closedPromise: PromiseWithResolver<CloseInfo> | null = null
   #abortController: AbortController | null = null
@@ -90,11 +86,28 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     super()
     this.#settings = settings
     this.#owner = owner
+    this.#intake = new Intake(settings, {
+      during: read => { this.#during(read) },
+      mayRead: () => this.#mayRead(),
+      hasMessageListener: () => this.listenerCount('message') > 0,
+      onMessage: message => { this.#onMessage(message) },
+      onPing: payload => { this.#onPing(payload) },
+      onPong: payload => { this.emitSafely('pong', payload) },
+      onEnding: () => { this.#startDeadline() },
+      onClose: close => { this.#onClose(close) },
+      onEnd: () => { this.#onEnd() },
+      onFailure: error => { this.#onFailure(error) },
+      onFailureTurn: error => { if (this.listenerCount('error') > 0) this.emitSafely('error', error) },
+      onInternalError: error => {
+        this.handlerFailed(error)
+        this.closeFailed() // whatever the handler thinks of it: a message is missing
+      }
+    })
   }
 
   get readyState (): ReadyState {
     if (this.#closed) return CLOSED
-    if (this.#closing.started || this.#deaf || this.#ended) return CLOSING
+    if (this.#closing.started || this.#isBroken) return CLOSING
     return this.#transport === null ? CONNECTING : OPEN
   }
 
@@ -102,7 +115,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   get extensions (): string { return this.#settings.extensions ?? '' }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#outbox?.bufferedAmount ?? 0 }
-  get isPaused (): boolean { return this.#paused }
+  get isPaused (): boolean { return this.#intake.isPaused }
   get binaryType (): BinaryType { return this.#binaryType }
   // what is none of them changes nothing, as with ws and in a browser
   set binaryType (type) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
@@ -133,168 +146,115 @@ export class Connection extends ListenableConnection implements WebSocketConnect
    * @internal
    */
   open (transport: Transport, head: Buffer): void {
-    const { role, maxPayload } = this.#settings
+    const { stream } = transport
     this.#transport = transport
-    this.#parser = new FrameParser({ role, maxPayload, ownsChunks: transport.ownsChunks })
-    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), {
+    this.#intake.open(transport)
+    this.#outbox = new Outbox(transport, new FrameSerializer({ role: this.#settings.role }), {
       onWritten: callbacks => { this.#onWritten(callbacks) },
       onUnreadable: (error, callback) => { this.#onUnreadable(error, callback) }
     })
+    this.#liveness = new Liveness(this.#settings, {
+      isReading: () => !stream.isPaused(),
+      hasUnsentBytes: () => this.bufferedAmount > 0,
+      onSilence: () => { if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING) },
+      onDead: () => { this.terminate() }
+    })
     transport.tune()
-    const { stream } = transport
     stream.on('error', () => {}) // 'close' follows
     stream.on('close', () => { this.#onTransportClose() })
-    stream.on('end', () => { this.#onTransportEnd() })
+    stream.on('end', () => { this.#intake.end() })
     stream.on('drain', () => { this.#outbox!.flush() })
     process.nextTick(() => {
       if (stream.closed) this.#onTransportClose()
       if (stream.destroyed) return
-      stream.on('data', (chunk: Buffer) => { this.#onChunk(chunk) })
-      this.#onChunk(head)
-      if (stream.readableEnded) this.#onTransportEnd()
+      stream.on('data', (chunk: Buffer) => {
+        this.#liveness!.heard()
+        this.#intake.feed(chunk)
+      })
+      this.#intake.feed(head)
+      if (stream.readableEnded) this.#intake.end()
     })
   }
 
-  /** The handler is done: a message that nobody listens for is from now on discarded. @internal */
+  /** The handler is done: a message that nobody takes is from now on discarded. @internal */
   handlerSettled (): void {
-    this.#expectsConsumer = false
-    this.#scheduleRead()
+    this.#intake.handlerSettled()
   }
 
   // Receiving
 
-  #onChunk (chunk: Buffer): void {
-    if (this.#deaf) return
-    this.#parser!.feed(chunk)
-    this.#read()
-  }
-
-  /** Delivers what is held and then what the parser finds, for as long as somebody takes it. */
-  #read (): void {
-    // What a listener calls may lead back here; the loop that runs already sees what changed.
-    if (this.#reading) return
-    this.#reading = true
+  #during (read: () => void): void {
     this.#outbox!.hold()
-    this.inContext(() => { this.#readLoop() })
-    this.#reading = false
+    this.inContext(read)
     this.#outbox!.release()
     this.#tryFinish()
   }
 
-  #readLoop (): void {
-    try {
-      this.#deliverHeld()
-      while (this.#wantsInput()) {
-        const frame = this.#parser!.next()
-        if (frame === null) {
-          this.#transport!.stream.resume()
-          return
-        }
-        this.#onFrame(frame)
-        this.#deliverHeld()
-      }
-      if (!this.#deaf) this.#transport!.stream.pause()
-    } catch (error) {
-      if (error instanceof ProtocolError) {
-        this.#failConnection(error)
-      } else { // memory ran out, say: no message may be left out without a word
-        this.handlerFailed(error)
-        this.closeFailed()
-      }
-      this.#deliverHeld()
-    }
-  }
-
-  #wantsInput (): boolean {
-    if (this.#deaf) return false
-    if (this.#inbox.bytes >= this.#settings.highWaterMark) return false
-    // An echo to a peer that does not read must not pile up. Whoever obeys `false` never gets there, and two obedient
-    // peers that both send cannot block each other, as a client never stops reading, nor a server that is closing.
+  #mayRead (): boolean {
+    // An echo to a peer that does not read must not pile up. Whoever obeys `false` never gets there, not with a large message
+    // either, and two obedient peers that both send cannot block each other, as a client never stops reading, nor a server
+    // that is closing.
     return this.#settings.role === 'client' || this.#closing.sent !== null ||
-      this.#outbox!.bufferedAmount <= 2 * this.#settings.highWaterMark
+      this.#outbox!.bufferedAmount <= Math.max(2 * this.#settings.highWaterMark, this.#obedientAmount)
   }
 
-  #onFrame (frame: Frame): void {
-    switch (frame.opcode) {
-      case TEXT:
-      case BINARY:
-      case CONTINUATION: {
-        const message = this.#assembler.add(frame)
-        if (message !== null) this.#onMessage(message)
-        break
-      }
-      case PING:
-        if (this.readyState === OPEN) this.#outbox!.addControl(PONG, frame.payload)
-        this.emitSafely('ping', frame.payload)
-        break
-      case PONG:
-        this.emitSafely('pong', frame.payload)
-        break
-      case CLOSE:
-        this.#inbox.add({ type: 'close', close: parseClosePayload(frame.payload) })
-        this.#startDeadline()
-    }
-  }
-
-  #onMessage (message: Message): void {
-    if (this.#discards) return
-    if (this.#inbox.isEmpty && this.#hasListener()) this.#deliver(message)
-    else if (this.#holds()) this.#inbox.add({ type: 'message', message })
-  }
-
-  #hasListener (): boolean {
-    return !this.#paused && !this.#discards && this.listenerCount('message') > 0
-  }
-
-  /** Whether a message that cannot be delivered now may be later. */
-  #holds (): boolean {
-    return !this.#discards && (this.#paused || this.#expectsConsumer || this.listenerCount('message') > 0)
-  }
-
-  #deliverHeld (): void {
-    for (let entry = this.#inbox.peek(); entry !== undefined; entry = this.#inbox.peek()) {
-      if (entry.type === 'message') {
-        const deliver = this.#hasListener()
-        if (!deliver && this.#holds()) return
-        this.#inbox.shift()
-        if (deliver) this.#deliver(entry.message)
-      } else {
-        this.#inbox.shift()
-        if (entry.type === 'close') this.#answerClose(entry.close)
-        else if (entry.type === 'end') this.#answerEnd()
-        else if (this.listenerCount('error') > 0) this.emitSafely('error', entry.error)
-      }
-    }
-  }
-
-  #deliver ({ data, isBinary }: Message): void {
+  #onMessage ({ data, isBinary }: Message): void {
+    // while the peer's Close waits for its turn: a reader that goes on taking messages is not cut off
+    if (this.#deadline !== null && this.#intake.reader !== null && this.#closing.sent === null) this.#startDeadline()
+    if (this.listenerCount('message') === 0) return
     // the type says Buffer, as that is what it is unless the application set binaryType
     this.emitSafely('message', isBinary ? convertBinary(data, this.binaryType) as Buffer : data, isBinary)
   }
 
-  /** In a later turn, and once for many calls. */
-  #scheduleRead (): void {
-    if (this.#readScheduled || this.#transport === null) return
-    this.#readScheduled = true
-    process.nextTick(() => {
-      this.#readScheduled = false
-      this.#read()
-    })
+  #onPing (payload: Buffer): void {
+    if (this.readyState === OPEN) this.#outbox!.addControl(PONG, payload)
+    this.emitSafely('ping', payload)
   }
 
   pause (): void {
-    if (this.readyState === OPEN) this.#paused = true
+    if (this.readyState === OPEN) this.#intake.pause()
   }
 
   resume (): void {
-    if (!this.#paused && !this.#expectsConsumer) return
-    this.#paused = false
-    this.#expectsConsumer = false
-    this.#scheduleRead()
+    this.#intake.resume()
   }
 
   protected override onConsumer (): void {
-    this.#scheduleRead()
+    this.#intake.onListener()
+  }
+
+  async receive (): Promise<string | Buffer | null> {
+    const reader = this.#claimReader()
+    const message = await reader.next().catch(() => null) // however it ended
+    this.#intake.releaseReader(reader, message !== null)
+    return message === null ? null : messageValue(message)
+  }
+
+  iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {
+    const reader = this.#claimReader()
+    return new MessageIterator(reader, early => {
+      this.#intake.releaseReader(reader)
+      // In a later turn: if the handler left the loop by an error, that is known by then, and the errorHandler decides.
+      if (early && closeOnReturn) setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
+    })
+  }
+
+  [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
+    return this.iterator()
+  }
+
+  #claimReader (): MessageReader {
+    const reader = this.#intake.claimReader()
+    if (this.#closed) reader.end(this.#endError())
+    return reader
+  }
+
+  /** Null when both sides have said Close and we did not fail. */
+  #endError (): ConnectionClosedError | null {
+    const { wasClean, code } = this.#closing.outcome
+    if (wasClean && this.#failure === null) return null
+    const options = this.#failure === null ? {} : { cause: this.#failure }
+    return new ConnectionClosedError(`the connection ended with close code ${code}`, options)
   }
 
   // Sending
@@ -305,8 +265,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const payload = toPayload(data)
     const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
+    const queued = this.bufferedAmount
     this.#outbox!.add(this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY, fin, payload, callback ?? undefined)
     this.#outgoingMessage = !fin
+    if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    if (!this.#needsDrain) this.#obedientAmount = this.bufferedAmount
     this.#needsDrain ||= this.bufferedAmount >= this.#settings.highWaterMark
     return !this.#needsDrain
   }
@@ -348,13 +311,19 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return false
   }
 
+  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
+  #giveUpSlowPeer (): void {
+    this.#abandon({ code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
+    process.nextTick(() => { this.inContext(() => { this.emitSafely('slow') }) })
+  }
+
   #onWritten (callbacks: SendCallback[]): void {
+    this.#liveness!.progressed()
     // our Close is on its way behind this, and who still reads is not dropped for being slow
     if (this.#closing.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#needsDrain && this.bufferedAmount === 0) this.#drain()
-    // reading may have waited for this
-    if (this.#transport!.stream.isPaused()) this.#read()
+    this.#intake.readOn() // which may have waited for this
   }
 
   #onUnreadable (error: Error, callback: SendCallback | undefined): void {
@@ -379,43 +348,40 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.readyState !== OPEN) return
     this.#sendClose(close)
     this.#startDeadline()
-    this.#paused = false
-    this.#expectsConsumer = false
-    this.#scheduleRead()
+    this.#intake.hurry()
   }
 
   terminate (): void {
     if (this.#closed) return
-    this.#deaf = true
-    this.#inbox.clear()
+    this.#isBroken = true
+    this.#intake.clear()
     if (this.#transport === null) process.nextTick(() => { this.#finish() })
     else this.#transport.abort()
   }
 
   /** The handler that this connection was given to has failed. @internal */
   handlerFailed (error: unknown): void {
+    this.#hasHandlerFailed = true
     this.#owner.onError(error, this)
   }
 
   /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. @internal */
   closeFailed (): void {
-    this.#discards = true
-    this.#scheduleRead()
-    if (this.readyState === OPEN) this.#abandon({ code: INTERNAL_ERROR, reason: Buffer.alloc(0) })
+    this.#intake.discardMessages()
+    if (this.readyState === OPEN) this.#abandon({ code: INTERNAL_ERROR, reason: NOTHING })
   }
 
   /** §7.1.7: fail the connection. */
-  #failConnection (error: ProtocolError): void {
+  #onFailure (error: ProtocolError): void {
+    this.#failure = error
     this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
-    this.#inbox.add({ type: 'failure', error })
   }
 
-  /** Sends Close and does not wait for the peer's: what it sends is no longer looked at. */
+  /** Sends Close and does not wait for the peer's. */
   #abandon (close: Close): void {
+    this.#isBroken = true
     this.#sendClose(close)
-    this.#deaf = true
-    // read on: a close with unread bytes makes TCP drop what is on its way to the peer, our Close frame too
-    this.#transport!.stream.resume()
+    this.#intake.ignoreInput()
     this.#outbox!.end()
     this.#startDeadline()
   }
@@ -426,34 +392,29 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#outbox!.add(CLOSE, true, serializeClosePayload(close))
   }
 
-  #answerClose (close: Close): void {
+  #onClose (close: Close): void {
     this.#closing.receive(close)
     this.#sendClose(close)
     // §7.1.1: the server closes the TCP connection first
     if (this.#settings.role === 'server') this.#outbox!.end()
     this.#startDeadline()
+    this.#intake.reader?.end(this.#endError())
   }
 
-  /** The peer will send nothing more. Like its Close, that has its turn behind the messages before it. */
-  #onTransportEnd (): void {
-    this.#inbox.add({ type: 'end' })
-    this.#startDeadline()
-    this.#read()
-  }
-
-  #answerEnd (): void {
-    this.#ended = true
+  #onEnd (): void {
+    this.#isBroken = true
     this.#outbox!.end()
+    this.#intake.reader?.end(this.#endError())
   }
 
   #onTransportClose (): void {
     if (this.#isTransportClosed) return
     this.#isTransportClosed = true
-    this.#ended = true
+    this.#isBroken = true
     const error = new ConnectionClosedError('the connection was closed before the message was sent')
     for (const callback of this.#outbox!.destroy(error)) this.callSafely(callback)
     this.#startDeadline()
-    this.#read()
+    this.#intake.read()
   }
 
   /** One time-out for whatever the ending waits for: the peer's Close, the end of its stream, or our own consumer. */
@@ -463,27 +424,32 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   #onDeadline (): void {
-    if (this.#inbox.isEmpty) {
+    if (this.#intake.isEmpty) {
       this.#transport!.abort()
       return
     }
     // What waited behind messages that nobody took has its turn now.
-    this.#discards = true
     this.#startDeadline()
-    this.#read()
+    this.#intake.discardMessages()
   }
 
   /** The connection is closed once the transport is and nothing is left to deliver. */
   #tryFinish (): void {
-    if (this.#inbox.isEmpty && this.#isTransportClosed) this.#finish()
+    if (this.#intake.isEmpty && this.#isTransportClosed) this.#finish()
   }
 
   #finish (): void {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#deadline ?? undefined)
+    this.#liveness?.stop()
     this.#drain()
     this.#owner.onClose(this)
+    const { reader } = this.#intake
+    if (reader !== null) {
+      reader.end(this.#endError())
+      this.#intake.releaseReader(reader)
+    }
     const { code, reason } = this.#closing.outcome
     this.inContext(() => { this.emitSafely('close', code, reason) })
     this.#closedPromise?.resolve(this.#closeInfo())

@@ -33,10 +33,16 @@ export class HandshakeError extends Error {
   }
 }
 
-/** The connection is closing or closed, so the message was not sent. */
+/** The connection is closing or closed: a message was not sent, or no more will come. */
 export class ConnectionClosedError extends Error {
   override readonly name = 'ConnectionClosedError'
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
+}
+
+/** A connection has one pull reader at a time: an iterator or a receive() that waits. */
+export class ReaderBusyError extends Error {
+  override readonly name = 'ReaderBusyError'
+  readonly code = 'WS_ERR_READER_BUSY'
 }
 
 const quote = (value: string | undefined): string =>
@@ -109,6 +115,8 @@ export const unofferedProtocol = (value: unknown) =>
   new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
 export const serverClosing = () =>
   new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+export const tooManyConnections = (limit: number) =>
+  new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
 export const notUpgradable = (protocol: string | undefined) =>

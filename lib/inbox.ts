@@ -1,11 +1,12 @@
 import type { Close } from './close-payload.ts'
+import type { ProtocolError } from './errors.ts'
 import type { Message } from './message-assembler.ts'
 
 /** What came from the peer and waits for its turn: events keep the order in which their bytes came. */
 export type InboxEntry =
   | { readonly type: 'message', readonly message: Message }
   | { readonly type: 'close', readonly close: Close }
-  | { readonly type: 'failure', readonly error: Error }
+  | { readonly type: 'failure', readonly error: ProtocolError }
   /** The peer's end of the stream. */
   | { readonly type: 'end' }
 

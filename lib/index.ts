@@ -1,5 +1,5 @@
 import { Connection } from './connection.ts'
-import { ConnectionClosedError, HandshakeError, ProtocolError } from './errors.ts'
+import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
 import { Frame } from './frame.ts'
 import { FrameParser } from './frame-parser.ts'
 import { FrameSerializer } from './frame-serializer.ts'
@@ -8,9 +8,11 @@ import { fastifyWebsocket as registered } from './plugin.ts'
 export type * from '../types/index.ts'
 export type { FrameParserOptions, Role } from './frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './frame-serializer.ts'
-export { Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError }
+export { Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError }
 
-const exported = { Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError }
+const exported = {
+  Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError
+}
 
 export const fastifyWebsocket: typeof registered & typeof exported & {
   readonly default: typeof registered

@@ -12,6 +12,10 @@ const DEFAULTS = {
   maxPayload: 1024 * 1024,
   highWaterMark: 64 * 1024,
   handshakeTimeout: 10_000,
+  maxBufferedAmount: 16 * 1024 * 1024,
+  stallTimeout: 60_000,
+  heartbeat: { interval: 30_000, timeout: 30_000 },
+  maxConnections: Infinity,
   closeTimeout: 5_000,
   shutdownTimeout: 5_000
 }
@@ -24,12 +28,16 @@ type Check = (value: unknown) => string | null
 const CHECKS: { readonly [Name in keyof Required<WebSocketPluginOptions>]: Check } = {
   maxPayload: integer(0, Number.MAX_SAFE_INTEGER),
   highWaterMark: integer(1, Number.MAX_SAFE_INTEGER),
-  handshakeTimeout: integer(1, MAX_TIMEOUT),
+  maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
+  stallTimeout: integer(1, MAX_TIMEOUT),
+  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
+  maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
   closeTimeout: integer(1, MAX_TIMEOUT),
-  shutdownTimeout: integer(1, MAX_TIMEOUT),
   handleProtocols: value => typeof value === 'function' ? null : 'a function',
   protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',
-  errorHandler: value => typeof value === 'function' ? null : 'a function'
+  errorHandler: value => typeof value === 'function' ? null : 'a function',
+  handshakeTimeout: integer(1, MAX_TIMEOUT),
+  shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
 const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout']
 
@@ -61,6 +69,13 @@ function integer (min: number, max: number): Check {
   return value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
     ? null
     : `an integer from ${min} to ${max}`
+}
+
+function isHeartbeat (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { interval, timeout, ...rest } = value as { interval?: unknown, timeout?: unknown }
+  const check = integer(1, MAX_TIMEOUT)
+  return check(interval) === null && check(timeout) === null && Object.keys(rest).length === 0
 }
 
 function describe (value: unknown): string {

@@ -1,14 +1,16 @@
 // WebSocket routes: what onRoute makes of them, and the way from a request in Fastify's hands to an open connection.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { WebSocketErrorHandler, WebSocketRouteOptions } from '../types/options.ts'
+import type { MessageData } from '../types/connection.ts'
 import type { WebSocketHandler } from '../types/fastify.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
-import { HandshakeError, serverClosing } from './errors.ts'
+import { NORMAL_CLOSURE } from './close-code.ts'
+import { ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
 import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
 import { routeSettings, type PluginSettings, type RouteSettings } from './options.ts'
 import { isThenable } from './thenable.ts'
-import type { WebSocketServer } from './websocket-server.ts'
+import { Seats, type WebSocketServer } from './websocket-server.ts'
 
 /** One registration of the plugin: what its routes share. */
 export interface Scope {
@@ -60,11 +62,14 @@ class WebSocketRoute {
   readonly #options: WebSocketRouteOptions
   #scope: Scope
   #settings: RouteSettings
+  // its own when the route sets its own limit
+  readonly #seats: Seats | null
 
   constructor (handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
     this.#handler = handler
     this.#httpHandler = httpHandler
     this.#options = options
+    this.#seats = options.maxConnections === undefined ? null : new Seats()
     this.#scope = scope
     this.#settings = routeSettings(scope.settings, options)
   }
@@ -83,22 +88,27 @@ class WebSocketRoute {
       reply.hijack() // nobody is there to answer
       return
     }
-    const { key, protocol } = this.#agree(request, reply)
-    const owner = new RequestOwner(server, this.#settings.errorHandler, instance, request, reply)
+    const seats = this.#seats ?? server.seats
+    const { key, protocol } = this.#agree(request, reply, seats)
+    const leave = seats.take()
+    const owner = new RequestOwner(server, this.#settings.errorHandler, instance, request, reply, leave)
     const connection = new Connection({ ...this.#settings, role: 'server', protocol }, owner)
     upgrade.accept(responseHeaders(key, protocol), (transport, head) => {
       connection.open(transport, head)
       this.#serve(instance, connection, request)
     })
+    void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
     reply.code(101).send()
   }
 
-  #agree (request: FastifyRequest, reply: FastifyReply): { key: string, protocol: string } {
+  #agree (request: FastifyRequest, reply: FastifyReply, seats: Seats): { key: string, protocol: string } {
     const { hub } = this.#scope
     try {
       if (hub.isClosing) throw serverClosing()
       const { key, protocols } = readOpeningHandshake(request.raw, hub.maxHeaderFields)
+      const { maxConnections } = this.#settings
+      if (seats.taken >= maxConnections) throw tooManyConnections(maxConnections)
       return { key, protocol: chooseProtocol(protocols, request.raw, this.#settings) }
     } catch (error) {
       // a custom error handler shapes the body; what the RFC demands of the head stays
@@ -110,18 +120,50 @@ class WebSocketRoute {
   #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest): void {
     const settled = (): void => { connection.handlerSettled() }
     const failed = (error: unknown): void => {
-      connection.handlerFailed(error)
+      // a peer that left is no failure of the handler that it left
+      if (isDisconnect(error, connection)) request.log.debug({ err: error }, 'a WebSocket handler ended with its connection')
+      else connection.handlerFailed(error)
       settled()
     }
     try {
       this.#scope.server.add(connection, request.raw)
       const result = this.#handler.call(instance, connection, request)
-      if (isThenable(result)) result.then(settled, failed)
+      if (isAsyncGenerator(result)) sendAll(result, connection).then(settled, failed)
+      else if (isThenable(result)) result.then(settled, failed)
       else settled()
     } catch (error) {
       failed(error)
     }
   }
+}
+
+function isAsyncGenerator (value: unknown): value is AsyncGenerator<MessageData> {
+  return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
+}
+
+/** Sends what a generator handler yields, each when there is room for it. Its return closes, a close returns it. */
+async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
+  let returned: Promise<IteratorResult<MessageData>> | null = null
+  // once; what its finally block then rejects with reaches the loop
+  const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
+  // also while it awaits something else, which connection.signal can end
+  void connection.closed.then(giveBack).catch(() => {})
+  try {
+    for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
+      if (!connection.send(result.value)) await connection.drained()
+      if (connection.readyState !== connection.OPEN) await giveBack()
+    }
+  } catch (error) {
+    void giveBack().catch(() => {}) // whatever it does then must not hold this up
+    throw error
+  }
+  connection.close(NORMAL_CLOSURE)
+}
+
+/** Whether an error only says that this connection has ended: of a loop over its messages, or of an await that its signal aborted. */
+function isDisconnect (error: unknown, connection: Connection): boolean {
+  if (connection.readyState === connection.OPEN) return false
+  return error instanceof ConnectionClosedError || (error instanceof Error && error.name === 'AbortError')
 }
 
 /** Answers for a connection with the request that it came from. */
@@ -131,11 +173,13 @@ class RequestOwner implements ConnectionOwner {
   readonly #instance: FastifyInstance
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
+  readonly #leave: () => void
 
   constructor (
     server: WebSocketServer, errorHandler: WebSocketErrorHandler | undefined, instance: FastifyInstance, request: FastifyRequest,
-    reply: FastifyReply
+    reply: FastifyReply, leave: () => void
   ) {
+    this.#leave = leave
     this.#server = server
     this.#errorHandler = errorHandler
     this.#instance = instance
@@ -144,6 +188,7 @@ class RequestOwner implements ConnectionOwner {
   }
 
   onClose (connection: Connection): void {
+    this.#leave()
     this.#server.remove(connection)
   }
 

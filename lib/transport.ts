@@ -6,7 +6,7 @@ export interface Transport {
   readonly stream: Duplex
   /** Chunks come from a socket of our own: nobody else sees their memory. */
   readonly ownsChunks: boolean
-  /** Once, at open: lifts the timeouts of HTTP and sends small frames without delay. */
+  /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay, lets TCP look for a lost peer. */
   tune (): void
   /** After the closing handshake: flushes what was written and ends our side. */
   finish (): void
@@ -26,6 +26,7 @@ export class SocketTransport implements Transport {
   tune (): void {
     this.stream.setTimeout(0)
     this.stream.setNoDelay(true)
+    this.stream.setKeepAlive(true)
   }
 
   finish (): void {

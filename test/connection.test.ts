@@ -515,6 +515,8 @@ test('send() gives false from highWaterMark on, then there is one drain, and dra
 
 test('a producer that waits for drained() never has more than highWaterMark and one message unsent', async t => {
   const { client, connection } = await startConnection(t, {}, () => {})
+  const left: number[] = []
+  connection.on('drain', () => { left.push(connection.bufferedAmount) })
   let most = 0
   const hash = createHash('sha1')
   const sending = (async () => {
@@ -530,6 +532,8 @@ test('a producer that waits for drained() never has more than highWaterMark and 
   await sending
   t.ok(most < 64 * 1024 + 20_004, `${most} bytes`)
   t.equal(received.digest('hex'), hash.digest('hex'))
+  t.ok(left.length > 10)
+  t.ok(left.every(bytes => bytes === 0), 'a drain is a drain')
 })
 
 test('a drain listener may send again, which does not recurse', async t => {
@@ -561,22 +565,26 @@ test('a Blob keeps its place before later messages and the Close frame, and coun
   await connection.closed
 })
 
-test('a Blob that cannot be read: its callback gets the error, the errorHandler too, and the client a Close frame', async t => {
-  const path = join(t.testdir({ file: 'abc' }), 'file')
-  const blob = await openAsBlob(path)
-  await writeFile(path, 'changed since')
-  const { client, connection, logs } = await startConnection(t, { closeTimeout: 60_000 }, () => {})
-  const called: Array<string | undefined> = []
-  connection.send('before', error => { called.push(error?.name) })
-  connection.send(blob, error => { called.push(error?.name) })
-  connection.send('behind')
-  const frames = await client.rest()
-  t.equal(frames[0], 'text before')
-  t.equal(frames.at(-1), 'close 1011')
-  t.strictSame(called.sort(), ['NotReadableError', undefined])
-  t.equal(logs.length, 1)
-  client.end()
-  await connection.closed
+test('a Blob that cannot be read: its callback gets the error, the errorHandler too, and the client Close 1011 in any case', async t => {
+  for (const keeps of [false, true]) {
+    const path = join(t.testdir({ file: 'abc' }), 'file')
+    const blob = await openAsBlob(path)
+    await writeFile(path, 'changed since')
+    const errors: unknown[] = []
+    const options = keeps ? { errorHandler (error: unknown) { errors.push(error) } } : {}
+    const { client, connection, logs } = await startConnection(t, { closeTimeout: 60_000, ...options }, () => {})
+    const called: Array<string | undefined> = []
+    connection.send('before', error => { called.push(error?.name) })
+    connection.send(blob, error => { called.push(error?.name) })
+    connection.send('behind')
+    const frames = await client.rest()
+    t.equal(frames[0], 'text before')
+    t.equal(frames.at(-1), 'close 1011')
+    t.strictSame(called.sort(), ['NotReadableError', undefined])
+    t.equal(errors.length + logs.length, 1)
+    client.end()
+    await connection.closed
+  }
 })
 
 test('ping() and pong() take data of every type up to 125 bytes, and a callback at any place', async t => {
@@ -910,6 +918,19 @@ test('a close listener that throws or rejects reaches the errorHandler, and clos
     await turn()
     t.strictSame(errors, [thrown])
     t.equal(app.websocketServer.clients.size, 0)
+  }
+})
+
+test('a connection listener of the server that throws or rejects is a failure of that connection', async t => {
+  for (const listener of [throws, async () => throws()]) {
+    const { port, logs } = await startApp(t, {}, app => {
+      app.websocketServer.on('connection', listener)
+      app.get('/', { websocket: true }, echo)
+    })
+    const client = await openRawClient(t, port)
+    t.strictSame(await client.rest(), ['close 1011'])
+    t.strictSame(logs.map(({ err }) => err?.message), ['thrown'])
+    client.end()
   }
 })
 

@@ -1,6 +1,7 @@
 import v8 from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { test } from 'tap'
+import { unmaskedFrame } from '../lib/errors.ts'
 import { Inbox, type InboxEntry } from '../lib/inbox.ts'
 
 function message (payload: string | Buffer, isBinary = false): InboxEntry {
@@ -28,7 +29,7 @@ test('entries of all types come out in the order in which they went in', async t
     message('a'),
     message(Buffer.from([1, 2]), true),
     { type: 'close', close: { code: 1000, reason: Buffer.from('bye') } },
-    { type: 'failure', error: new Error('broken') },
+    { type: 'failure', error: unmaskedFrame() },
     { type: 'end' }
   ]
   const inbox = new Inbox()

@@ -11,6 +11,10 @@ test('every option has the default that its documentation names', async t => {
   t.strictSame(pluginSettings({}), {
     maxPayload: 1_048_576,
     highWaterMark: 65_536,
+    maxBufferedAmount: 16_777_216,
+    stallTimeout: 60_000,
+    heartbeat: { interval: 30_000, timeout: 30_000 },
+    maxConnections: Infinity,
     handshakeTimeout: 10_000,
     closeTimeout: 5_000,
     shutdownTimeout: 5_000
@@ -48,6 +52,10 @@ const right: Array<[name: keyof WebSocketPluginOptions, values: unknown[]]> = [
   ['highWaterMark', [1, Number.MAX_SAFE_INTEGER]],
   ['handshakeTimeout', [1, MAX_TIMEOUT]],
   ['closeTimeout', [1, MAX_TIMEOUT]],
+  ['maxBufferedAmount', [0, Number.MAX_SAFE_INTEGER]],
+  ['stallTimeout', [1, MAX_TIMEOUT]],
+  ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }]],
+  ['maxConnections', [0, 5]],
   ['shutdownTimeout', [1, MAX_TIMEOUT]],
   ['handleProtocols', [() => false]],
   ['protocols', [[], ['chat'], ['chat.example.com', 'v1']]],
@@ -66,6 +74,12 @@ const wrong: Array<[name: keyof WebSocketPluginOptions, expected: string, values
   ['highWaterMark', 'an integer from 1 to 9007199254740991', anInteger(1, Number.MAX_SAFE_INTEGER)],
   ['handshakeTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['closeTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
+  ['maxBufferedAmount', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
+  ['stallTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
+  ['maxConnections', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
+  ['heartbeat', 'false or { interval, timeout } in integers from 1 to 2147483647', [
+    true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }
+  ]],
   ['shutdownTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['handleProtocols', 'a function', ['chat', ['chat'], {}, null, false, 1]],
   ['protocols', 'a list of tokens', ['chat', [''], ['a b'], ['a,b'], [1], [null], {}, new Set(['chat']), () => 'chat', null]],
@@ -88,8 +102,8 @@ test('an error shows the value', async t => {
 test('an unknown option is an error that names it and those there are', async t => {
   t.throws(() => pluginSettings({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
-    message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, handshakeTimeout, closeTimeout, shutdownTimeout, ' +
-      'handleProtocols, protocols, errorHandler'
+    message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ' +
+      'maxConnections, closeTimeout, handleProtocols, protocols, errorHandler, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
     t.throws(() => pluginSettings(Object.defineProperty({}, name, { value: 5, enumerable: true })), { message: new RegExp(`^unknown WebSocket option ${name}`) })
@@ -100,7 +114,8 @@ test('an option of the plugin alone is an error on a route', async t => {
   for (const name of ['handshakeTimeout', 'shutdownTimeout']) {
     t.throws(() => routeSettings(pluginSettings({}), { [name]: 5 }), {
       name: 'TypeError',
-      message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, closeTimeout, handleProtocols, protocols, errorHandler`
+      message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ` +
+        'maxConnections, closeTimeout, handleProtocols, protocols, errorHandler'
     })
   }
 })

@@ -1,7 +1,9 @@
-import { once } from 'node:events'
+import { once, type EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { test } from 'tap'
+import WebSocket from 'ws'
 import type { WebSocketConnection } from '../types/connection.ts'
+import { startApp } from './helpers/app.ts'
 import { close, deferred, echo, handshake, serve, text, within } from './helpers/http.ts'
 
 test('a connection is among clients from before the handler until its close event', async t => {
@@ -93,4 +95,18 @@ test('a connection listener may close the connection', async t => {
   t.strictSame(await peer.contents(1), [4000])
   await peer.write(close(4000)).closed
   t.equal(peer.received.length, 0)
+})
+
+test('an async connection listener that rejects has the fate of a handler that rejects', async t => {
+  const errors: unknown[] = []
+  const { app, url } = await startApp(t, { errorHandler (error, connection) { errors.push(error); connection.close(1011) } }, app => {
+    app.get('/', { websocket: true }, () => {})
+  })
+  app.websocketServer.on('connection', (async () => { throw new Error('of the listener') }) as () => void)
+  const client = new WebSocket(url)
+  t.strictSame((await once(client, 'close'))[0], 1011)
+  t.match(errors, [{ message: 'of the listener' }])
+  const emitter: EventEmitter = app.websocketServer
+  emitter.on('other', async () => { throw new Error('of nobody') })
+  emitter.emit('other')
 })

@@ -42,6 +42,8 @@ export interface ConnectionEvents {
   pong: [data: Buffer]
   /** After a send() that returned false: the unsent bytes are out. */
   drain: []
+  /** More than `maxBufferedAmount` bytes were unsent: the connection is closed with 1013. */
+  slow: []
   /** In the client role only: a server's connection is open when its handler gets it. */
   open: []
 }
@@ -139,6 +141,20 @@ export interface WebSocketConnection extends EventEmitter {
   pause (): void
   /** Goes on after pause(). Messages that nobody listens for are from now on discarded, as a Readable's are. */
   resume (): void
+
+  /**
+   * Takes the next message out: a string for text, a Buffer for binary. Null once the connection is closed, however.
+   * Rejects with a ReaderBusyError while another reader is there. What comes until the next call is held.
+   */
+  receive (): Promise<string | Buffer | null>
+  /**
+   * Iterates over the messages, as `for await` over the connection does. Messages wait, and then the peer, until the next is
+   * asked for. It ends after a closing handshake, and throws a ConnectionClosedError after any other end.
+   * @param options.closeOnReturn leaving the loop early closes the connection with 1000. Default: true
+   * @throws ReaderBusyError while another reader is there
+   */
+  iterator (options?: { closeOnReturn?: boolean }): AsyncIterableIterator<string | Buffer, undefined>
+  [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined>
 
   addEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean }): void

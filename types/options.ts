@@ -19,6 +19,20 @@ export interface WebSocketRouteOptions {
    * false. Default: 64 KiB.
    */
   highWaterMark?: number
+  /**
+   * Unsent bytes of a sender that ignores false: then comes a 'slow' event, and the connection is closed with 1013. One large
+   * message on an empty queue may be larger. Default: 16 MiB.
+   */
+  maxBufferedAmount?: number
+  /** Milliseconds that unsent bytes may wait without any progress before the connection is dropped. Default: 60 000. */
+  stallTimeout?: number
+  /**
+   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
+   * `{ interval: 30_000, timeout: 30_000 }`; false for none.
+   */
+  heartbeat?: { interval: number, timeout: number } | false
+  /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
+  maxConnections?: number
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
   closeTimeout?: number
   /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */

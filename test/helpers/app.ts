@@ -28,8 +28,8 @@ export async function startApp (
   const logs: LogEntry[] = []
   const stream = { write (line: string) { logs.push(JSON.parse(line) as LogEntry) } }
   const app = Fastify({ logger: { level: 'error', stream } })
-  // what a test left open must not make its end wait
-  await app.register(websocket, { shutdownTimeout: 1000, ...pluginOptions })
+  // what a test left open must not make its end wait, and many tests fill a queue to see what comes of it
+  await app.register(websocket, { shutdownTimeout: 1000, maxBufferedAmount: 2 ** 30, ...pluginOptions })
   declareRoutes(app)
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())

@@ -1,0 +1,60 @@
+/** Who wants to be asked about its connection from time to time. */
+export interface HeartbeatListener {
+  /** @param now milliseconds on the heartbeat's clock */
+  onBeat (now: number): void
+}
+
+/**
+ * One timer for all connections with the same rhythm, and a clock that stands still while the event loop does: what a
+ * busy process was too late to read is not held against the peer.
+ */
+export class Heartbeat {
+  static readonly #byPeriod = new Map<number, Heartbeat>()
+
+  readonly #period: number
+  readonly #listeners = new Set<HeartbeatListener>()
+  #timer: NodeJS.Timeout | null = null
+  #lastBeat = 0
+  #now = 0
+
+  /** @param period milliseconds between two beats */
+  static of (period: number): Heartbeat {
+    let heartbeat = Heartbeat.#byPeriod.get(period)
+    if (heartbeat === undefined) {
+      heartbeat = new Heartbeat(period)
+      Heartbeat.#byPeriod.set(period, heartbeat)
+    }
+    return heartbeat
+  }
+
+  private constructor (period: number) {
+    this.#period = period
+  }
+
+  /** Milliseconds; goes on by beats. */
+  get now (): number {
+    return this.#now
+  }
+
+  add (listener: HeartbeatListener): void {
+    this.#listeners.add(listener)
+    if (this.#timer !== null) return
+    this.#lastBeat = performance.now()
+    this.#timer = setInterval(() => { this.#beat() }, this.#period)
+    this.#timer.unref()
+  }
+
+  delete (listener: HeartbeatListener): void {
+    this.#listeners.delete(listener)
+    if (this.#listeners.size > 0 || this.#timer === null) return
+    clearInterval(this.#timer)
+    this.#timer = null
+  }
+
+  #beat (): void {
+    const time = performance.now()
+    this.#now += Math.min(time - this.#lastBeat, 2 * this.#period)
+    this.#lastBeat = time
+    for (const listener of this.#listeners) listener.onBeat(this.#now)
+  }
+}

@@ -1,0 +1,308 @@
+// transport -> FrameParser -> MessageAssembler -> whoever takes messages (or the Inbox, while nobody does)
+// Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
+// transport is paused, and TCP makes the peer wait.
+import type { Close } from './close-payload.ts'
+import { parseClosePayload } from './close-payload.ts'
+import { ProtocolError, ReaderBusyError } from './errors.ts'
+import type { Frame } from './frame.ts'
+import { FrameParser, type Role } from './frame-parser.ts'
+import { Inbox } from './inbox.ts'
+import { MessageAssembler, type Message } from './message-assembler.ts'
+import { MessageReader } from './message-reader.ts'
+import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
+import type { Transport } from './transport.ts'
+
+export interface IntakeSettings {
+  readonly role: Role
+  readonly maxPayload: number
+  readonly highWaterMark: number
+}
+
+/** Who decides. on...() are called in the order in which the bytes came, except where they say otherwise. */
+export interface IntakeOwner {
+  /** Calls `read`, during which everything below is called. */
+  during (read: () => void): void
+  /** Whether there is room for what reading on may cause to be sent. */
+  mayRead (): boolean
+  hasMessageListener (): boolean
+  onMessage (message: Message): void
+  /** At once, before messages that wait. */
+  onPing (payload: Buffer): void
+  /** At once, before messages that wait. */
+  onPong (payload: Buffer): void
+  /** At once: Close or the end of the stream has come, and has its turn behind what waits. */
+  onEnding (): void
+  onClose (close: Close): void
+  onEnd (): void
+  /** At once: the peer broke the protocol, and nothing behind that counts. */
+  onFailure (error: ProtocolError): void
+  /** The turn of that failure, behind the messages before it. */
+  onFailureTurn (error: ProtocolError): void
+  /** An error that is not the peer's, such as memory that ran out. */
+  onInternalError (error: unknown): void
+}
+
+export class Intake {
+  readonly #settings: IntakeSettings
+  readonly #owner: IntakeOwner
+  readonly #assembler = new MessageAssembler()
+  readonly #inbox = new Inbox()
+  #transport: Transport | null = null
+  #parser: FrameParser | null = null
+
+  #isReading = false
+  #isReadScheduled = false
+  #isPaused = false
+  // Who pulls messages, if somebody does; 'message' listeners only observe then.
+  #reader: MessageReader | null = null
+  // Whether a message that nobody listens for waits for a listener (the handler may still attach it) or is discarded.
+  #expectsConsumer = true
+  #isHandlerDone = false
+  // A receive() has been answered, and the next may follow: until another consumer comes or the handler is done.
+  #expectsReceive = false
+  // Whether what nobody takes now is kept for a reader that is busy.
+  #waitsForReader = true
+  // Messages count no more, but Ping, Close and the end of the stream do.
+  #discards = false
+  // Nothing that comes in counts any more.
+  #isDeaf = false
+
+  constructor (settings: IntakeSettings, owner: IntakeOwner) {
+    this.#settings = settings
+    this.#owner = owner
+  }
+
+  get isPaused (): boolean { return this.#isPaused }
+  /** Nothing waits for its turn. */
+  get isEmpty (): boolean { return this.#inbox.isEmpty }
+  get reader (): MessageReader | null { return this.#reader }
+
+  open (transport: Transport): void {
+    const { role, maxPayload } = this.#settings
+    this.#transport = transport
+    this.#parser = new FrameParser({ role, maxPayload, ownsChunks: transport.ownsChunks })
+  }
+
+  feed (chunk: Buffer): void {
+    if (this.#isDeaf) return
+    this.#parser!.feed(chunk)
+    this.read()
+  }
+
+  /** The peer will send nothing more. Like its Close, that has its turn behind the messages before it. */
+  end (): void {
+    this.#inbox.add({ type: 'end' })
+    this.#owner.onEnding()
+    this.read()
+  }
+
+  // Who takes messages
+
+  pause (): void {
+    this.#isPaused = true
+  }
+
+  resume (): void {
+    this.#isPaused = false
+    this.#expectsConsumer = false
+    this.#expectsReceive = false
+    this.scheduleRead()
+  }
+
+  /** The handler is done: a message that nobody takes is from now on discarded, unless somebody pulls. */
+  handlerSettled (): void {
+    this.#isHandlerDone = true
+    if (this.#reader === null) this.#expectsConsumer = false
+    this.#expectsReceive = false
+    this.scheduleRead()
+  }
+
+  /** @throws ReaderBusyError while there is another */
+  claimReader (): MessageReader {
+    if (this.#reader !== null) throw new ReaderBusyError('the messages of this connection already have a reader')
+    this.#reader = new MessageReader(() => { this.#onReaderWait() })
+    this.#expectsConsumer = this.#waitsForReader // for the next reader too, once this one is released
+    this.#expectsReceive = false
+    return this.#reader
+  }
+
+  // A message that waits is given at once: a consumer that answers each takes them all in one turn, and the answers leave in
+  // one write.
+  #onReaderWait (): void {
+    const entry = this.#inbox.peek()
+    if (entry?.type === 'message' && this.#isTaken()) {
+      this.#inbox.shift()
+      this.#deliver(entry.message)
+    }
+    this.scheduleRead()
+  }
+
+  /** @param expectsNext whether the next reader is waited for as if it were this one */
+  releaseReader (reader: MessageReader, expectsNext = false): void {
+    if (this.#reader !== reader) return
+    this.#reader = null
+    this.#expectsReceive = expectsNext && !this.#isHandlerDone
+    this.scheduleRead()
+  }
+
+  /** Somebody listens to 'message' now. */
+  onListener (): void {
+    this.#expectsReceive = false
+    this.scheduleRead()
+  }
+
+  /** From now on nothing is kept for somebody who does not take it at once. */
+  hurry (): void {
+    this.#isPaused = false
+    this.#expectsConsumer = false
+    this.#waitsForReader = false
+    this.scheduleRead()
+  }
+
+  /** From now on messages are discarded, those that wait too. */
+  discardMessages (): void {
+    this.#discards = true
+    this.scheduleRead()
+  }
+
+  /**
+   * From now on what comes in is ignored; what waits has its turn. It is read all the same: a socket that is closed with unread
+   * bytes makes TCP drop what is on its way to the peer, a Close frame too.
+   */
+  ignoreInput (): void {
+    this.#isDeaf = true
+    this.#transport?.stream.resume()
+  }
+
+  /** Drops all that waits, and ignores what comes. */
+  clear (): void {
+    this.#isDeaf = true
+    this.#inbox.clear()
+  }
+
+  // Reading
+
+  /** In a later turn, and once for many calls. */
+  scheduleRead (): void {
+    if (this.#isReadScheduled || this.#transport === null) return
+    this.#isReadScheduled = true
+    process.nextTick(() => {
+      this.#isReadScheduled = false
+      this.read()
+    })
+  }
+
+  /** Reads on if reading has stopped. */
+  readOn (): void {
+    if (this.#transport!.stream.isPaused()) this.read()
+  }
+
+  /** Delivers what waits and then what the parser finds, for as long as somebody takes it. */
+  read (): void {
+    // What a listener calls may lead back here; the loop that runs already sees what changed.
+    if (this.#isReading) return
+    this.#isReading = true
+    this.#owner.during(() => {
+      try {
+        this.#pull()
+      } catch (error) {
+        if (error instanceof ProtocolError) this.#fail(error)
+        else this.#owner.onInternalError(error)
+        this.#deliverHeld()
+      }
+      this.#isReading = false
+    })
+  }
+
+  #pull (): void {
+    const { stream } = this.#transport!
+    this.#deliverHeld()
+    while (this.#wantsInput()) {
+      const frame = this.#parser!.next()
+      if (frame === null) {
+        stream.resume()
+        return
+      }
+      this.#take(frame)
+      this.#deliverHeld()
+    }
+    if (!this.#isDeaf) stream.pause()
+  }
+
+  #wantsInput (): boolean {
+    return !this.#isDeaf && this.#inbox.bytes < this.#settings.highWaterMark && this.#owner.mayRead()
+  }
+
+  #take (frame: Frame): void {
+    switch (frame.opcode) {
+      case TEXT:
+      case BINARY:
+      case CONTINUATION: {
+        const message = this.#assembler.add(frame)
+        if (message !== null) this.#takeMessage(message)
+        break
+      }
+      case PING:
+        this.#owner.onPing(frame.payload)
+        break
+      case PONG:
+        this.#owner.onPong(frame.payload)
+        break
+      case CLOSE:
+        this.#inbox.add({ type: 'close', close: parseClosePayload(frame.payload) })
+        this.#owner.onEnding()
+    }
+  }
+
+  #takeMessage (message: Message): void {
+    if (this.#inbox.isEmpty && this.#isTaken()) this.#deliver(message)
+    else if (this.#isHeld()) this.#inbox.add({ type: 'message', message })
+  }
+
+  #fail (error: ProtocolError): void {
+    this.#isDeaf = true
+    this.#inbox.add({ type: 'failure', error })
+    this.#owner.onFailure(error)
+  }
+
+  #deliverHeld (): void {
+    for (let entry = this.#inbox.peek(); entry !== undefined; entry = this.#inbox.peek()) {
+      if (entry.type === 'message') {
+        const isTaken = this.#isTaken()
+        if (!isTaken && this.#isHeld()) return
+        this.#inbox.shift()
+        if (isTaken) this.#deliver(entry.message)
+      } else {
+        if (this.#isReaderBusy()) return
+        this.#inbox.shift()
+        if (entry.type === 'close') this.#owner.onClose(entry.close)
+        else if (entry.type === 'end') this.#owner.onEnd()
+        else this.#owner.onFailureTurn(entry.error)
+      }
+    }
+  }
+
+  #deliver (message: Message): void {
+    if (this.#reader?.isWaiting) this.#reader.give(message)
+    this.#owner.onMessage(message)
+  }
+
+  /** Whether somebody takes a message now. */
+  #isTaken (): boolean {
+    if (this.#isPaused || this.#discards) return false
+    if (this.#reader?.isWaiting) return true
+    return !this.#isReaderBusy() && this.#owner.hasMessageListener()
+  }
+
+  /** Whether a message that nobody takes now may be taken later. */
+  #isHeld (): boolean {
+    if (this.#discards) return false
+    return this.#isPaused || this.#isReaderBusy() || this.#expectsConsumer || this.#owner.hasMessageListener()
+  }
+
+  /** The reader has not asked for more yet, and is waited for. */
+  #isReaderBusy (): boolean {
+    const isBusy = this.#reader === null ? this.#expectsReceive : !this.#reader.isWaiting
+    return isBusy && this.#waitsForReader && !this.#discards
+  }
+}

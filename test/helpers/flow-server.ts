@@ -1,0 +1,20 @@
+// A server in a process of its own, so that its memory can be told from its client's: `fork('flow-server.ts')`. It tells its port
+// by a message, and answers every other message with its resident set size in bytes.
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import websocket from '../../lib/index.ts'
+
+const app = Fastify({ forceCloseConnections: true })
+await app.register(websocket, { shutdownTimeout: 1 })
+app.get('/listener', { websocket: true }, connection => {
+  connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })
+})
+app.get('/iterator', { websocket: true }, async connection => {
+  for await (const message of connection) connection.send(message)
+})
+app.get('/generator', { websocket: true }, async function * (connection) {
+  for await (const message of connection) yield message
+})
+await app.listen({ port: 0, host: '127.0.0.1' })
+process.on('message', () => { process.send!(process.memoryUsage.rss()) })
+process.send!((app.server.address() as AddressInfo).port)
