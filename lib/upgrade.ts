@@ -88,7 +88,8 @@ export class PendingUpgrade {
       this.#abort()
       return false
     }
-    socket.setTimeout(0) // Node's time-outs for requests end here
+    // Node's time-outs for requests end here. Of a request with a body Node 26 hands over a stream that is no socket.
+    this.request.socket.setTimeout(0)
     this.#response.assignSocket(socket)
     socket.on('data', this.#onEarlyData)
     // as Node's own listener did: a long refusal waits for it
