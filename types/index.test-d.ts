@@ -99,6 +99,14 @@ const handler: WebSocketHandler = connection => {
   expectTypeOf(connection.OPEN).toEqualTypeOf<1>()
 }
 app.get('/handler', { websocket: true }, handler)
+app.get('/pull', { websocket: true }, async connection => {
+  expectTypeOf(await connection.receive()).toEqualTypeOf<string | Buffer | null>()
+  for await (const message of connection) expectTypeOf(message).toEqualTypeOf<string | Buffer>()
+  for await (const message of connection.iterator({ closeOnReturn: false })) expectTypeOf(message).toEqualTypeOf<string | Buffer>()
+})
+app.get('/yield', { websocket: { heartbeat: false, maxConnections: 5 } }, async function * (connection) {
+  for await (const message of connection) yield message
+})
 expectTypeOf(Connection.OPEN).toEqualTypeOf<1>()
 expectTypeOf<Connection>().toExtend<WebSocketConnection>()
 
