@@ -79,6 +79,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   // bytes that were unsent after the last message of a sender that send() had not told to wait
   #obedientAmount = 0
   #drainWaiters: Array<() => void> = []
+  #unansweredPing: Buffer | null = null
   #closedPromise: PromiseWithResolver<CloseInfo> | null = null
   #abortController: AbortController | null = null
 
@@ -90,7 +91,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       during: read => { this.#during(read) },
       mayRead: () => this.#mayRead(),
       hasMessageListener: () => this.listenerCount('message') > 0,
-      onMessage: message => { this.#onMessage(message) },
+      onMessage: message => this.#onMessage(message),
       onPing: payload => { this.#onPing(payload) },
       onPong: payload => { this.emitSafely('pong', payload) },
       onEnding: () => { this.#startDeadline() },
@@ -190,25 +191,38 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#tryFinish()
   }
 
+  // An echo to a peer that does not read must not pile up. Two obedient peers that both send cannot block each other: they never
+  // get that far, and a client never stops reading, nor a server that is closing.
   #mayRead (): boolean {
-    // An echo to a peer that does not read must not pile up. Whoever obeys `false` never gets there, not with a large message
-    // either, and two obedient peers that both send cannot block each other, as a client never stops reading, nor a server
-    // that is closing.
-    return this.#settings.role === 'client' || this.#closing.sent !== null ||
-      this.#outbox!.bufferedAmount <= Math.max(2 * this.#settings.highWaterMark, this.#obedientAmount)
+    return this.#settings.role === 'client' || this.#closing.sent !== null || !this.#isBacklogged()
   }
 
-  #onMessage ({ data, isBinary }: Message): void {
-    // while the peer's Close waits for its turn: a reader that goes on taking messages is not cut off
-    if (this.#deadline !== null && this.#intake.reader !== null && this.#closing.sent === null) this.#startDeadline()
-    if (this.listenerCount('message') === 0) return
+  /** So much is unsent as whoever obeys `false` never has, not with a large message either. */
+  #isBacklogged (): boolean {
+    return this.bufferedAmount > Math.max(2 * this.#settings.highWaterMark, this.#obedientAmount)
+  }
+
+  #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
+    // while the peer's Close waits for its turn: who goes on taking messages is not cut off
+    if (this.#deadline !== null && this.#closing.sent === null) this.#startDeadline()
+    if (this.listenerCount('message') === 0) return null
     // the type says Buffer, as that is what it is unless the application set binaryType
-    this.emitSafely('message', isBinary ? convertBinary(data, this.binaryType) as Buffer : data, isBinary)
+    const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
+    if (this.#settings.messageConcurrency !== Infinity) return this.emitAndSettle('message', converted, isBinary)
+    this.emitSafely('message', converted, isBinary)
+    return null
   }
 
   #onPing (payload: Buffer): void {
-    if (this.readyState === OPEN) this.#outbox!.addControl(PONG, payload)
+    // §5.5.3: the last one may stand for all, where pongs would pile up that the peer does not take
+    if (this.#isBacklogged()) this.#unansweredPing = Buffer.from(payload) // not a view of its chunk
+    else this.#answerPing(payload)
     this.emitSafely('ping', payload)
+  }
+
+  #answerPing (payload: Buffer): void {
+    this.#unansweredPing = null
+    if (this.readyState === OPEN) this.#outbox!.addControl(PONG, payload)
   }
 
   pause (): void {
@@ -322,6 +336,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     // our Close is on its way behind this, and who still reads is not dropped for being slow
     if (this.#closing.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
+    if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#needsDrain && this.bufferedAmount === 0) this.#drain()
     this.#intake.readOn() // which may have waited for this
   }
@@ -355,7 +370,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.#closed) return
     this.#isBroken = true
     this.#intake.clear()
-    if (this.#transport === null) process.nextTick(() => { this.#finish() })
+    if (this.#transport === null || this.#isTransportClosed) process.nextTick(() => { this.#finish() })
     else this.#transport.abort()
   }
 

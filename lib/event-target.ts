@@ -55,6 +55,20 @@ export abstract class ListenableConnection extends EventEmitter {
     }
   }
 
+  /** As emitSafely(), and resolves when all promises that the listeners returned are settled; null when there are none. */
+  protected emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
+    const settled: Array<Promise<unknown>> = []
+    try {
+      for (const listener of this.rawListeners(event)) {
+        const result: unknown = Reflect.apply(listener, this, args)
+        if (isThenable(result)) settled.push(Promise.resolve(result).catch(error => { this.onListenerError(error) }))
+      }
+    } catch (error) {
+      this.onListenerError(error)
+    }
+    return settled.length === 0 ? null : Promise.all(settled)
+  }
+
   protected callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
     try {
       const result = this.#context.runInAsyncScope(callback, undefined, ...args)

@@ -16,6 +16,8 @@ export interface IntakeSettings {
   readonly role: Role
   readonly maxPayload: number
   readonly highWaterMark: number
+  /** How many messages may be with listeners whose promises are not settled; Infinity: nobody waits for those. */
+  readonly messageConcurrency: number
 }
 
 /** Who decides. on...() are called in the order in which the bytes came, except where they say otherwise. */
@@ -25,7 +27,8 @@ export interface IntakeOwner {
   /** Whether there is room for what reading on may cause to be sent. */
   mayRead (): boolean
   hasMessageListener (): boolean
-  onMessage (message: Message): void
+  /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
+  onMessage (message: Message): Promise<unknown> | null
   /** At once, before messages that wait. */
   onPing (payload: Buffer): void
   /** At once, before messages that wait. */
@@ -41,6 +44,11 @@ export interface IntakeOwner {
   /** An error that is not the peer's, such as memory that ran out. */
   onInternalError (error: unknown): void
 }
+
+// Fairness: a connection whose frames take longer than this in one turn of the event loop goes on in the next. The clock is
+// looked at once in so many frames.
+const TURN = 2 // ms
+const FRAMES_BETWEEN_LOOKS = 64
 
 export class Intake {
   readonly #settings: IntakeSettings
@@ -62,10 +70,19 @@ export class Intake {
   #expectsReceive = false
   // Whether what nobody takes now is kept for a reader that is busy.
   #waitsForReader = true
+  // Messages that are with listeners whose promises are not settled.
+  #unsettled = 0
+  // The transport is at its end, which it tells though it is paused; frames before that may wait in the parser.
+  #isEndDue = false
   // Messages count no more, but Ping, Close and the end of the stream do.
   #discards = false
   // Nothing that comes in counts any more.
   #isDeaf = false
+  // In this turn of the event loop: frames since the last look at the clock, when that was first looked at, and whether the
+  // turn is used up.
+  #frames = 0
+  #turnStart: number | null = null
+  #isTurnOver = false
 
   constructor (settings: IntakeSettings, owner: IntakeOwner) {
     this.#settings = settings
@@ -74,7 +91,7 @@ export class Intake {
 
   get isPaused (): boolean { return this.#isPaused }
   /** Nothing waits for its turn. */
-  get isEmpty (): boolean { return this.#inbox.isEmpty }
+  get isEmpty (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
   get reader (): MessageReader | null { return this.#reader }
 
   open (transport: Transport): void {
@@ -91,7 +108,8 @@ export class Intake {
 
   /** The peer will send nothing more. Like its Close, that has its turn behind the messages before it. */
   end (): void {
-    this.#inbox.add({ type: 'end' })
+    if (this.#isDeaf) return
+    this.#isEndDue = true
     this.#owner.onEnding()
     this.read()
   }
@@ -220,17 +238,39 @@ export class Intake {
     while (this.#wantsInput()) {
       const frame = this.#parser!.next()
       if (frame === null) {
-        stream.resume()
+        if (this.#isEndDue) this.#takeEnd()
+        else stream.resume()
         return
       }
       this.#take(frame)
       this.#deliverHeld()
+      if (++this.#frames === FRAMES_BETWEEN_LOOKS) this.#lookAtClock()
     }
     if (!this.#isDeaf) stream.pause()
   }
 
   #wantsInput (): boolean {
-    return !this.#isDeaf && this.#inbox.bytes < this.#settings.highWaterMark && this.#owner.mayRead()
+    if (this.#isDeaf || this.#isTurnOver || this.#inbox.bytes >= this.#settings.highWaterMark) return false
+    return this.#isEndDue || this.#owner.mayRead() // less than a chunk is left before the end
+  }
+
+  /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */
+  #lookAtClock (): void {
+    this.#frames = 0
+    const now = performance.now()
+    if (this.#turnStart === null) {
+      this.#turnStart = now
+      setImmediate(this.#onNextTurn)
+    } else if (now - this.#turnStart >= TURN) {
+      this.#isTurnOver = true
+    }
+  }
+
+  readonly #onNextTurn = (): void => {
+    this.#turnStart = null
+    if (!this.#isTurnOver) return
+    this.#isTurnOver = false
+    this.read()
   }
 
   #take (frame: Frame): void {
@@ -254,6 +294,12 @@ export class Intake {
     }
   }
 
+  #takeEnd (): void {
+    this.#isEndDue = false
+    this.#inbox.add({ type: 'end' })
+    this.#deliverHeld()
+  }
+
   #takeMessage (message: Message): void {
     if (this.#inbox.isEmpty && this.#isTaken()) this.#deliver(message)
     else if (this.#isHeld()) this.#inbox.add({ type: 'message', message })
@@ -273,7 +319,7 @@ export class Intake {
         this.#inbox.shift()
         if (isTaken) this.#deliver(entry.message)
       } else {
-        if (this.#isReaderBusy()) return
+        if (this.#isReaderBusy() || this.#isAnswerDue()) return
         this.#inbox.shift()
         if (entry.type === 'close') this.#owner.onClose(entry.close)
         else if (entry.type === 'end') this.#owner.onEnd()
@@ -284,14 +330,20 @@ export class Intake {
 
   #deliver (message: Message): void {
     if (this.#reader?.isWaiting) this.#reader.give(message)
-    this.#owner.onMessage(message)
+    const settled = this.#owner.onMessage(message)
+    if (settled === null) return
+    this.#unsettled++
+    void settled.then(() => {
+      this.#unsettled--
+      this.scheduleRead()
+    })
   }
 
   /** Whether somebody takes a message now. */
   #isTaken (): boolean {
     if (this.#isPaused || this.#discards) return false
     if (this.#reader?.isWaiting) return true
-    return !this.#isReaderBusy() && this.#owner.hasMessageListener()
+    return !this.#isReaderBusy() && this.#owner.hasMessageListener() && !this.#areListenersBusy()
   }
 
   /** Whether a message that nobody takes now may be taken later. */
@@ -304,5 +356,16 @@ export class Intake {
   #isReaderBusy (): boolean {
     const isBusy = this.#reader === null ? this.#expectsReceive : !this.#reader.isWaiting
     return isBusy && this.#waitsForReader && !this.#discards
+  }
+
+  // Beside a reader listeners only observe: nobody waits for them.
+
+  #areListenersBusy (): boolean {
+    return this.#reader === null && this.#unsettled >= this.#settings.messageConcurrency
+  }
+
+  /** A listener that is waited for may still answer its message. */
+  #isAnswerDue (): boolean {
+    return this.#reader === null && this.#unsettled > 0 && this.#waitsForReader && !this.#discards
   }
 }

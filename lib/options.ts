@@ -16,6 +16,7 @@ const DEFAULTS = {
   stallTimeout: 60_000,
   heartbeat: { interval: 30_000, timeout: 30_000 },
   maxConnections: Infinity,
+  messageConcurrency: Infinity,
   closeTimeout: 5_000,
   shutdownTimeout: 5_000
 }
@@ -32,6 +33,7 @@ const CHECKS: { readonly [Name in keyof Required<WebSocketPluginOptions>]: Check
   stallTimeout: integer(1, MAX_TIMEOUT),
   heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
+  messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
   closeTimeout: integer(1, MAX_TIMEOUT),
   handleProtocols: value => typeof value === 'function' ? null : 'a function',
   protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',

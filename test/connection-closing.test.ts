@@ -1,15 +1,15 @@
 // How connections end: closing handshakes, failures, resets, time-outs, and that nothing is left behind.
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { duplexPair, type Duplex } from 'node:stream'
+import { duplexPair } from 'node:stream'
 import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
 import { WebSocket as WsWebSocket } from 'ws'
-import { Connection, type ConnectionOwner, type ConnectionSettings } from '../lib/connection.ts'
-import type { Transport } from '../lib/transport.ts'
+import { Connection } from '../lib/connection.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { gate, startApp, startConnection, turn } from './helpers/app.ts'
 import { clientFrame, closePayload, readFrames, serverFrame } from './helpers/frames.ts'
+import { memoryTransport, OWNER, SETTINGS } from './helpers/memory.ts'
 import { cuts, integer, random } from './helpers/random.ts'
 import { binary, close, describe, numbered, openRawClient, ping, text, type RawClient } from './helpers/raw-client.ts'
 
@@ -1022,19 +1022,6 @@ test('a connection that its handler terminates at once delivers nothing and leav
 
 // The connection by itself, over memory and in the client role
 
-const SETTINGS: ConnectionSettings = { role: 'server', maxPayload: 1000, highWaterMark: 1000, maxBufferedAmount: 100_000, closeTimeout: 1000, heartbeat: false, stallTimeout: 60_000 }
-const OWNER: ConnectionOwner = { onError (error) { throw error }, onClose () {} }
-
-function memoryTransport (stream: Duplex): Transport {
-  return {
-    stream,
-    ownsChunks: false,
-    tune () {},
-    finish () { stream.end() },
-    abort () { stream.destroy() }
-  }
-}
-
 test('a connection without a transport is CONNECTING: sending throws, and the rest waits', async t => {
   const connection = new Connection({ ...SETTINGS, protocol: 'chat', extensions: 'none', url: 'ws://localhost/' }, OWNER)
   t.equal(connection.readyState, 0)
@@ -1197,6 +1184,43 @@ test('a client never stops reading because of what it has not sent yet', async t
   t.ok(connection.bufferedAmount > 10_000)
   connection.terminate()
   await connection.closed
+})
+
+test('a client answers only the last of the pings whose pongs the server does not take', async t => {
+  const [here, there] = duplexPair({ highWaterMark: 1 })
+  const connection = new Connection({ ...SETTINGS, role: 'client' }, OWNER)
+  const seen: string[] = []
+  connection.on('ping', data => { seen.push(String(data)) })
+  connection.open(memoryTransport(here), Buffer.alloc(0))
+  const names = numbered('p', 1000)
+  for (const name of names) there.write(serverFrame({ opcode: 0x9, payload: name }))
+  while (seen.length < 1000) await turn()
+  t.strictSame(seen, names)
+  t.ok(connection.bufferedAmount < 2100, `${connection.bufferedAmount} bytes wait`)
+  const chunks: Buffer[] = []
+  there.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  while (connection.bufferedAmount > 0) await turn()
+  await turn()
+  const pongs = readFrames(Buffer.concat(chunks)).frames.map(describe)
+  t.ok(pongs.length < 300, `${pongs.length} pongs`)
+  t.strictSame(pongs.slice(0, 2), ['pong p0', 'pong p1'])
+  t.equal(pongs.at(-1), 'pong p999')
+  connection.terminate()
+  await connection.closed
+})
+
+test('terminate() ends a connection whose transport is closed already and whose reader has not taken all', async t => {
+  const [here] = duplexPair()
+  const connection = new Connection({ ...SETTINGS, closeTimeout: 60_000 }, OWNER)
+  const messages = connection.iterator()
+  connection.open(memoryTransport(here), text('a'))
+  await turn()
+  here.destroy()
+  while (!here.closed) await turn()
+  connection.terminate()
+  t.equal(connection.readyState, 2)
+  t.match(await connection.closed, { code: 1006 })
+  await t.rejects(messages.next(), { code: 'WS_ERR_CONNECTION_CLOSED' })
 })
 
 test('what an owner is told when a listener throws is the connection and the error', async t => {

@@ -4,6 +4,7 @@ import { test } from 'tap'
 import { Connection } from '../lib/connection.ts'
 import type { CloseEvent, ConnectionEvent, ErrorEvent, MessageEvent } from '../types/connection.ts'
 import { gate, startConnection, turn } from './helpers/app.ts'
+import { SETTINGS } from './helpers/memory.ts'
 import { binary, close, numbered, text } from './helpers/raw-client.ts'
 
 interface Setup {
@@ -15,8 +16,7 @@ interface Setup {
 /** A connection without a transport: its events come from emit(). */
 function setUp (): Setup {
   const errors: unknown[] = []
-  const settings = { role: 'server', maxPayload: 1024, highWaterMark: 1024, maxBufferedAmount: 4096, closeTimeout: 1000, heartbeat: false, stallTimeout: 60_000 } as const
-  const connection = new Connection(settings, {
+  const connection = new Connection(SETTINGS, {
     onError (error) { errors.push(error) },
     onClose () {}
   })
@@ -248,8 +248,7 @@ test('a listener that rejects ends at the owner of the connection, in whatever w
 test('a rejection leaves the context of its listener as it was', async t => {
   const storage = new AsyncLocalStorage<string>()
   const stores: unknown[] = []
-  const settings = { role: 'server', maxPayload: 1024, highWaterMark: 1024, maxBufferedAmount: 4096, closeTimeout: 1000, heartbeat: false, stallTimeout: 60_000 } as const
-  const connection = storage.run('request', () => new Connection(settings, {
+  const connection = storage.run('request', () => new Connection(SETTINGS, {
     onError () { stores.push(storage.getStore()) },
     onClose () { stores.push(storage.getStore()) }
   }))

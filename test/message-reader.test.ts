@@ -579,6 +579,18 @@ test('a generator that reads with for await and yields echoes: all go out before
   t.match(await connection.closed, { code: 3000, wasClean: true })
 })
 
+test('an end of the stream that comes while messages still wait, some not parsed yet, has its turn behind them', async t => {
+  const { client } = await startConnection(t, { ...NEVER, highWaterMark: 1000 }, async connection => {
+    for await (const message of connection) {
+      await delay(1)
+      connection.send(message)
+    }
+  })
+  const messages = numbered('m', 100)
+  client.end(...messages.map(text), close(1000))
+  t.strictSame(await client.rest(), [...messages.map(message => `text ${message}`), 'close 1000'])
+})
+
 test('a generator handler that delegates with yield * echoes too', async t => {
   const { client } = await startConnection(t, NEVER, async function * (connection) { yield * connection })
   client.end(text('a'), text('b'), close(1000))

@@ -15,6 +15,7 @@ test('every option has the default that its documentation names', async t => {
     stallTimeout: 60_000,
     heartbeat: { interval: 30_000, timeout: 30_000 },
     maxConnections: Infinity,
+    messageConcurrency: Infinity,
     handshakeTimeout: 10_000,
     closeTimeout: 5_000,
     shutdownTimeout: 5_000
@@ -56,6 +57,7 @@ const right: Array<[name: keyof WebSocketPluginOptions, values: unknown[]]> = [
   ['stallTimeout', [1, MAX_TIMEOUT]],
   ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }]],
   ['maxConnections', [0, 5]],
+  ['messageConcurrency', [1, 5]],
   ['shutdownTimeout', [1, MAX_TIMEOUT]],
   ['handleProtocols', [() => false]],
   ['protocols', [[], ['chat'], ['chat.example.com', 'v1']]],
@@ -76,6 +78,7 @@ const wrong: Array<[name: keyof WebSocketPluginOptions, expected: string, values
   ['closeTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['maxBufferedAmount', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
   ['stallTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
+  ['messageConcurrency', 'an integer from 1 to 9007199254740991', anInteger(1, Number.MAX_SAFE_INTEGER)],
   ['maxConnections', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
   ['heartbeat', 'false or { interval, timeout } in integers from 1 to 2147483647', [
     true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }
@@ -103,7 +106,7 @@ test('an unknown option is an error that names it and those there are', async t 
   t.throws(() => pluginSettings({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
     message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ' +
-      'maxConnections, closeTimeout, handleProtocols, protocols, errorHandler, handshakeTimeout, shutdownTimeout'
+      'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, errorHandler, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
     t.throws(() => pluginSettings(Object.defineProperty({}, name, { value: 5, enumerable: true })), { message: new RegExp(`^unknown WebSocket option ${name}`) })
@@ -115,7 +118,7 @@ test('an option of the plugin alone is an error on a route', async t => {
     t.throws(() => routeSettings(pluginSettings({}), { [name]: 5 }), {
       name: 'TypeError',
       message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ` +
-        'maxConnections, closeTimeout, handleProtocols, protocols, errorHandler'
+        'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, errorHandler'
     })
   }
 })

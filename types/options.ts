@@ -33,6 +33,11 @@ export interface WebSocketRouteOptions {
   heartbeat?: { interval: number, timeout: number } | false
   /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
   maxConnections?: number
+  /**
+   * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
+   * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
+   */
+  messageConcurrency?: number
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
   closeTimeout?: number
   /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */

@@ -15,6 +15,11 @@ app.get('/iterator', { websocket: true }, async connection => {
 app.get('/generator', { websocket: true }, async function * (connection) {
   for await (const message of connection) yield message
 })
+app.get('/flood', { websocket: true }, connection => {
+  connection.on('slow', () => { process.send!('slow') })
+  const payload = Buffer.alloc(64 * 1024)
+  for (let i = 0; i < 256 * 16; i++) connection.send(payload)
+})
 await app.listen({ port: 0, host: '127.0.0.1' })
 process.on('message', () => { process.send!(process.memoryUsage.rss()) })
 process.send!((app.server.address() as AddressInfo).port)

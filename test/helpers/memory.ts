@@ -1,0 +1,27 @@
+// A connection by itself: without Fastify and without a network.
+import type { Duplex } from 'node:stream'
+import type { ConnectionOwner, ConnectionSettings } from '../../lib/connection.ts'
+import type { Transport } from '../../lib/transport.ts'
+
+export const SETTINGS: ConnectionSettings = {
+  role: 'server',
+  maxPayload: 1000,
+  highWaterMark: 1000,
+  messageConcurrency: Infinity,
+  maxBufferedAmount: 100_000,
+  closeTimeout: 1000,
+  heartbeat: false,
+  stallTimeout: 60_000
+}
+
+export const OWNER: ConnectionOwner = { onError (error) { throw error }, onClose () {} }
+
+export function memoryTransport (stream: Duplex): Transport {
+  return {
+    stream,
+    ownsChunks: false,
+    tune () {},
+    finish () { stream.end() },
+    abort () { stream.destroy() }
+  }
+}
