@@ -2,7 +2,9 @@ import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { notUpgradable, serverClosing } from './errors.ts'
+import { listHasToken } from './header-field.ts'
 import { isWebSocketUpgrade } from './opening-handshake.ts'
+import type { RoutePaths } from './route-paths.ts'
 import { PendingUpgrade } from './upgrade.ts'
 
 export interface HubSettings {
@@ -25,29 +27,38 @@ subscribe('http.server.request.start', message => {
   lastResponses.set(socket, response)
 })
 
-/** All upgrades of one HTTP server on their way to its router, whatever number of plugin scopes there are. */
+/**
+ * All upgrades of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where others listen
+ * to 'upgrade' too (socket.io, a proxy, a development server) it takes those that a WebSocket route matches.
+ */
 export class UpgradeHub {
   readonly #server: Server
   readonly #route: Router
   readonly #settings: HubSettings
+  readonly #paths: RoutePaths
+  // handshakes that others may take: looks whether somebody has
+  readonly #undecided = new Set<() => void>()
   readonly #upgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
   readonly #pending = new Set<PendingUpgrade>()
   readonly #closeListeners: Array<() => Promise<void>> = []
   #closed: Promise<unknown> | null = null // made when closing begins
 
   /** The hub of `server`, made with the settings of whoever asks first. */
-  static of (server: Server, route: Router, settings: HubSettings): UpgradeHub {
+  static of (server: Server, route: Router, settings: HubSettings, paths: RoutePaths): UpgradeHub {
     const owner = server as Server & { [HUB]?: UpgradeHub }
-    owner[HUB] ??= new UpgradeHub(server, route, settings)
+    owner[HUB] ??= new UpgradeHub(server, route, settings, paths)
     return owner[HUB]
   }
 
-  private constructor (server: Server, route: Router, settings: HubSettings) {
+  private constructor (server: Server, route: Router, settings: HubSettings, paths: RoutePaths) {
     this.#server = server
     this.#route = route
     this.#settings = settings
-    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      this.#onUpgrade(new PendingUpgrade(request, socket, head))
+    this.#paths = paths
+    // the first, so that what is ours is known before another listener looks at it
+    server.prependListener('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      if (this.#isOurs(request)) this.#take(new PendingUpgrade(request, socket, head))
+      else this.#leaveToOthers(request, socket, head)
     })
   }
 
@@ -58,6 +69,11 @@ export class UpgradeHub {
   /** How many header fields the server's parser keeps, where that is set. */
   get maxHeaderFields (): number | undefined {
     return this.#server.maxHeadersCount || undefined
+  }
+
+  /** Takes handshakes on `path`, which is a route's, also where others listen to 'upgrade'. */
+  addPath (path: string): void {
+    this.#paths.add(path)
   }
 
   /** The opening handshake that `request` is; undefined for an ordinary request. */
@@ -80,6 +96,7 @@ export class UpgradeHub {
   }
 
   async #refusePending (): Promise<void> {
+    for (const decide of this.#undecided) decide()
     const pending = [...this.#pending]
     for (const upgrade of pending) upgrade.refuse(serverClosing())
     const drop = setTimeout(() => {
@@ -89,22 +106,50 @@ export class UpgradeHub {
     clearTimeout(drop)
   }
 
-  #onUpgrade (upgrade: PendingUpgrade): void {
+  #isOurs ({ headers, url }: IncomingMessage): boolean {
+    if (this.#server.listenerCount('upgrade') === 1) return true
+    return isWebSocketUpgrade(headers) ? this.#paths.has(url!) : listHasToken(headers.upgrade, 'h2c')
+  }
+
+  /** Whoever takes it listens to its socket. What nobody takes in the time for a handshake gets an answer all the same. */
+  #leaveToOthers (request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const decide = (): void => {
+      clearTimeout(timer)
+      this.#undecided.delete(decide)
+      socket.off('close', decide)
+      if (!socket.destroyed && listenersOf(socket) < listeners) this.#take(new PendingUpgrade(request, socket, head))
+    }
+    const timer = setTimeout(decide, this.isClosing ? 0 : this.#settings.handshakeTimeout)
+    this.#undecided.add(decide)
+    socket.on('error', () => {}) // a client that resets the connection must not end the process
+    socket.on('close', decide)
+    const listeners = listenersOf(socket)
+  }
+
+  #take (upgrade: PendingUpgrade): void {
+    const { request } = upgrade
+    const { headers } = request
+    // without the field the parser has dropped it, among others: the route refuses that
+    const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
+    if (isHandshake) this.#upgrades.set(request, upgrade)
+    // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
+    process.nextTick(() => { this.#start(upgrade, isHandshake) })
+  }
+
+  #start (upgrade: PendingUpgrade, isHandshake: boolean): void {
     const earlier = lastResponses.get(upgrade.request.socket)
     if (earlier !== undefined && !earlier.closed && !earlier.destroyed) {
-      earlier.once('close', () => { this.#onUpgrade(upgrade) })
+      earlier.once('close', () => { this.#start(upgrade, isHandshake) })
       return
     }
-    const { request, response } = upgrade
-    const { headers } = request
-    if (headers.upgrade !== undefined && !isWebSocketUpgrade(headers)) {
+    if (!isHandshake) {
       this.#decline(upgrade)
       return
     }
+    const { request, response } = upgrade
     if (!upgrade.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(upgrade)
     void upgrade.over.then(() => { this.#pending.delete(upgrade) })
-    this.#upgrades.set(request, upgrade)
     this.#route(request, response)
   }
 
@@ -119,4 +164,8 @@ export class UpgradeHub {
       this.#route(request, response)
     }
   }
+}
+
+function listenersOf (socket: Socket): number {
+  return socket.eventNames().reduce((sum, event) => sum + socket.listenerCount(event), 0)
 }

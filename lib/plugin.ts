@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions } from '../types/options.ts'
 import { UpgradeHub } from './hub.ts'
 import { pluginSettings } from './options.ts'
+import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isWebSocketRoute, type Scope } from './routes.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -11,7 +12,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
   const settings = pluginSettings(options)
-  const hub = UpgradeHub.of(fastify.server, fastify.routing.bind(fastify), settings)
+  const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
+  const hub = UpgradeHub.of(fastify.server, fastify.routing.bind(fastify), settings, new RoutePaths(serverOptions, routerOptions))
   const scope: Scope = { hub, server: new WebSocketServer(), settings }
   hub.onClose(() => scope.server.shutdown(settings.shutdownTimeout))
 
@@ -22,10 +24,21 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
 
   fastify.addHook('onRoute', route => { declareRoute(scope, route) })
 
-  // A handshake on a route that only speaks HTTP finds what it would find without that route.
   fastify.addHook('onRequest', (request, reply, next) => {
-    if (hub.upgradeOf(request.raw) !== undefined && !request.is404 && !isWebSocketRoute(request)) reply.callNotFound()
-    else next()
+    const upgrade = hub.upgradeOf(request.raw)
+    if (upgrade === undefined) {
+      next()
+    } else if (upgrade.response !== reply.raw) {
+      // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
+      reply.raw.detachSocket(request.raw.socket)
+      reply.hijack()
+    } else if (!request.is404 && !isWebSocketRoute(request)) {
+      reply.callNotFound() // a route that only speaks HTTP: as if there were none
+    } else {
+      upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
+      upgrade.limit(settings.handshakeTimeout)
+      next()
+    }
   })
 
   fastify.addHook('preClose', async () => { await hub.close() })

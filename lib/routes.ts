@@ -54,6 +54,7 @@ export function declareRoute (scope: Scope, route: RouteOptions): void {
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
   route.config = { ...route.config, [WEBSOCKET_ROUTE]: true } as NonNullable<RouteOptions['config']>
   routes.set(route, webSocketRoute)
+  scope.hub.addPath(route.url)
 }
 
 class WebSocketRoute {

@@ -10,23 +10,21 @@ const MAX_EARLY_DATA = 64 * 1024
 const LINGER = 1000
 
 type SwitchListener = (transport: Transport, head: Buffer) => void
+type Refuser = (error: HandshakeError) => void
 
 /** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
 class UpgradeResponse extends ServerResponse {
   /** Header fields of the 101, which nobody can change. */
   agreed: OutgoingHttpHeaders | null = null
-  #isFinal = false
 
-  /** Answers over the head of a handler that is not done. What that sends later is ignored. */
-  sendFinally (statusCode: number, headers: OutgoingHttpHeaders, body: string): void {
-    super.writeHead(statusCode, headers)
-    this.end(body)
-    this.#isFinal = true
+  constructor (request: IncomingMessage) {
+    super(request)
+    this.shouldKeepAlive = false // a refusal says Connection: close
     this.on('error', () => {}) // write after end
   }
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
-    if (this.#isFinal) return this
+    if (this.writableEnded) return this // somebody else has answered for a handler that was late
     const headers = rest.at(-1)
     const isObject = typeof headers === 'object' && headers !== null
     if (statusCode === 101 && this.agreed !== null) return super.writeHead(101, { ...(isObject ? headers : {}), ...this.agreed })
@@ -47,6 +45,7 @@ export class PendingUpgrade {
   readonly #early: Buffer[]
   #earlyLength: number
   #onSwitch: SwitchListener | null = null
+  #refuser: Refuser | null = null
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   /** Resolves when the socket is not ours any more: it has switched, or it is closed. */
@@ -65,7 +64,6 @@ export class PendingUpgrade {
     this.#early = [head]
     this.#earlyLength = head.length
     this.#response = new UpgradeResponse(request)
-    this.#response.shouldKeepAlive = false // a refusal says Connection: close
     this.#response.on('prefinish', () => { this.#onAnswer() })
     this.#response.on('finish', () => { this.#linger() })
     this.response = this.#response
@@ -76,7 +74,7 @@ export class PendingUpgrade {
    * Lets the response out to the socket, and reads on, so that the client's leaving is noticed.
    * @param timeout milliseconds until the handshake is refused with 503, and a client is dropped that does not read a
    * refusal. Default: none
-   * @returns false when the client has left already
+   * @returns false when the client has left already, or the socket has another response
    */
   start (timeout = 0): boolean {
     const socket = this.#socket
@@ -88,15 +86,26 @@ export class PendingUpgrade {
       this.#abort()
       return false
     }
+    try {
+      this.#response.assignSocket(socket)
+    } catch { // another 'upgrade' listener of the server has taken the socket for a response of its own
+      this.#letGo()
+      return false
+    }
     // Node's time-outs for requests end here. Of a request with a body Node 26 hands over a stream that is no socket.
     this.request.socket.setTimeout(0)
-    this.#response.assignSocket(socket)
     socket.on('data', this.#onEarlyData)
     // as Node's own listener did: a long refusal waits for it
     socket.on('drain', this.#onDrain)
+    this.limit(timeout)
+    return true
+  }
+
+  /** Sets the time that is left for an answer, in milliseconds; 0: any. */
+  limit (timeout: number): void {
+    if (this.isOver) return
     this.#timeoutLength = timeout
     this.#startTimeout(() => { this.refuse(handshakeTimedOut(timeout)) })
-    return true
   }
 
   /** There is nobody to answer, or the answer is given. */
@@ -110,15 +119,35 @@ export class PendingUpgrade {
     this.#onSwitch = listener
   }
 
-  /** Answers for a handler that does not, in the form in which Fastify writes errors. */
-  refuse ({ statusCode, code, message, headers }: HandshakeError): void {
+  /** Who is asked to answer when the handshake is refused from outside. */
+  onRefusal (refuser: Refuser): void {
+    this.#refuser = refuser
+  }
+
+  /** Answers for a handler that does not. */
+  refuse (error: HandshakeError): void {
     if (this.isOver || this.#response.headersSent) return
+    const refuser = this.#refuser
+    this.#refuser = null
+    if (refuser === null || this.#onSwitch !== null) {
+      this.#writeRefusal(error)
+    } else {
+      // it may wait for the same that the handler waits for
+      clearTimeout(this.#timeout)
+      this.#timeout = setTimeout(() => { this.refuse(error) }, LINGER)
+      refuser(error)
+    }
+  }
+
+  /** In the form in which Fastify writes errors. */
+  #writeRefusal ({ statusCode, code, message, headers }: HandshakeError): void {
     const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
-    this.#response.sendFinally(statusCode, {
+    this.#response.writeHead(statusCode, {
       ...headers,
       'content-type': 'application/json; charset=utf-8',
       'content-length': Buffer.byteLength(body)
-    }, body)
+    })
+    this.#response.end(body)
   }
 
   /** Drops a client that does not take its answer. */
@@ -144,6 +173,15 @@ export class PendingUpgrade {
   }
 
   #switch (listener: SwitchListener): void {
+    this.#letGo()
+    this.#response.detachSocket(this.#socket)
+    const head = Buffer.concat(this.#early)
+    this.#early.length = 0
+    listener(new SocketTransport(this.#socket), head)
+    this.#socket.off('error', this.#onSocketClose) // the listener has its own
+  }
+
+  #letGo (): void {
     const socket = this.#socket
     this.#state = 'over'
     clearTimeout(this.#timeout)
@@ -151,12 +189,7 @@ export class PendingUpgrade {
     socket.off('drain', this.#onDrain)
     socket.off('close', this.#onSocketClose)
     socket.off('end', this.#onSocketEnd)
-    this.#response.detachSocket(socket)
-    const head = Buffer.concat(this.#early)
-    this.#early.length = 0
     this.#setOver()
-    listener(new SocketTransport(socket), head)
-    socket.off('error', this.#onSocketClose) // the listener has its own
   }
 
   readonly #onEarlyData = (chunk: Buffer): void => {

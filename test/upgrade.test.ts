@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import Fastify from 'fastify'
+import Fastify, { type FastifyError } from 'fastify'
 import { test, type Test } from 'tap'
 import { PendingUpgrade } from '../lib/upgrade.ts'
 import websocket from '../lib/index.ts'
@@ -498,6 +498,43 @@ test('a handshake that handshakeTimeout refused has one response for onResponse'
   late.emit('now')
   await within(2000, site.emptied(), 'no connection is left')
   t.strictSame(calls, ['onResponse 503'])
+})
+
+test('the error handler and the hooks of the app shape what handshakeTimeout refuses', async t => {
+  const late = new EventEmitter()
+  const calls: string[] = []
+  const { site } = await serve(t, app => {
+    app.setErrorHandler((error: FastifyError, _request, reply) => { reply.code(error.statusCode ?? 500).send({ shaped: error.code }) })
+    app.addHook('onError', async (_request, _reply, error) => { calls.push(`onError ${error.code}`) })
+    app.addHook('onSend', async (_request, reply) => { reply.header('x-hook', 'onSend') })
+    app.addHook('onResponse', async (_request, reply) => { calls.push(`onResponse ${reply.statusCode}`) })
+    app.get('/ws', { websocket: true, preValidation: async () => { await once(late, 'now') } }, echo)
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  const answer = await peer.write(handshake()).answer()
+  t.match(answer, { statusCode: 503, headers: { 'x-hook': 'onSend', connection: 'close' } })
+  t.strictSame(JSON.parse(answer.body), { shaped: 'FST_WS_HANDSHAKE_TIMEOUT' })
+  late.emit('now')
+  await within(2000, site.emptied(), 'no connection is left')
+  t.strictSame(calls, ['onError FST_WS_HANDSHAKE_TIMEOUT', 'onResponse 503'])
+})
+
+test('where the error handler does not answer either, the client gets its 503 all the same', async t => {
+  const { site } = await serve(t, app => {
+    app.setErrorHandler(() => new Promise(() => {}))
+    app.get('/ws', { websocket: true, onRequest: () => new Promise(() => {}) }, echo)
+  }, { plugin: { handshakeTimeout: 50 } })
+  t.match(problem(await within(3000, site.ask(handshake()), 'an answer')), { code: 'FST_WS_HANDSHAKE_TIMEOUT' })
+})
+
+test('each registration has its own handshakeTimeout', async t => {
+  const { site } = await serve(t, async app => {
+    await app.register(async scope => {
+      await scope.register(websocket, { handshakeTimeout: 50 })
+      scope.get('/ws', { websocket: true, onRequest: () => new Promise(() => {}) }, echo)
+    })
+  }, { plugin: { handshakeTimeout: 60_000 } })
+  t.match(problem(await site.ask(handshake())), { message: 'the opening handshake was not answered within 50 ms' })
 })
 
 test('handshakeTimeout is over with the 101', async t => {

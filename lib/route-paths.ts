@@ -1,0 +1,41 @@
+import Router from 'find-my-way'
+
+/** How the router of the app reads a path; Fastify has these at two places of its initialConfig. */
+export interface PathOptions {
+  readonly caseSensitive?: boolean
+  readonly ignoreTrailingSlash?: boolean
+  readonly ignoreDuplicateSlashes?: boolean
+  readonly allowUnsafeRegex?: boolean
+  readonly maxParamLength?: number
+}
+
+/**
+ * The paths of WebSocket routes. The router of the app cannot tell them apart from the others: it finds `GET /*` for every
+ * path. Constraints (host, version) are left to it.
+ */
+export class RoutePaths {
+  readonly #router: Router.Instance<Router.HTTPVersion.V1>
+
+  /** What one of `options` says is said. */
+  constructor (...options: readonly PathOptions[]) {
+    const isSet = (name: 'ignoreTrailingSlash' | 'ignoreDuplicateSlashes' | 'allowUnsafeRegex'): boolean =>
+      options.some(given => given[name] === true)
+    this.#router = Router({
+      caseSensitive: options.every(({ caseSensitive }) => caseSensitive !== false),
+      ignoreTrailingSlash: isSet('ignoreTrailingSlash'),
+      ignoreDuplicateSlashes: isSet('ignoreDuplicateSlashes'),
+      allowUnsafeRegex: isSet('allowUnsafeRegex'),
+      maxParamLength: Math.max(100, ...options.map(({ maxParamLength }) => maxParamLength ?? 0))
+    })
+  }
+
+  /** @param path as a route has it: /room/:id */
+  add (path: string): void {
+    if (!this.#router.hasRoute('GET', path)) this.#router.on('GET', path, () => {})
+  }
+
+  /** @param url as a request has it, with or without a query */
+  has (url: string): boolean {
+    return this.#router.find('GET', url) !== null
+  }
+}
