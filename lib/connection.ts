@@ -3,8 +3,9 @@
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
 import type { Duplex } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, MessageData, ReadyState, SendCallback, SendOptions, WebSocketConnection
+  BinaryType, CloseInfo, ConnectionStats, MessageData, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../types/connection.ts'
+import { CHANNELS } from './channels.ts'
 import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
 import { createClose, serializeClosePayload, type Close } from './close-payload.ts'
 import { ClosingHandshake } from './closing-handshake.ts'
@@ -41,8 +42,10 @@ export interface ConnectionSettings extends IntakeSettings, LivenessSettings {
 
 /** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
 export interface ConnectionOwner {
+  /** What the connection came from, for those who observe. */
+  readonly request?: unknown
   onError (error: unknown, connection: Connection): void
-  onClose (connection: Connection): void
+  onClose (connection: Connection, info: CloseInfo): void
 }
 
 export class Connection extends ListenableConnection implements WebSocketConnection {
@@ -65,6 +68,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #liveness: Liveness | null = null
   readonly #closing = new ClosingHandshake()
   #outgoingMessage = false // a message with fin: false has begun
+  #messagesSent = 0
+  #openedAt = 0
+  #closedAt: number | null = null
 
   // There is no way on but to the end: the connection has failed or was terminated, or the peer or the transport is done
   // without a Close frame.
@@ -158,8 +164,14 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       isReading: () => !stream.isPaused(),
       hasUnsentBytes: () => this.bufferedAmount > 0,
       onSilence: () => { if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING) },
-      onDead: () => { this.terminate() }
+      onDead: () => { this.terminate() },
+      onStalled: () => {
+        this.#publish('stalled')
+        this.terminate()
+      }
     })
+    this.#openedAt = performance.now()
+    this.#publish('open')
     transport.tune()
     stream.on('error', () => {}) // 'close' follows
     stream.on('close', () => { this.#onTransportClose() })
@@ -282,6 +294,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const queued = this.bufferedAmount
     this.#outbox!.add(this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY, fin, payload, callback ?? undefined)
     this.#outgoingMessage = !fin
+    if (fin) this.#messagesSent++
     if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
     if (!this.#needsDrain) this.#obedientAmount = this.bufferedAmount
     this.#needsDrain ||= this.bufferedAmount >= this.#settings.highWaterMark
@@ -328,6 +341,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
   #giveUpSlowPeer (): void {
     this.#abandon({ code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
+    this.#publish('slow')
     process.nextTick(() => { this.inContext(() => { this.emitSafely('slow') }) })
   }
 
@@ -343,7 +357,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #onUnreadable (error: Error, callback: SendCallback | undefined): void {
     if (callback !== undefined) this.callSafely(callback, error)
-    this.#owner.onError(error, this)
+    this.#report(error)
     this.closeFailed() // a message is missing that was said to be sent
   }
 
@@ -377,7 +391,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** The handler that this connection was given to has failed. @internal */
   handlerFailed (error: unknown): void {
     this.#hasHandlerFailed = true
-    this.#owner.onError(error, this)
+    this.#report(error)
   }
 
   /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. @internal */
@@ -389,6 +403,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** §7.1.7: fail the connection. */
   #onFailure (error: ProtocolError): void {
     this.#failure = error
+    this.#publish('error', { error })
     this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
   }
 
@@ -458,8 +473,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#closed = true
     clearTimeout(this.#deadline ?? undefined)
     this.#liveness?.stop()
+    this.#closedAt = performance.now()
     this.#drain()
-    this.#owner.onClose(this)
+    const info = this.#closeInfo()
+    this.#publish('close', { ...info, stats: this.stats() })
+    this.#owner.onClose(this, info)
     const { reader } = this.#intake
     if (reader !== null) {
       reader.end(this.#endError())
@@ -467,7 +485,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     }
     const { code, reason } = this.#closing.outcome
     this.inContext(() => { this.emitSafely('close', code, reason) })
-    this.#closedPromise?.resolve(this.#closeInfo())
+    this.#closedPromise?.resolve(info)
     this.#abortController?.abort(new ConnectionClosedError('the connection is closed'))
   }
 
@@ -477,7 +495,30 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   protected override onListenerError (error: unknown): void {
+    this.#report(error)
+  }
+
+  // Observing
+
+  stats (): ConnectionStats {
+    const { messages, bytes } = this.#intake.counts
+    return {
+      duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt,
+      messagesReceived: messages,
+      messagesSent: this.#messagesSent,
+      bytesReceived: bytes,
+      bytesSent: this.#outbox?.bytesWritten ?? 0
+    }
+  }
+
+  #report (error: unknown): void {
+    this.#publish('error', { error })
     this.#owner.onError(error, this)
+  }
+
+  #publish (event: keyof typeof CHANNELS, details?: object): void {
+    const channel = CHANNELS[event]
+    if (channel.hasSubscribers) channel.publish({ connection: this, request: this.#owner.request, ...details })
   }
 }
 

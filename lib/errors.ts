@@ -119,6 +119,14 @@ export const tooManyConnections = (limit: number) =>
   new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
+export const wrongOrigin = (origin: string) =>
+  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
+export const repeatedOrigin = () =>
+  new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
+export const notVerified = (statusCode = 401, message = 'verifyClient refused the handshake', headers?: Record<string, string>) =>
+  new HandshakeError('FST_WS_VERIFY_CLIENT', statusCode, message, headers)
+export const admissionFailed = (cause: unknown) =>
+  new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
 export const notUpgradable = (protocol: string | undefined) =>
   new HandshakeError('FST_WS_NOT_UPGRADABLE', 501, `an upgrade to ${quote(protocol)} with a request body is not supported`)
 

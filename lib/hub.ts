@@ -41,7 +41,7 @@ export class UpgradeHub {
   readonly #upgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
   readonly #pending = new Set<PendingUpgrade>()
   readonly #closeListeners: Array<() => Promise<void>> = []
-  #closed: Promise<unknown> | null = null // made when closing begins
+  #closed: Promise<void> | null = null // made when closing begins
 
   /** The hub of `server`, made with the settings of whoever asks first. */
   static of (server: Server, route: Router, settings: HubSettings, paths: RoutePaths): UpgradeHub {
@@ -90,8 +90,8 @@ export class UpgradeHub {
    * Refuses the handshakes that are still in hooks and all that come, and lets every scope say goodbye to its connections,
    * all at the same time. Later calls wait for the first.
    */
-  close (): Promise<unknown> {
-    this.#closed ??= Promise.all([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
+  close (): Promise<void> {
+    this.#closed ??= allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
     return this.#closed
   }
 
@@ -164,6 +164,12 @@ export class UpgradeHub {
       this.#route(request, response)
     }
   }
+}
+
+/** Resolves when all have resolved, or rejects with the first that rejected when the others have come to their end too. */
+async function allSettled (promises: ReadonlyArray<Promise<unknown>>): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
 function listenersOf (socket: Socket): number {

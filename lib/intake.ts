@@ -50,11 +50,17 @@ export interface IntakeOwner {
 const TURN = 2 // ms
 const FRAMES_BETWEEN_LOOKS = 64
 
+export interface Counts {
+  messages: number
+  bytes: number
+}
+
 export class Intake {
   readonly #settings: IntakeSettings
   readonly #owner: IntakeOwner
   readonly #assembler = new MessageAssembler()
   readonly #inbox = new Inbox()
+  readonly #counts: Counts = { messages: 0, bytes: 0 }
   #transport: Transport | null = null
   #parser: FrameParser | null = null
 
@@ -93,6 +99,8 @@ export class Intake {
   /** Nothing waits for its turn. */
   get isEmpty (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
   get reader (): MessageReader | null { return this.#reader }
+  /** Bytes that came in, and messages made of them. */
+  get counts (): Readonly<Counts> { return this.#counts }
 
   open (transport: Transport): void {
     const { role, maxPayload } = this.#settings
@@ -102,6 +110,7 @@ export class Intake {
 
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
+    this.#counts.bytes += chunk.length
     this.#parser!.feed(chunk)
     this.read()
   }
@@ -301,6 +310,7 @@ export class Intake {
   }
 
   #takeMessage (message: Message): void {
+    this.#counts.messages++
     if (this.#inbox.isEmpty && this.#isTaken()) this.#deliver(message)
     else if (this.#isHeld()) this.#inbox.add({ type: 'message', message })
   }

@@ -14,8 +14,10 @@ export interface LivenessOwner {
   hasUnsentBytes (): boolean
   /** Ask the peer for a sign of life. */
   onSilence (): void
-  /** The peer is gone, or as good as gone. */
+  /** The peer is gone: it gave no sign of life when it was asked. */
   onDead (): void
+  /** The peer is as good as gone: it takes nothing of what is sent. */
+  onStalled (): void
 }
 
 // A beat is a fraction of the shortest time that is measured in beats, and nothing needs more than one a second.
@@ -62,7 +64,7 @@ export class Liveness implements HeartbeatListener {
     if (!this.#owner.hasUnsentBytes()) {
       this.#progressAt = now
     } else if (now - this.#progressAt >= this.#settings.stallTimeout) {
-      this.#owner.onDead()
+      this.#owner.onStalled()
       return
     }
     const { heartbeat } = this.#settings

@@ -1,12 +1,15 @@
 // What the options may be and what they default to; everything behind this file works with complete, checked options.
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
+import { GOING_AWAY, isWireCloseCode } from './close-code.ts'
 import { isToken } from './header-field.ts'
+import { isOrigin } from './origin.ts'
+import type { Server } from 'node:http'
 
-type Optional = 'handleProtocols' | 'protocols' | 'errorHandler'
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
 type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
-export type PluginSettings = Readonly<Complete<WebSocketPluginOptions>>
+export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
 
 const DEFAULTS = {
   maxPayload: 1024 * 1024,
@@ -18,7 +21,10 @@ const DEFAULTS = {
   maxConnections: Infinity,
   messageConcurrency: Infinity,
   closeTimeout: 5_000,
-  shutdownTimeout: 5_000
+  shutdownTimeout: 5_000,
+  origin: 'same-origin',
+  shutdownCode: GOING_AWAY,
+  closeLogLevel: 'info'
 }
 
 // what setTimeout() can do
@@ -26,7 +32,9 @@ const MAX_TIMEOUT = 2 ** 31 - 1
 
 type Check = (value: unknown) => string | null
 
-const CHECKS: { readonly [Name in keyof Required<WebSocketPluginOptions>]: Check } = {
+const A_FUNCTION: Check = value => typeof value === 'function' ? null : 'a function'
+
+const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'options'>>]: Check } = {
   maxPayload: integer(0, Number.MAX_SAFE_INTEGER),
   highWaterMark: integer(1, Number.MAX_SAFE_INTEGER),
   maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
@@ -35,22 +43,76 @@ const CHECKS: { readonly [Name in keyof Required<WebSocketPluginOptions>]: Check
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
   messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
   closeTimeout: integer(1, MAX_TIMEOUT),
-  handleProtocols: value => typeof value === 'function' ? null : 'a function',
+  handleProtocols: A_FUNCTION,
   protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',
-  errorHandler: value => typeof value === 'function' ? null : 'a function',
+  origin: value => typeof value === 'function' || (Array.isArray(value) ? value : [value]).every(isOriginPattern)
+    ? null
+    : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
+  verifyClient: A_FUNCTION,
+  errorHandler: A_FUNCTION,
+  closeLogLevel: value => typeof value === 'string' ? null : "the name of a log level, or 'silent'",
+  preClose: A_FUNCTION,
+  shutdownCode: value => isWireCloseCode(value as number) ? null : 'a close code that can be sent',
   handshakeTimeout: integer(1, MAX_TIMEOUT),
   shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
-const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout']
+const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']
+const NAMES = Object.keys(CHECKS)
+const ROUTE_NAMES = NAMES.filter(name => !PLUGIN_ONLY.includes(name))
 
-/** @throws TypeError that names the option which is unknown, of a wrong type or out of range */
-export function pluginSettings (options: WebSocketPluginOptions): PluginSettings {
-  return { ...DEFAULTS, ...checked(options, Object.keys(CHECKS)) }
+/** What `ws` has besides: by name the one value that says nothing else than what is done anyway, and why. */
+const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>> = {
+  path: [undefined, 'it is the URL of a route that decides'],
+  host: [undefined, 'it is Fastify that listens'],
+  port: [undefined, 'it is Fastify that listens'],
+  backlog: [undefined, 'it is Fastify that listens'],
+  WebSocket: [undefined, 'there is one class of connections'],
+  perMessageDeflate: [false, 'connections are not compressed'],
+  skipUTF8Validation: [false, 'text is always checked'],
+  clientTracking: [true, 'websocketServer.clients is always there'],
+  autoPong: [true, 'a Ping is always answered'],
+  allowSynchronousEvents: [true, 'messages of one chunk come in one turn']
 }
 
-/** The options of a route over those of the plugin. @throws TypeError as pluginSettings() does */
-export function routeSettings (plugin: PluginSettings, options: WebSocketRouteOptions): RouteSettings {
-  return { ...plugin, ...checked(options, Object.keys(CHECKS).filter(name => !PLUGIN_ONLY.includes(name))) }
+/**
+ * @param defaults that differ from the usual ones
+ * @throws TypeError that names the option which is unknown, of a wrong type or out of range
+ */
+export function pluginSettings (options: WebSocketPluginOptions, defaults: Partial<PluginSettings> = {}): PluginSettings {
+  const { options: alias, ...own } = options
+  return { ...DEFAULTS, ...defaults, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, NAMES) }
+}
+
+/** Checks the options of a route. @throws TypeError as pluginSettings() does */
+export function routeOptions (options: WebSocketRouteOptions): WebSocketRouteOptions {
+  return checked(options, ROUTE_NAMES)
+}
+
+/** What stands under `options`, as for @fastify/websocket. */
+export interface Alias {
+  readonly options: WebSocketRouteOptions
+  /** Another server to listen to. */
+  readonly server: Server | undefined
+  /** One for each option that has no effect, and why. */
+  readonly warnings: readonly string[]
+}
+
+/** @throws TypeError as pluginSettings() does, and for noServer */
+export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>): Alias {
+  if (typeof alias !== 'object' || alias === null) throw new TypeError(`the WebSocket option options must be an object, not ${describe(alias)}`)
+  const { server, noServer, ...rest } = alias
+  if (noServer !== undefined) throw new TypeError('the WebSocket option noServer is not supported: without Fastify there is upgrade()')
+  const warnings: string[] = []
+  for (const [name, [idle, reason]] of Object.entries(FOREIGN)) {
+    const value = rest[name]
+    if (value !== undefined && value !== idle) warnings.push(`the WebSocket option ${name} has no effect: ${reason}`)
+  }
+  const own = Object.fromEntries(Object.entries(rest).filter(([name]) => !Object.hasOwn(FOREIGN, name)))
+  return {
+    options: checked(own, ROUTE_NAMES),
+    server,
+    warnings
+  }
 }
 
 function checked<Options extends object> (options: Options, allowed: readonly string[]): Options {
@@ -61,8 +123,12 @@ function checked<Options extends object> (options: Options, allowed: readonly st
     if (!allowed.includes(name)) {
       throw new TypeError(`unknown WebSocket option ${name}: there are ${allowed.join(', ')}`)
     }
-    const expected = CHECKS[name as keyof WebSocketPluginOptions](value)
-    if (expected !== null) throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
+    const expected = CHECKS[name as keyof typeof CHECKS](value)
+    if (expected !== null) {
+      // what @fastify/websocket says, which somebody may match
+      const known = name === 'errorHandler' || name === 'preClose' ? `invalid ${name} function: ` : ''
+      throw new TypeError(`${known}the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
+    }
   }
   return Object.fromEntries(entries) as Options
 }
@@ -71,6 +137,11 @@ function integer (min: number, max: number): Check {
   return value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
     ? null
     : `an integer from ${min} to ${max}`
+}
+
+function isOriginPattern (value: unknown): boolean {
+  if (value instanceof RegExp) return true
+  return typeof value === 'string' && (value === '*' || value === 'same-origin' || isOrigin(value))
 }
 
 function isHeartbeat (value: unknown): boolean {

@@ -28,6 +28,8 @@ export class Outbox {
   // bytes given to the serializer since the start, and those of them that the transport has taken: their difference waits
   #added = 0
   #written = 0
+  // bytes that will never be
+  #dropped = 0
   // lengths of the writes that the transport has not taken yet
   readonly #writing: number[] = []
   // in the order of `end`, the value of #written at which each is due
@@ -44,6 +46,11 @@ export class Outbox {
     this.#transport = transport
     this.#serializer = serializer
     this.#owner = owner
+  }
+
+  /** Bytes that the transport has taken since the start. */
+  get bytesWritten (): number {
+    return this.#written - this.#dropped
   }
 
   /** Bytes added and not yet taken by the transport, frame headers included. */
@@ -105,6 +112,7 @@ export class Outbox {
     this.#callbacks = []
     this.#deferred = null
     this.#deferredSize = 0
+    this.#dropped = this.#added - this.#written
     this.#written = this.#added
     this.#serializer.clear()
     return unsent.filter(callback => callback !== undefined).map(callback => () => callback(error))

@@ -1,8 +1,8 @@
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import type { WebSocketPluginOptions } from '../types/options.ts'
+import type { WebSocketPluginOptions, WebSocketPreClose } from '../types/options.ts'
 import { UpgradeHub } from './hub.ts'
-import { pluginSettings } from './options.ts'
+import { pluginSettings, readAlias } from './options.ts'
 import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isWebSocketRoute, type Scope } from './routes.ts'
 import { WebSocketServer } from './websocket-server.ts'
@@ -11,13 +11,24 @@ import { WebSocketServer } from './websocket-server.ts'
 const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
-  const settings = pluginSettings(options)
+  const { disableRequestLogging } = fastify.initialConfig
+  const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
+  const alias = options.options === undefined ? null : readAlias(options.options)
+  for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
-  const hub = UpgradeHub.of(fastify.server, fastify.routing.bind(fastify), settings, new RoutePaths(serverOptions, routerOptions))
-  const scope: Scope = { hub, server: new WebSocketServer(), settings }
-  hub.onClose(() => scope.server.shutdown(settings.shutdownTimeout))
+  const paths = new RoutePaths(serverOptions, routerOptions)
+  const hub = UpgradeHub.of(alias?.server ?? fastify.server, fastify.routing.bind(fastify), settings, paths)
+  const server = new WebSocketServer(settings)
+  const scope: Scope = { hub, server }
+  hub.onClose(async () => {
+    try {
+      if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)
+    } finally {
+      await server.shutdown()
+    }
+  })
 
-  fastify.decorate('websocketServer', scope.server)
+  fastify.decorate('websocketServer', server)
   if (!fastify.hasRequestDecorator('ws')) {
     fastify.decorateRequest('ws', { getter () { return hub.upgradeOf(this.raw) !== undefined } })
   }
@@ -42,6 +53,18 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await hub.close() })
+}
+
+/** Resolves when it is done, or has taken too long. */
+async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClose, timeout: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<void>(resolve => { timer = setTimeout(resolve, timeout) })
+  const done = new Promise<void>((resolve, reject) => {
+    const callback = (error?: Error): void => { if (error) reject(error); else resolve() }
+    const result: unknown = preClose.call(instance, callback)
+    if (preClose.length === 0) resolve(result as Promise<void>)
+  })
+  await Promise.race([done, tooLong]).finally(() => { clearTimeout(timer) })
 }
 
 export const fastifyWebsocket = fp(plugin, { fastify: '5.x', name: 'fastify-websocket-stream' })

@@ -1,26 +1,30 @@
 // WebSocket routes: what onRoute makes of them, and the way from a request in Fastify's hands to an open connection.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import type { WebSocketErrorHandler, WebSocketRouteOptions } from '../types/options.ts'
 import type { MessageData } from '../types/connection.ts'
 import type { WebSocketHandler } from '../types/fastify.ts'
-import { Connection, type ConnectionOwner } from './connection.ts'
+import type { WebSocketRouteOptions } from '../types/options.ts'
+import { admit } from './admission.ts'
 import { NORMAL_CLOSURE } from './close-code.ts'
-import { ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from './errors.ts'
+import { Connection } from './connection.ts'
+import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
-import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
-import { routeSettings, type PluginSettings, type RouteSettings } from './options.ts'
+import { chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from './opening-handshake.ts'
+import { routeOptions, type RouteSettings } from './options.ts'
+import { RequestOwner } from './request-owner.ts'
 import { isThenable } from './thenable.ts'
+import type { PendingUpgrade } from './upgrade.ts'
 import { Seats, type WebSocketServer } from './websocket-server.ts'
 
 /** One registration of the plugin: what its routes share. */
 export interface Scope {
   readonly hub: UpgradeHub
   readonly server: WebSocketServer
-  readonly settings: PluginSettings
 }
 
 // In a route's config: it takes WebSocket handshakes.
 const WEBSOCKET_ROUTE = Symbol('fastify-websocket-stream.route')
+// what a trusted proxy may call TLS
+const SECURE = new Set(['https', 'wss'])
 // By the options of a route as onRoute sees them, what became of it. The hooks of an outer scope see it before those of an inner.
 const routes = new WeakMap<RouteOptions, WebSocketRoute>()
 
@@ -48,6 +52,8 @@ export function declareRoute (scope: Scope, route: RouteOptions): void {
   if (route.method !== 'GET' && !isHead) throw new Error('websocket handler can only be declared in GET method')
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
   if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
+  // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
+  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) return
   const options = typeof websocket === 'object' ? websocket : {}
   const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
@@ -62,60 +68,80 @@ class WebSocketRoute {
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: WebSocketRouteOptions
   #scope: Scope
-  #settings: RouteSettings
   // its own when the route sets its own limit
   readonly #seats: Seats | null
 
   constructor (handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
     this.#handler = handler
     this.#httpHandler = httpHandler
-    this.#options = options
+    this.#options = routeOptions(options)
     this.#seats = options.maxConnections === undefined ? null : new Seats()
     this.#scope = scope
-    this.#settings = routeSettings(scope.settings, options)
   }
 
   adopt (scope: Scope): void {
     this.#scope = scope
-    this.#settings = routeSettings(scope.settings, this.#options)
   }
 
-  /** @throws HandshakeError for a handshake that is not right, which Fastify's error handling turns into the response */
   handle (instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): unknown {
     const { hub, server } = this.#scope
     const upgrade = hub.upgradeOf(request.raw)
     if (upgrade === undefined) return this.#httpHandler.call(instance, request, reply)
-    if (upgrade.isOver) {
-      reply.hijack() // nobody is there to answer
-      return
+    // nobody is there to answer, or the answer is given
+    if (upgrade.isOver) return reply.hijack()
+    const settings: RouteSettings = { ...server.options, ...this.#options }
+    const refuse = (error: unknown): void => {
+      if (upgrade.isOver) return
+      // a custom error handler shapes the body; what the RFC demands of the head stays
+      if (error instanceof HandshakeError) reply.headers(error.headers)
+      reply.send(error instanceof Error ? error : admissionFailed(error))
     }
+    try {
+      const handshake = readOpeningHandshake(request.raw, hub.maxHeaderFields)
+      const decide = (refusal: HandshakeError | null): void => {
+        if (refusal !== null) throw refusal
+        if (upgrade.isOver) reply.hijack()
+        else this.#accept(instance, request, reply, upgrade, settings, handshake)
+      }
+      const { raw, host, protocol } = request
+      const admission = admit(settings, { request, raw, host, isSecure: SECURE.has(protocol) })
+      if (isThenable(admission)) admission.then(decide).then(undefined, refuse)
+      else decide(admission)
+    } catch (error) {
+      refuse(error)
+    }
+  }
+
+  #accept (
+    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingUpgrade, settings: RouteSettings,
+    { key, protocols }: OpeningHandshake
+  ): void {
+    const { hub, server } = this.#scope
+    if (hub.isClosing || server.isClosing) throw serverClosing()
     const seats = this.#seats ?? server.seats
-    const { key, protocol } = this.#agree(request, reply, seats)
+    if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
+    const protocol = chooseProtocol(protocols, request.raw, settings)
+    const headers = responseHeaders(key, protocol)
+    for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
     const leave = seats.take()
-    const owner = new RequestOwner(server, this.#settings.errorHandler, instance, request, reply, leave)
-    const connection = new Connection({ ...this.#settings, role: 'server', protocol }, owner)
-    upgrade.accept(responseHeaders(key, protocol), (transport, head) => {
+    const connection = new Connection({ ...settings, role: 'server', protocol }, new RequestOwner({
+      instance,
+      request,
+      reply,
+      errorHandler: settings.errorHandler,
+      closeLogLevel: settings.closeLogLevel,
+      onLeave: connection => {
+        leave()
+        server.remove(connection)
+      }
+    }))
+    upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head)
       this.#serve(instance, connection, request)
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
     reply.code(101).send()
-  }
-
-  #agree (request: FastifyRequest, reply: FastifyReply, seats: Seats): { key: string, protocol: string } {
-    const { hub } = this.#scope
-    try {
-      if (hub.isClosing) throw serverClosing()
-      const { key, protocols } = readOpeningHandshake(request.raw, hub.maxHeaderFields)
-      const { maxConnections } = this.#settings
-      if (seats.taken >= maxConnections) throw tooManyConnections(maxConnections)
-      return { key, protocol: chooseProtocol(protocols, request.raw, this.#settings) }
-    } catch (error) {
-      // a custom error handler shapes the body; what the RFC demands of the head stays
-      if (error instanceof HandshakeError) reply.headers(error.headers)
-      throw error
-    }
   }
 
   #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest): void {
@@ -165,56 +191,6 @@ async function sendAll (generator: AsyncGenerator<MessageData>, connection: Conn
 function isDisconnect (error: unknown, connection: Connection): boolean {
   if (connection.readyState === connection.OPEN) return false
   return error instanceof ConnectionClosedError || (error instanceof Error && error.name === 'AbortError')
-}
-
-/** Answers for a connection with the request that it came from. */
-class RequestOwner implements ConnectionOwner {
-  readonly #server: WebSocketServer
-  readonly #errorHandler: WebSocketErrorHandler | undefined
-  readonly #instance: FastifyInstance
-  readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
-  readonly #leave: () => void
-
-  constructor (
-    server: WebSocketServer, errorHandler: WebSocketErrorHandler | undefined, instance: FastifyInstance, request: FastifyRequest,
-    reply: FastifyReply, leave: () => void
-  ) {
-    this.#leave = leave
-    this.#server = server
-    this.#errorHandler = errorHandler
-    this.#instance = instance
-    this.#request = request
-    this.#reply = reply
-  }
-
-  onClose (connection: Connection): void {
-    this.#leave()
-    this.#server.remove(connection)
-  }
-
-  onError (error: unknown, connection: Connection): void {
-    if (this.#errorHandler === undefined) {
-      this.#giveUp(error, connection)
-      return
-    }
-    const failed = (thrown: unknown): void => { this.#giveUp(thrown, connection) }
-    try {
-      const result = this.#errorHandler.call(this.#instance, error, connection, this.#request, this.#reply)
-      if (isThenable(result)) result.then(undefined, failed)
-    } catch (thrown) {
-      failed(thrown)
-    }
-  }
-
-  #giveUp (error: unknown, connection: Connection): void {
-    try {
-      this.#request.log.error({ err: error }, 'a WebSocket handler or listener failed')
-    } catch {
-      // anything can be thrown, even what no logger can print
-    }
-    connection.closeFailed()
-  }
 }
 
 function isPlainObject (value: unknown): value is object {

@@ -1,6 +1,6 @@
 // Other listeners of 'upgrade' on the same server.
 import { once } from 'node:events'
-import type { IncomingMessage, Server } from 'node:http'
+import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import proxy from '@fastify/http-proxy'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -174,6 +174,22 @@ test('a listener that answers every handshake itself, without looking, keeps wha
     app.get('/ws', { websocket: true }, () => { t.fail('it was answered already') })
   })
   t.match(await site.ask(handshake('/ws')), { statusCode: 403 })
+})
+
+test('a listener that gives a handshake of ours a response of its own keeps it', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+      const response = new ServerResponse(request)
+      response.shouldKeepAlive = false
+      response.assignSocket(socket)
+      response.on('finish', () => { socket.end() })
+      setImmediate(() => { response.writeHead(418).end('mine') })
+    })
+    app.get('/ws', { websocket: true }, () => { t.fail('it was answered by another') })
+  })
+  const peer = await site.connect()
+  t.match(await peer.write(handshake('/ws')).answer(), { statusCode: 418, body: 'mine' })
+  await peer.ended
 })
 
 test('routes with parameters, prefixes and wildcards are found, with a query too', async t => {

@@ -14,6 +14,7 @@ function setUp (settings: LivenessSettings = SETTINGS) {
     isReading: () => state.reading,
     hasUnsentBytes: () => state.unsent,
     onSilence () { events.push('ask') },
+    onStalled () { events.push('stalled') },
     onDead () { events.push('dead') }
   }
   const liveness = new Liveness(settings, owner)
@@ -73,7 +74,7 @@ test('unsent bytes without progress for stallTimeout mean the end, with or witho
     beat(299)
     t.strictSame(events, [], 'it counts from when the queue was last seen empty')
     beat(300)
-    t.strictSame(events, ['dead'])
+    t.strictSame(events, ['stalled'])
   }
 })
 

@@ -1,9 +1,11 @@
 import Fastify from 'fastify'
 import { test } from 'tap'
 import websocket from '../lib/index.ts'
-import { pluginSettings, routeSettings } from '../lib/options.ts'
+import { pluginSettings, readAlias, routeOptions } from '../lib/options.ts'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
 import { within } from './helpers/http.ts'
+
+type Name = keyof ReturnType<typeof pluginSettings>
 
 const MAX_TIMEOUT = 2 ** 31 - 1
 
@@ -18,23 +20,16 @@ test('every option has the default that its documentation names', async t => {
     messageConcurrency: Infinity,
     handshakeTimeout: 10_000,
     closeTimeout: 5_000,
-    shutdownTimeout: 5_000
+    shutdownTimeout: 5_000,
+    origin: 'same-origin',
+    shutdownCode: 1001,
+    closeLogLevel: 'info'
   })
 })
 
 test('an option that is undefined has its default', async t => {
   t.strictSame(pluginSettings({ maxPayload: undefined, protocols: undefined } as unknown as WebSocketPluginOptions), pluginSettings({}))
-  const plugin = pluginSettings({ maxPayload: 5 })
-  t.strictSame(routeSettings(plugin, { maxPayload: undefined } as unknown as WebSocketRouteOptions), plugin)
-})
-
-test('the options of a route come before those of the plugin', async t => {
-  const errorHandler = (): void => {}
-  const handleProtocols = (): false => false
-  const plugin = pluginSettings({ maxPayload: 5, closeTimeout: 6, shutdownTimeout: 7, protocols: ['a'], handleProtocols })
-  const route = routeSettings(plugin, { maxPayload: 8, protocols: ['b'], errorHandler })
-  t.match(route, { maxPayload: 8, closeTimeout: 6, highWaterMark: 65_536, protocols: ['b'], handleProtocols, errorHandler })
-  t.match(plugin, { maxPayload: 5, protocols: ['a'], errorHandler: undefined }, 'which keep theirs')
+  t.strictSame(routeOptions({ maxPayload: undefined } as unknown as WebSocketRouteOptions), {})
 })
 
 test('what was given is not held on to', async t => {
@@ -48,7 +43,7 @@ test('what Fastify itself hands to a plugin is none of ours', async t => {
   t.match(pluginSettings({ prefix: '/a', logLevel: 'warn', logSerializers: {} } as WebSocketPluginOptions), { maxPayload: 1_048_576 })
 })
 
-const right: Array<[name: keyof WebSocketPluginOptions, values: unknown[]]> = [
+const right: Array<[name: Name, values: unknown[]]> = [
   ['maxPayload', [0, 1, Number.MAX_SAFE_INTEGER]],
   ['highWaterMark', [1, Number.MAX_SAFE_INTEGER]],
   ['handshakeTimeout', [1, MAX_TIMEOUT]],
@@ -61,7 +56,15 @@ const right: Array<[name: keyof WebSocketPluginOptions, values: unknown[]]> = [
   ['shutdownTimeout', [1, MAX_TIMEOUT]],
   ['handleProtocols', [() => false]],
   ['protocols', [[], ['chat'], ['chat.example.com', 'v1']]],
-  ['errorHandler', [() => {}]]
+  ['origin', [
+    '*', 'same-origin', 'null', 'https://example.com', 'http://localhost:3000', 'https://[::1]:8', 'capacitor://localhost', /^https:/,
+    ['same-origin', 'https://a.example', /b/], [], () => true
+  ]],
+  ['verifyClient', [() => true]],
+  ['errorHandler', [() => {}]],
+  ['closeLogLevel', ['debug', 'silent', 'own']],
+  ['preClose', [() => {}]],
+  ['shutdownCode', [1000, 1001, 1012, 4000]]
 ]
 for (const [name, values] of right) {
   test(`${name} may be any value in its range`, async t => {
@@ -71,7 +74,7 @@ for (const [name, values] of right) {
 
 const anInteger = (min: number, max: number, others: unknown[] = []): unknown[] =>
   [min - 1, max + 1, min + 0.5, Number.NaN, Infinity, String(min), 10n, null, true, [min], {}, () => min, Symbol('one'), ...others]
-const wrong: Array<[name: keyof WebSocketPluginOptions, expected: string, values: unknown[]]> = [
+const wrong: Array<[name: Name, expected: string, values: unknown[]]> = [
   ['maxPayload', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
   ['highWaterMark', 'an integer from 1 to 9007199254740991', anInteger(1, Number.MAX_SAFE_INTEGER)],
   ['handshakeTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
@@ -86,12 +89,16 @@ const wrong: Array<[name: keyof WebSocketPluginOptions, expected: string, values
   ['shutdownTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['handleProtocols', 'a function', ['chat', ['chat'], {}, null, false, 1]],
   ['protocols', 'a list of tokens', ['chat', [''], ['a b'], ['a,b'], [1], [null], {}, new Set(['chat']), () => 'chat', null]],
-  ['errorHandler', 'a function', ['log', {}, null, false]]
+  ['verifyClient', 'a function', [true, null, 'yes', {}]],
+  ['closeLogLevel', "the name of a log level, or 'silent'", [true, null, 5, {}]],
+  ['shutdownCode', 'a close code that can be sent', [999, 1005, 1006, 1015, 2000, 5000, '1001', null, true]],
+  ['errorHandler', 'a function', ['log', {}, null, false]],
+  ['preClose', 'a function', ['close', {}, null, false]]
 ]
 for (const [name, expected, values] of wrong) {
   test(`${name} must be ${expected}`, async t => {
     for (const value of values) {
-      t.throws(() => pluginSettings({ [name]: value }), { name: 'TypeError', message: new RegExp(`^the WebSocket option ${name} must be ${expected}, not .`) }, String(value))
+      t.throws(() => pluginSettings({ [name]: value }), { name: 'TypeError', message: new RegExp(`^(invalid ${name} function: )?the WebSocket option ${name} must be ${expected}, not .`) }, String(value))
     }
   })
 }
@@ -106,7 +113,8 @@ test('an unknown option is an error that names it and those there are', async t 
   t.throws(() => pluginSettings({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
     message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ' +
-      'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, errorHandler, handshakeTimeout, shutdownTimeout'
+      'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
+      'shutdownCode, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
     t.throws(() => pluginSettings(Object.defineProperty({}, name, { value: 5, enumerable: true })), { message: new RegExp(`^unknown WebSocket option ${name}`) })
@@ -114,11 +122,11 @@ test('an unknown option is an error that names it and those there are', async t 
 })
 
 test('an option of the plugin alone is an error on a route', async t => {
-  for (const name of ['handshakeTimeout', 'shutdownTimeout']) {
-    t.throws(() => routeSettings(pluginSettings({}), { [name]: 5 }), {
+  for (const name of ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']) {
+    t.throws(() => routeOptions({ [name]: 5 } as WebSocketRouteOptions), {
       name: 'TypeError',
       message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ` +
-        'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, errorHandler'
+        'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
     })
   }
 })
@@ -134,4 +142,34 @@ test('a registration with a wrong option is rejected with the message that names
     const registration = (async () => { await app.register(websocket, options as never) })()
     await t.rejects(within(2000, registration, 'an answer'), { message })
   }
+})
+
+const BAD_ORIGINS = ['example.com', '', 'https://', 'https://a b', 'https://a.example/path', 'https://user@a.example', true, null, 5, {}, [5], ['example.com'], [['https://a.example']]]
+test('origin must be something that an Origin header field can be compared with', async t => {
+  for (const value of BAD_ORIGINS) {
+    t.throws(() => pluginSettings({ origin: value as string }), { name: 'TypeError', message: /^the WebSocket option origin must be 'same-origin', '\*', 'null', an origin such as / }, String(value))
+  }
+})
+
+test('what @fastify/websocket says of a wrong function is said too', async t => {
+  t.throws(() => pluginSettings({ errorHandler: 5 as never }), { message: /^invalid errorHandler function/ })
+  t.throws(() => pluginSettings({ preClose: 5 as never }), { message: /^invalid preClose function/ })
+})
+
+test('the options under `options` count where the plugin says nothing else', async t => {
+  const handleProtocols = (): false => false
+  t.match(pluginSettings({ options: { maxPayload: 5, closeTimeout: 6, handleProtocols }, closeTimeout: 7 }), { maxPayload: 5, closeTimeout: 7, handleProtocols })
+  t.throws(() => pluginSettings({ options: { maxPayload: '5' as never } }), { message: /^the WebSocket option maxPayload must be/ })
+  t.throws(() => pluginSettings({ options: { maxPayLoad: 5 } }), { message: /^unknown WebSocket option maxPayLoad/ })
+  for (const options of [null, 5, 'x']) t.throws(() => pluginSettings({ options: options as never }), { message: /^the WebSocket option options must be an object/ })
+})
+
+test('what ws has besides is taken with a warning, unless it says what is done anyway', async t => {
+  t.strictSame(readAlias({ clientTracking: true, autoPong: true, perMessageDeflate: false, path: undefined, allowSynchronousEvents: true, skipUTF8Validation: false }).warnings, [])
+  t.strictSame(readAlias({ path: '/ws', perMessageDeflate: { threshold: 5 }, clientTracking: false }).warnings, [
+    'the WebSocket option path has no effect: it is the URL of a route that decides',
+    'the WebSocket option perMessageDeflate has no effect: connections are not compressed',
+    'the WebSocket option clientTracking has no effect: websocketServer.clients is always there'
+  ])
+  t.throws(() => readAlias({ noServer: true }), { message: /noServer/ })
 })

@@ -1,4 +1,6 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import Fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
 import { test } from 'tap'
 import websocket, { fastifyWebsocket } from '../lib/index.ts'
 import { echo, handshake, listen, request, serve, text, within } from './helpers/http.ts'
@@ -126,4 +128,52 @@ test('the plugin leaves HTTP as it is', async t => {
   peer.write(request('/http', { 'Content-Type': 'application/json', 'Content-Length': '7' }, { method: 'POST' }), '{"a":1}')
   t.match(await peer.answer(), { statusCode: 200, body: '{"a":1}' })
   t.match(await peer.write(request('/nowhere')).answer(), { statusCode: 404 })
+})
+
+test('the options of ws under `options` that have no effect are logged as warnings', async t => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write (line: string) { lines.push((JSON.parse(line) as { msg: string }).msg) } } } })
+  await app.register(websocket, { options: { path: '/ws', clientTracking: true, maxPayload: 5 } })
+  t.strictSame(lines, ['the WebSocket option path has no effect: it is the URL of a route that decides'])
+  t.equal(app.websocketServer.options.maxPayload, 5)
+})
+
+test('options.server is another server whose upgrades come to the routes', async t => {
+  const server = createServer()
+  const app = Fastify()
+  await app.register(websocket, { options: { server } })
+  app.get('/ws', { websocket: true }, echo)
+  await app.ready()
+  const site = await listen(t, {
+    server,
+    listen: async ({ port, host }) => { await once(server.listen(port, host), 'listening'); return '' },
+    close: async () => {
+      await app.close()
+      server.close()
+    }
+  })
+  const peer = await site.open('/ws')
+  t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+})
+
+test('a WebSocket-only route is hidden from the documentation of the HTTP API, without a change to the schema it was given', async t => {
+  const schemas: Record<string, unknown> = {}
+  const schema = { tags: ['a'] }
+  const shown = { hide: false }
+  const app = Fastify()
+  await app.register(websocket)
+  app.addHook('onRoute', route => { if (route.method === 'GET') schemas[route.url] = route.schema })
+  app.get('/none', { websocket: true }, echo)
+  app.get('/some', { websocket: true, schema: schema as FastifySchema }, echo)
+  app.get('/shown', { websocket: true, schema: shown as FastifySchema }, echo)
+  app.get('/http', { schema: schema as FastifySchema }, async () => '')
+  app.route({ method: 'GET', url: '/both', schema: schema as FastifySchema, handler: async () => '', wsHandler: echo })
+  await app.ready()
+  t.match(schemas['/none'], { hide: true })
+  t.match(schemas['/some'], { hide: true, tags: ['a'] })
+  t.match(schemas['/shown'], { hide: false })
+  t.strictSame(Object.keys(schema), ['tags'])
+  t.notOk('hide' in (schemas['/http'] as object))
+  t.notOk('hide' in (schemas['/both'] as object))
+  await app.close()
 })

@@ -1,10 +1,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { test } from 'tap'
 import websocket from '../lib/index.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
+import type { WebSocketPreClose } from '../types/options.ts'
 import { close, deferred, echo, handshake, listen, Peer, problem, request, serve, text, within } from './helpers/http.ts'
 
 /** Answers the server's Close frame as a peer should. */
@@ -286,11 +287,11 @@ test('a request in flight is answered while the WebSockets close', async t => {
 
 const script = fileURLToPath(new URL('helpers/shutdown-server.ts', import.meta.url))
 
-test('on SIGTERM a server says 1001 to 100 connections and exits at once', async t => {
+test('on SIGTERM a server says 1001 to 1,000 connections and exits at once', async t => {
   const child = fork(script, ['5000'])
   t.teardown(() => { child.kill('SIGKILL') })
   const [port] = await once(child, 'message') as [number]
-  const peers = await Promise.all(Array.from({ length: 100 }, async (_, i) => {
+  const peers = await Promise.all(Array.from({ length: 1000 }, async (_, i) => {
     const peer = await Peer.connect({ port })
     t.teardown(() => { peer.socket.destroy() })
     await peer.write(handshake(i % 10 === 0 ? '/held' : '/ws'), i % 2 === 0 ? text('Hello') : '').answer()
@@ -302,7 +303,7 @@ test('on SIGTERM a server says 1001 to 100 connections and exits at once', async
   const codes = Promise.all(peers.map(obey))
   // in a moment on an idle machine; what must not hold it up is the 5 s of shutdownTimeout or the 10 s of handshakeTimeout
   t.strictSame(await within(4000, exited, 'the exit'), [0, null])
-  t.strictSame(await codes, Array(100).fill(1001))
+  t.strictSame(await codes, Array(1000).fill(1001))
 })
 
 test('on SIGTERM a server whose peers never answer exits after shutdownTimeout', async t => {
@@ -321,4 +322,60 @@ test('on SIGTERM a server whose peers never answer exits after shutdownTimeout',
   child.kill('SIGTERM')
   t.strictSame(await within(4000, exited, 'the exit'), [0, null])
   t.strictSame(await peers[2]!.contents(1), [1001])
+})
+
+// preClose and shutdownCode
+
+test('shutdownCode is the close code for who is connected when the app closes', async t => {
+  const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, { plugin: { shutdownCode: 1012 } })
+  const peer = await site.open('/ws')
+  const closed = app.close()
+  t.strictSame(await peer.contents(1), [1012])
+  peer.write(close(1012))
+  await within(1000, closed, 'close')
+})
+
+const preCloses: Array<[title: string, make: (app: () => FastifyInstance, calls: string[]) => WebSocketPreClose]> = [
+  ['with a callback', (app, calls) => function (this: FastifyInstance, done: () => void) {
+    calls.push(String(this === app()))
+    for (const client of app().websocketServer.clients) client.close(4000, 'bye')
+    setImmediate(done)
+  }],
+  ['that is async', (app, calls) => async function (this: FastifyInstance) {
+    calls.push(String(this === app()))
+    for (const client of app().websocketServer.clients) client.close(4000, 'bye')
+  }]
+]
+for (const [title, make] of preCloses) {
+  test(`a preClose ${title} says goodbye in its own way, and app.close() waits for the answers`, async t => {
+    const calls: string[] = []
+    const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, { plugin: { preClose: make(() => app, calls) } })
+    const peer = await site.open('/ws')
+    const closed = app.close()
+    t.strictSame(await peer.contents(1), [4000])
+    peer.write(close(4000))
+    await within(1000, closed, 'close')
+    t.strictSame(calls, ['true'])
+  })
+}
+
+test('connections that a preClose leaves open are closed all the same, also when it fails or never ends', async t => {
+  for (const preClose of [async () => {}, async () => { throw new Error('oops') }, () => new Promise<void>(() => {}), (_done: () => void) => {}]) {
+    const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, { plugin: { preClose, shutdownTimeout: 100 } })
+    const peer = await site.open('/ws')
+    const closed = (async () => { await app.close() })()
+    t.strictSame(await peer.contents(1), [1001])
+    peer.write(close(1001))
+    await within(1000, closed.catch(() => {}), 'close')
+  }
+})
+
+test('handshakes that come while a preClose hook of the app runs are refused, with return503OnClosing: false too', async t => {
+  for (const return503OnClosing of [true, false]) {
+    const { app, site } = await serve(t, app => {
+      app.get('/ws', { websocket: true }, () => { t.fail('the handler ran') })
+      app.addHook('preClose', async () => { t.equal((await site.ask(handshake())).statusCode, 503) })
+    }, { server: { return503OnClosing } })
+    await within(3000, (async () => { await app.close() })(), 'close')
+  }
 })

@@ -4,7 +4,7 @@ import { test } from 'tap'
 import WebSocket from 'ws'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { startApp } from './helpers/app.ts'
-import { close, deferred, echo, handshake, serve, text, within } from './helpers/http.ts'
+import { close, deferred, echo, handshake, problem, request, serve, text, within } from './helpers/http.ts'
 
 test('a connection is among clients from before the handler until its close event', async t => {
   const calls: unknown[] = []
@@ -109,4 +109,107 @@ test('an async connection listener that rejects has the fate of a handler that r
   const emitter: EventEmitter = app.websocketServer
   emitter.on('other', async () => { throw new Error('of nobody') })
   emitter.emit('other')
+})
+
+test('lines that a headers listener adds to the head of a 101 go out with it, and those of the handshake stay', async t => {
+  const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  const seen: unknown[] = []
+  app.websocketServer.on('headers', (headers, request) => {
+    seen.push([...headers], request.url)
+    headers.push('X-Added: a: b', 'Set-Cookie: a=1', 'Set-Cookie: b=2')
+    headers[3] = 'Sec-WebSocket-Accept: wrong'
+  })
+  const peer = await site.connect()
+  const { headers } = await peer.write(handshake()).answer()
+  t.strictSame(seen, [[
+    'HTTP/1.1 101 Switching Protocols', 'upgrade: websocket', 'connection: Upgrade', 'sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+  ], '/ws'])
+  t.match(headers, { 'x-added': 'a: b', 'set-cookie': 'a=1, b=2', 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' })
+  t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+})
+
+test('a headers listener that throws, or adds what is no header field, refuses the handshake with 500', async t => {
+  for (const listener of [() => { throw new Error('oops') }, (lines: string[]) => { lines.push('no field') }, (lines: string[]) => { lines.push('a: b\r\nc: d') }]) {
+    const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, () => { t.fail('the handler ran') }) })
+    app.websocketServer.on('headers', listener)
+    t.equal((await site.ask(handshake())).statusCode, 500)
+  }
+})
+
+test('options can be changed while it runs, where a route has none of its own', async t => {
+  const { app, site } = await serve(t, app => {
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/own', { websocket: { protocols: ['own'] } }, echo)
+  })
+  const { options } = app.websocketServer
+  t.equal(options.maxPayload, 1_048_576)
+  const protocolOf = async (path: string): Promise<string | undefined> => {
+    const peer = await site.connect()
+    const { headers } = await peer.write(handshake(path, { 'Sec-WebSocket-Protocol': 'a, b, own' })).answer()
+    peer.reset()
+    return headers['sec-websocket-protocol']
+  }
+  t.equal(await protocolOf('/ws'), 'a')
+  options.handleProtocols = protocols => protocols.has('b') && 'b'
+  t.equal(await protocolOf('/ws'), 'b')
+  options.handleProtocols = () => false
+  t.equal(await protocolOf('/ws'), undefined)
+  delete options.handleProtocols
+  t.equal(await protocolOf('/own'), 'own')
+})
+
+test('close() takes no more connections and calls back when the last has ended, once', async t => {
+  const { app, site } = await serve(t, app => {
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/', async () => 'http')
+  })
+  const peer = await site.open('/ws')
+  const calls: unknown[] = []
+  const closed = once(app.websocketServer, 'close')
+  app.websocketServer.close(error => { calls.push(error) })
+  app.websocketServer.close(error => { calls.push(error?.message) })
+  app.websocketServer.close()
+  t.match(problem(await site.ask(handshake('/ws'))), { statusCode: 503, code: 'FST_WS_CLOSING' })
+  t.equal((await site.ask(request('/'))).statusCode, 200, 'HTTP goes on')
+  t.strictSame(await peer.write(text('still there')).contents(1), ['still there'])
+  t.strictSame(calls, ['the WebSocket server is closed or closing'])
+  peer.write(close(1000))
+  await closed
+  t.strictSame(calls, ['the WebSocket server is closed or closing', undefined])
+})
+
+test('close() without connections calls back in a later turn', async t => {
+  const { app } = await serve(t, () => {})
+  let isCalled = false
+  const called = new Promise<void>(resolve => {
+    app.websocketServer.close(() => {
+      isCalled = true
+      resolve()
+    })
+  })
+  t.equal(isCalled, false)
+  await called
+})
+
+test('stats() count what went through each connection, and through all of them', async t => {
+  const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  const { websocketServer } = app
+  const none = { open: 0, opened: 0, messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
+  t.strictSame(websocketServer.stats(), none)
+  const connected = once(websocketServer, 'connection') as Promise<[WebSocketConnection]>
+  const peer = await site.open('/ws')
+  const [connection] = await connected
+  await peer.write(text('Hello'), text('World!')).contents(2)
+  await within(1000, connection.drained(), 'what was sent is out')
+  const { duration, ...counts } = connection.stats()
+  t.strictSame(counts, { messagesReceived: 2, messagesSent: 2, bytesReceived: 11 + 12, bytesSent: 7 + 8 })
+  t.ok(duration > 0 && duration < 60_000)
+  t.strictSame(websocketServer.stats(), { open: 1, opened: 1, ...counts })
+  await peer.write(close(1000)).contents(1)
+  await connection.closed
+  const after = connection.stats()
+  t.strictSame(websocketServer.stats(), { ...none, opened: 1, messagesReceived: 2, messagesSent: 2, bytesReceived: 23 + 8, bytesSent: 15 + 4 })
+  t.equal(connection.stats().duration, after.duration, 'which stands still now')
+  await site.open('/ws')
+  t.match(websocketServer.stats(), { open: 1, opened: 2, messagesReceived: 2 })
 })

@@ -57,6 +57,18 @@ export interface MessageEvent extends ConnectionEvent {
   /** A string for text, else as `binaryType` says. */
   readonly data: string | Buffer | ArrayBuffer | Buffer[] | Blob
 }
+/** What went through a connection. Bytes are those of frames, headers included. */
+export interface ConnectionStats {
+  /** Milliseconds since it was opened, until it was closed. */
+  readonly duration: number
+  readonly messagesReceived: number
+  /** Accepted by send(). */
+  readonly messagesSent: number
+  readonly bytesReceived: number
+  /** Taken by the transport. */
+  readonly bytesSent: number
+}
+
 export interface CloseEvent extends ConnectionEvent, CloseInfo {
   readonly type: 'close'
 }
@@ -102,6 +114,8 @@ export interface WebSocketConnection extends EventEmitter {
   readonly closed: Promise<CloseInfo>
   /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
+  /** What went through so far; after the end, in all. */
+  stats (): ConnectionStats
   /** The stream underneath, for libraries that look at its addresses. Null before open. */
   readonly _socket: Duplex | null
 

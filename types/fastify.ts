@@ -5,7 +5,7 @@ import type {
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RouteGenericInterface
 } from 'fastify'
-import type { WebSocketConnection } from './connection.ts'
+import type { ConnectionStats, WebSocketConnection } from './connection.ts'
 import type { WebSocketRouteOptions } from './options.ts'
 
 /**
@@ -28,13 +28,34 @@ export type WebSocketHandler<
   request: FastifyRequest<RouteGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger>
 ) => unknown
 
-/** The connections of one registration of the plugin. */
+export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
+  /** Connections that are not closed yet. */
+  readonly open: number
+  /** Connections since the start. */
+  readonly opened: number
+}
+
+type ConnectionListener = (connection: WebSocketConnection, request: IncomingMessage) => unknown
+type HeadersListener = (headers: string[], request: IncomingMessage) => unknown
+
+/** The connections of one registration of the plugin, in the shape of a server of `ws`. */
 export interface WebSocketServerFacade extends EventEmitter {
   /** The connections that are not closed yet. */
   readonly clients: ReadonlySet<WebSocketConnection>
+  /** The options of this registration. What is changed here counts for handshakes from then on, where a route has no other. */
+  readonly options: WebSocketRouteOptions
+  /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
+  close (callback?: (error?: Error) => void): void
+  /** Sums over all connections of this registration. */
+  stats (): WebSocketServerStats
   /** Emitted before the route's handler gets the connection. */
-  on (event: 'connection', listener: (connection: WebSocketConnection, request: IncomingMessage) => void): this
-  once (event: 'connection', listener: (connection: WebSocketConnection, request: IncomingMessage) => void): this
+  on (event: 'connection', listener: ConnectionListener): this
+  /** Emitted before a 101 with the lines of its head. Header fields that are added to them go out with it. */
+  on (event: 'headers', listener: HeadersListener): this
+  on (event: 'close', listener: () => unknown): this
+  once (event: 'connection', listener: ConnectionListener): this
+  once (event: 'headers', listener: HeadersListener): this
+  once (event: 'close', listener: () => unknown): this
 }
 
 declare module 'fastify' {

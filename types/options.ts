@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
 
@@ -9,6 +9,21 @@ import type { WebSocketConnection } from './connection.ts'
 export type WebSocketErrorHandler = (
   this: FastifyInstance, error: unknown, connection: WebSocketConnection, request: FastifyRequest, reply: FastifyReply
 ) => unknown
+
+/** `origin` is the Origin header field. A rejection or a throw refuses with its statusCode, or 500. */
+export type OriginFunction<Request = FastifyRequest> = (origin: string, request: Request) => boolean | Promise<boolean>
+
+/**
+ * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'`, `'null'` for
+ * documents without one, a RegExp for the whole header field, a list of these, or a function.
+ */
+export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
+
+/** As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. */
+export type VerifyClient = (
+  info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
+  callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: Record<string, string>) => void
+) => boolean | Promise<boolean> | void
 
 /** What can be set for all routes of a registration and for each route. */
 export interface WebSocketRouteOptions {
@@ -44,10 +59,34 @@ export interface WebSocketRouteOptions {
   handleProtocols?: (protocols: Set<string>, request: IncomingMessage) => string | false
   /** The subprotocols that the server speaks, in its order of preference; none in common means no subprotocol. */
   protocols?: readonly string[]
+  /**
+   * Whose pages may open a WebSocket. Asked when an Origin header field came, which only browsers send; 403 otherwise. Default:
+   * `'same-origin'`: host and port of the page are those of the request; the scheme counts when the client is known to use TLS.
+   */
+  origin?: OriginRule
+  /** Judges handshakes instead of `origin`, as in `ws`; 401 unless it says otherwise. */
+  verifyClient?: VerifyClient
   errorHandler?: WebSocketErrorHandler
+  /**
+   * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
+   * 'silent' for an app with disableRequestLogging.
+   */
+  closeLogLevel?: string
 }
 
+/** With a callback or a promise. */
+export type WebSocketPreClose = ((this: FastifyInstance, done: (error?: Error) => void) => void) | ((this: FastifyInstance) => Promise<unknown>)
+
 export interface WebSocketPluginOptions extends WebSocketRouteOptions {
+  /**
+   * Runs when the app begins to close, to say goodbye to the connections in its own way. Those it leaves open are closed
+   * afterwards as they are without it.
+   */
+  preClose?: WebSocketPreClose
+  /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
+  shutdownCode?: number
+  /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
+  options?: WebSocketRouteOptions & { server?: Server } & Record<string, unknown>
   /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
   handshakeTimeout?: number
   /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */

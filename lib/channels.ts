@@ -1,0 +1,10 @@
+import { channel, type Channel } from 'node:diagnostics_channel'
+
+/** By event; their names are frozen. README: Observability. */
+export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'stalled', Channel>> = {
+  open: channel('fastify-websocket-stream:open'),
+  close: channel('fastify-websocket-stream:close'),
+  error: channel('fastify-websocket-stream:error'),
+  slow: channel('fastify-websocket-stream:slow'),
+  stalled: channel('fastify-websocket-stream:stalled')
+}
