@@ -35,9 +35,13 @@ export interface ConnectionSettings extends IntakeSettings, LivenessSettings {
   readonly maxBufferedAmount: number
   /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
   readonly closeTimeout: number
+  readonly url?: string
+}
+
+/** What the opening handshake has agreed on. */
+export interface Agreement {
   readonly protocol?: string
   readonly extensions?: string
-  readonly url?: string
 }
 
 /** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
@@ -63,6 +67,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   readonly #owner: ConnectionOwner
 
   #transport: Transport | null = null
+  #agreed: Agreement = {}
   readonly #intake: Intake
   #outbox: Outbox | null = null
   #liveness: Liveness | null = null
@@ -118,8 +123,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.#transport === null ? CONNECTING : OPEN
   }
 
-  get protocol (): string { return this.#settings.protocol ?? '' }
-  get extensions (): string { return this.#settings.extensions ?? '' }
+  get protocol (): string { return this.#agreed.protocol ?? '' }
+  get extensions (): string { return this.#agreed.extensions ?? '' }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#outbox?.bufferedAmount ?? 0 }
   get isPaused (): boolean { return this.#intake.isPaused }
@@ -152,8 +157,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
    * @param head bytes that came behind the handshake
    * @internal
    */
-  open (transport: Transport, head: Buffer): void {
+  open (transport: Transport, head: Buffer, agreed: Agreement = {}): void {
     const { stream } = transport
+    this.#agreed = agreed
     this.#transport = transport
     this.#intake.open(transport)
     this.#outbox = new Outbox(transport, new FrameSerializer({ role: this.#settings.role }), {
@@ -180,6 +186,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     process.nextTick(() => {
       if (stream.closed) this.#onTransportClose()
       if (stream.destroyed) return
+      if (this.#settings.role === 'client') this.inContext(() => { this.emitSafely('open') })
       stream.on('data', (chunk: Buffer) => {
         this.#liveness!.heard()
         this.#intake.feed(chunk)
@@ -187,6 +194,13 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       this.#intake.feed(head)
       if (stream.readableEnded) this.#intake.end()
     })
+  }
+
+  /** The opening handshake has failed. @internal */
+  failed (error: Error): void {
+    if (this.readyState !== CONNECTING) return
+    if (this.listenerCount('error') > 0) this.inContext(() => { this.emitSafely('error', error) })
+    this.terminate()
   }
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */

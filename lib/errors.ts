@@ -22,14 +22,20 @@ export class HandshakeError extends Error {
   /** Stable, for programs; `FST_WS_...`. */
   readonly code: string
   readonly statusCode: number
-  /** Header fields that belong into the response, such as Sec-WebSocket-Version. */
-  readonly headers: Readonly<Record<string, string>>
+  /** Header fields that belong into the response, such as Sec-WebSocket-Version; to a client, those of the server's response. */
+  readonly headers: Readonly<Record<string, string | string[]>>
+  /** To a client: the body of the server's response, up to 64 KiB. */
+  readonly body: string | undefined
 
-  constructor (code: string, statusCode: number, message: string, headers: Record<string, string> = {}, options?: ErrorOptions) {
+  constructor (
+    code: string, statusCode: number, message: string, headers: Record<string, string | string[]> = {},
+    { body, ...options }: ErrorOptions & { body?: string | undefined } = {}
+  ) {
     super(message, options)
     this.code = code
     this.statusCode = statusCode
     this.headers = headers
+    this.body = body
   }
 }
 
@@ -127,12 +133,16 @@ export const notVerified = (statusCode = 401, message = 'verifyClient refused th
   new HandshakeError('FST_WS_VERIFY_CLIENT', statusCode, message, headers)
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
+export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
 export const notUpgradable = (protocol: string | undefined) =>
   new HandshakeError('FST_WS_NOT_UPGRADABLE', 501, `an upgrade to ${quote(protocol)} with a request body is not supported`)
 
+export const connectTimedOut = (milliseconds: number) =>
+  new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)
+
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
-export const unexpectedResponse = (statusCode: number) =>
-  new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`)
+export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
+  new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
 export const wrongAccept = (value: string | undefined, expected: string) =>
   new HandshakeError('FST_WS_ACCEPT', 101, `the Sec-WebSocket-Accept header field must be ${quote(expected)}, it is ${quote(value)}`)
 export const unexpectedProtocol = (value: string | undefined) =>

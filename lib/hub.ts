@@ -1,9 +1,9 @@
-import { subscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { notUpgradable, serverClosing } from './errors.ts'
 import { listHasToken } from './header-field.ts'
 import { isWebSocketUpgrade } from './opening-handshake.ts'
+import { afterEarlierAnswers } from './pipelining.ts'
 import type { RoutePaths } from './route-paths.ts'
 import { PendingUpgrade } from './upgrade.ts'
 
@@ -18,14 +18,6 @@ type Router = (request: IncomingMessage, response: ServerResponse) => void
 
 // Shared by every copy of this package in the process: a server has one owner of its upgrades.
 const HUB = Symbol.for('fastify-websocket-stream.hub')
-
-// The last response on each socket: an upgrade that was pipelined behind it has to wait. By Node's channel and not by
-// 'request', as listen('localhost') makes a second server, of which Fastify passes on nothing but the upgrades.
-const lastResponses = new WeakMap<Socket, ServerResponse>()
-subscribe('http.server.request.start', message => {
-  const { socket, response } = message as { socket: Socket, response: ServerResponse }
-  lastResponses.set(socket, response)
-})
 
 /**
  * All upgrades of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where others listen
@@ -133,15 +125,10 @@ export class UpgradeHub {
     const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
     if (isHandshake) this.#upgrades.set(request, upgrade)
     // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
-    process.nextTick(() => { this.#start(upgrade, isHandshake) })
+    process.nextTick(afterEarlierAnswers, request.socket, () => { this.#start(upgrade, isHandshake) })
   }
 
   #start (upgrade: PendingUpgrade, isHandshake: boolean): void {
-    const earlier = lastResponses.get(upgrade.request.socket)
-    if (earlier !== undefined && !earlier.closed && !earlier.destroyed) {
-      earlier.once('close', () => { this.#start(upgrade, isHandshake) })
-      return
-    }
     if (!isHandshake) {
       this.#decline(upgrade)
       return

@@ -1,3 +1,5 @@
+import { upgrade } from './accept.ts'
+import { connect } from './client.ts'
 import { Connection } from './connection.ts'
 import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
 import { Frame } from './frame.ts'
@@ -8,10 +10,10 @@ import { fastifyWebsocket as registered } from './plugin.ts'
 export type * from '../types/index.ts'
 export type { FrameParserOptions, Role } from './frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './frame-serializer.ts'
-export { Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError }
+export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError, upgrade }
 
 const exported = {
-  Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError
+  connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError, upgrade
 }
 
 export const fastifyWebsocket: typeof registered & typeof exported & {

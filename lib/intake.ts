@@ -18,6 +18,11 @@ export interface IntakeSettings {
   readonly highWaterMark: number
   /** How many messages may be with listeners whose promises are not settled; Infinity: nobody waits for those. */
   readonly messageConcurrency: number
+  /**
+   * Somebody who was given the connection tells by handlerSettled() when he is done. False: nobody does, so that messages are
+   * always held for a consumer, and a Close waits for nobody who might call receive() again. Default: true.
+   */
+  readonly hasHandler?: boolean
 }
 
 /** Who decides. on...() are called in the order in which the bytes came, except where they say otherwise. */
@@ -71,7 +76,7 @@ export class Intake {
   #reader: MessageReader | null = null
   // Whether a message that nobody listens for waits for a listener (the handler may still attach it) or is discarded.
   #expectsConsumer = true
-  #isHandlerDone = false
+  #isHandlerDone: boolean
   // A receive() has been answered, and the next may follow: until another consumer comes or the handler is done.
   #expectsReceive = false
   // Whether what nobody takes now is kept for a reader that is busy.
@@ -93,6 +98,7 @@ export class Intake {
   constructor (settings: IntakeSettings, owner: IntakeOwner) {
     this.#settings = settings
     this.#owner = owner
+    this.#isHandlerDone = settings.hasHandler === false
   }
 
   get isPaused (): boolean { return this.#isPaused }

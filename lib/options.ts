@@ -1,9 +1,10 @@
 // What the options may be and what they default to; everything behind this file works with complete, checked options.
-import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
+import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
+import type { ConnectionOptions, ConnectOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
+import type { AdmissionRules } from './admission.ts'
 import { GOING_AWAY, isWireCloseCode } from './close-code.ts'
 import { isToken } from './header-field.ts'
 import { isOrigin } from './origin.ts'
-import type { Server } from 'node:http'
 
 type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
 type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
@@ -81,6 +82,24 @@ const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>
 export function pluginSettings (options: WebSocketPluginOptions, defaults: Partial<PluginSettings> = {}): PluginSettings {
   const { options: alias, ...own } = options
   return { ...DEFAULTS, ...defaults, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, NAMES) }
+}
+
+const CONNECTION_NAMES = [
+  'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
+  'errorHandler', 'protocols'
+]
+
+type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
+
+/** @throws TypeError as pluginSettings() does */
+export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & UpgradeOptions &
+  AdmissionRules<IncomingMessage> & { readonly headers: OutgoingHttpHeaders } {
+  return { ...DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
+}
+
+/** @throws TypeError as pluginSettings() does */
+export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions {
+  return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */

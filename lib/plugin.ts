@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../types/options.ts'
+import type { WebSocketConnection } from '../types/connection.ts'
 import { UpgradeHub } from './hub.ts'
+import { injectWS } from './inject.ts'
 import { pluginSettings, readAlias } from './options.ts'
 import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isWebSocketRoute, type Scope } from './routes.ts'
@@ -29,6 +31,15 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.decorate('websocketServer', server)
+  const injected = new Set<WebSocketConnection>()
+  fastify.decorate('injectWS', async (...args) => {
+    const connection = await injectWS(fastify, ...args)
+    injected.add(connection)
+    void connection.closed.then(() => injected.delete(connection))
+    return connection
+  })
+  // what a test has not read does not hold up the end of its app
+  hub.onClose(async () => { for (const connection of injected) connection.resume() })
   if (!fastify.hasRequestDecorator('ws')) {
     fastify.decorateRequest('ws', { getter () { return hub.upgradeOf(this.raw) !== undefined } })
   }

@@ -124,7 +124,7 @@ class WebSocketRoute {
     const headers = responseHeaders(key, protocol)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
     const leave = seats.take()
-    const connection = new Connection({ ...settings, role: 'server', protocol }, new RequestOwner({
+    const connection = new Connection({ ...settings, role: 'server' }, new RequestOwner({
       instance,
       request,
       reply,
@@ -136,7 +136,7 @@ class WebSocketRoute {
       }
     }))
     upgrade.accept(headers, (transport, head) => {
-      connection.open(transport, head)
+      connection.open(transport, head, { protocol })
       this.#serve(instance, connection, request)
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) leave() })

@@ -14,12 +14,12 @@ export interface Transport {
   abort (): void
 }
 
-/** A TCP or TLS socket. */
+/** A TCP or TLS socket, or what looks like one. */
 export class SocketTransport implements Transport {
-  readonly stream: Socket
+  readonly stream: Duplex & Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>
   readonly ownsChunks = true
 
-  constructor (socket: Socket) {
+  constructor (socket: SocketTransport['stream']) {
     this.stream = socket
   }
 

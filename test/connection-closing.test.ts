@@ -1023,11 +1023,11 @@ test('a connection that its handler terminates at once delivers nothing and leav
 // The connection by itself, over memory and in the client role
 
 test('a connection without a transport is CONNECTING: sending throws, and the rest waits', async t => {
-  const connection = new Connection({ ...SETTINGS, protocol: 'chat', extensions: 'none', url: 'ws://localhost/' }, OWNER)
+  const connection = new Connection({ ...SETTINGS, url: 'ws://localhost/' }, OWNER)
   t.equal(connection.readyState, 0)
   t.equal(connection._socket, null)
   t.equal(connection.bufferedAmount, 0)
-  t.strictSame([connection.protocol, connection.extensions, connection.url], ['chat', 'none', 'ws://localhost/'])
+  t.strictSame([connection.protocol, connection.extensions, connection.url], ['', '', 'ws://localhost/'])
   t.throws(() => connection.send('a'), { message: /CONNECTING/ })
   t.throws(() => { connection.ping() }, { message: /CONNECTING/ })
   connection.pause()

@@ -98,11 +98,17 @@ test('a handshake on a connection that has served requests is accepted', async t
 
 test('a handshake behind a slow request is refused in its turn', async t => {
   const slow = deferred<string>()
-  const { app, site } = await serve(t, app => { app.get('/slow', () => slow.promise) })
-  const upgraded = once(app.server, 'upgrade')
+  const begun = deferred()
+  const { site } = await serve(t, app => {
+    app.get('/slow', () => {
+      begun.resolve()
+      return slow.promise
+    })
+  })
   const peer = await site.connect()
   peer.write(request('/slow'), handshake('/nowhere'), Buffer.alloc(200_000))
-  await upgraded
+  await begun.promise
+  await new Promise(resolve => { setImmediate(resolve) }) // the handshake is in the same chunk
   slow.resolve('at last')
   t.match(await peer.answer(), { statusCode: 200, body: 'at last' })
   t.match(await peer.answer(), { statusCode: 404, headers: { connection: 'close' } })

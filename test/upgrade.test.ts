@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyError } from 'fastify'
 import { test, type Test } from 'tap'
 import { PendingUpgrade } from '../lib/upgrade.ts'
-import websocket from '../lib/index.ts'
+import websocket, { HandshakeError } from '../lib/index.ts'
 import {
   ACCEPT, CERTIFICATE, close, deferred, echo, handshake, KEY, listen, problem, request, serve, text, within, type Peer, type Site
 } from './helpers/http.ts'
@@ -668,10 +668,9 @@ test('a pending upgrade can be refused once, by anyone', async t => {
   const site = await listenAlone(t, createUpgradeServer(upgrade => {
     t.equal(upgrade.start(1000), true)
     t.equal(upgrade.isOver, false)
-    const error = { name: 'HandshakeError' as const, code: 'FST_WS_TEST', statusCode: 418, message: 'short and stout', headers: { 'x-pot': 'tea' } }
-    upgrade.refuse(error)
+    upgrade.refuse(new HandshakeError('FST_WS_TEST', 418, 'short and stout', { 'x-pot': 'tea' }))
     t.equal(upgrade.isOver, true)
-    upgrade.refuse({ ...error, statusCode: 500 })
+    upgrade.refuse(new HandshakeError('FST_WS_TEST', 500, 'too late'))
   }))
   const peer = await site.connect()
   const answer = await peer.write(handshake()).answer()

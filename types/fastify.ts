@@ -6,7 +6,7 @@ import type {
   RouteGenericInterface
 } from 'fastify'
 import type { ConnectionStats, WebSocketConnection } from './connection.ts'
-import type { WebSocketRouteOptions } from './options.ts'
+import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
 
 /**
  * Gets each connection of a route when it is open. What it throws or rejects with goes to the errorHandler. Messages that
@@ -58,9 +58,23 @@ export interface WebSocketServerFacade extends EventEmitter {
   once (event: 'close', listener: () => unknown): this
 }
 
+/**
+ * Opens a WebSocket to the app without a network, for tests. The bytes go through Node's own HTTP parser, all hooks run.
+ * @param path Default: '/'
+ * @param upgradeContext header fields and other options of connect()
+ * @param hooks `onInit` gets the connection before the handshake, `onOpen` when it is open
+ * @returns rejects when the handshake is refused, with `Unexpected server response: 401`, statusCode, headers and body
+ */
+export type InjectWS = (
+  path?: string,
+  upgradeContext?: Omit<ConnectOptions, 'request'>,
+  hooks?: { onInit?: (connection: WebSocketConnection) => void, onOpen?: (connection: WebSocketConnection) => void }
+) => Promise<WebSocketConnection>
+
 declare module 'fastify' {
   interface FastifyInstance {
     readonly websocketServer: WebSocketServerFacade
+    readonly injectWS: InjectWS
   }
 
   interface FastifyRequest {

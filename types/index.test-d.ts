@@ -1,9 +1,10 @@
+import type { Socket } from 'node:net'
 import { expectTypeOf } from 'expect-type'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import websocket, { Connection, FrameParser, FrameSerializer, type Frame } from '../lib/index.ts'
+import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, upgrade } from '../lib/index.ts'
 import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../lib/index.ts'
 
 const app = Fastify()
@@ -113,3 +114,29 @@ expectTypeOf<Connection>().toExtend<WebSocketConnection>()
 // the streams
 new FrameSerializer({ role: 'client' }).pipe(new FrameParser({ role: 'server', maxPayload: 1024 }))
 expectTypeOf<ReturnType<FrameParser['next']>>().toEqualTypeOf<Frame | null>()
+
+// what a connection reports, and the facade
+expectTypeOf<WebSocketConnection['stats']>().returns.toHaveProperty('bytesSent')
+app.websocketServer.options.handleProtocols = protocols => protocols.has('a') && 'a'
+app.websocketServer.on('headers', (headers, request) => { headers.push(`X-Url: ${request.url}`) })
+app.websocketServer.close(error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
+expectTypeOf(app.websocketServer.stats().open).toEqualTypeOf<number>()
+app.register(websocket, {
+  origin: ['same-origin', 'https://example.com', /example/],
+  shutdownCode: 1012,
+  preClose (done) {
+    expectTypeOf(this).toExtend<FastifyInstance>()
+    done()
+  },
+  options: { maxPayload: 1, clientTracking: true, verifyClient: ({ origin, secure, req }) => secure && origin !== req.url }
+})
+app.get('/origin', { websocket: { origin: async (origin, request) => origin === request.host } }, () => {})
+// @ts-expect-error not an origin
+app.get('/bad-origin', { websocket: { origin: 5 } }, () => {})
+
+// the client, and the door without Fastify
+expectTypeOf(connect('ws://localhost', { protocols: ['a'], headers: { authorization: 'x' }, request: { ca: 'x' } })).toEqualTypeOf<Promise<Connection>>()
+expectTypeOf(app.injectWS('/', { headers: { a: 'b' } }, { onInit: connection => { connection.on('open', () => {}) } })).toEqualTypeOf<Promise<WebSocketConnection>>()
+app.server.on('upgrade', (request, socket, head) => {
+  expectTypeOf(upgrade(request, socket as Socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
+})

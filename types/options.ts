@@ -1,4 +1,5 @@
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
+import type { RequestOptions } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
 
@@ -25,8 +26,8 @@ export type VerifyClient = (
   callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: Record<string, string>) => void
 ) => boolean | Promise<boolean> | void
 
-/** What can be set for all routes of a registration and for each route. */
-export interface WebSocketRouteOptions {
+/** What can be set for every connection, whatever it came from. */
+export interface ConnectionOptions {
   /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
   maxPayload?: number
   /**
@@ -46,8 +47,6 @@ export interface WebSocketRouteOptions {
    * `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
   heartbeat?: { interval: number, timeout: number } | false
-  /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
-  maxConnections?: number
   /**
    * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
    * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
@@ -55,6 +54,10 @@ export interface WebSocketRouteOptions {
   messageConcurrency?: number
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
   closeTimeout?: number
+}
+
+/** How a server chooses among those who ask. */
+export interface HandshakeOptions<Request = FastifyRequest> {
   /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */
   handleProtocols?: (protocols: Set<string>, request: IncomingMessage) => string | false
   /** The subprotocols that the server speaks, in its order of preference; none in common means no subprotocol. */
@@ -63,9 +66,15 @@ export interface WebSocketRouteOptions {
    * Whose pages may open a WebSocket. Asked when an Origin header field came, which only browsers send; 403 otherwise. Default:
    * `'same-origin'`: host and port of the page are those of the request; the scheme counts when the client is known to use TLS.
    */
-  origin?: OriginRule
+  origin?: OriginRule<Request>
   /** Judges handshakes instead of `origin`, as in `ws`; 401 unless it says otherwise. */
   verifyClient?: VerifyClient
+}
+
+/** What can be set for all routes of a registration and for each route. */
+export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptions {
+  /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
+  maxConnections?: number
   errorHandler?: WebSocketErrorHandler
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
@@ -91,4 +100,31 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   handshakeTimeout?: number
   /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */
   shutdownTimeout?: number
+}
+
+/** Gets what a listener or callback of a connection threw or rejected with. Default: a warning of the process, and Close 1011. */
+export type StandaloneErrorHandler = (error: unknown, connection: WebSocketConnection) => unknown
+
+/** Of upgrade(). */
+export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<IncomingMessage> {
+  /** Milliseconds that origin and verifyClient may take before the handshake is refused with 503. Default: 10 000. */
+  handshakeTimeout?: number
+  /** Header fields that go out with the 101. */
+  headers?: OutgoingHttpHeaders
+  errorHandler?: StandaloneErrorHandler
+}
+
+/** Of connect(). */
+export interface ConnectOptions extends ConnectionOptions {
+  /** The subprotocols that are offered, in the client's order of preference. */
+  protocols?: readonly string[]
+  /** Header fields of the request, such as Authorization. */
+  headers?: OutgoingHttpHeaders
+  /** Milliseconds until the server must have answered. Default: 10 000. */
+  handshakeTimeout?: number
+  /** Gives up connecting when it is aborted; afterwards it does nothing. */
+  signal?: AbortSignal
+  /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
+  request?: RequestOptions
+  errorHandler?: StandaloneErrorHandler
 }

@@ -1,0 +1,54 @@
+// The HTTP/1.1 door without Fastify.
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { UpgradeOptions } from '../types/options.ts'
+import { admit } from './admission.ts'
+import { Connection } from './connection.ts'
+import { admissionFailed, clientLeft, HandshakeError } from './errors.ts'
+import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
+import { upgradeSettings } from './options.ts'
+import { afterEarlierAnswers } from './pipelining.ts'
+import { StandaloneOwner } from './standalone-owner.ts'
+import { PendingUpgrade } from './upgrade.ts'
+
+/**
+ * Answers an opening handshake, with the arguments of an 'upgrade' event of node:http, in whose turn it must be called.
+ * RFC 6455 §4.2. Messages are held until somebody takes them.
+ * @returns resolves when the 101 is on its way
+ * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, TypeError (after a
+ * refusal with 500) for options that are wrong
+ */
+export async function upgrade (request: IncomingMessage, socket: Socket, head: Buffer, options: UpgradeOptions = {}): Promise<Connection> {
+  const pending = new PendingUpgrade(request, socket, head)
+  try {
+    await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
+    if (!pending.start()) throw clientLeft()
+    return await accept(pending, request, options)
+  } catch (error) {
+    pending.refuse(error instanceof HandshakeError ? error : admissionFailed(error))
+    await pending.over
+    throw error
+  }
+}
+
+async function accept (pending: PendingUpgrade, request: IncomingMessage, options: UpgradeOptions): Promise<Connection> {
+  const settings = upgradeSettings(options)
+  pending.limit(settings.handshakeTimeout)
+  const { key, protocols } = readOpeningHandshake(request)
+  const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
+  const refusal = await admit(settings, { request, raw: request, host: request.headers.host, isSecure })
+  if (refusal !== null) throw refusal
+  if (pending.isOver) throw clientLeft()
+  const protocol = chooseProtocol(protocols, request, settings)
+  // one that cannot be sent throws here, while there is still an answer to give
+  for (const [name, value] of Object.entries(settings.headers)) pending.response.setHeader(name, value!)
+  return await new Promise(resolve => {
+    pending.accept(responseHeaders(key, protocol), (transport, head) => {
+      const connection = new Connection({ ...settings, role: 'server', hasHandler: false }, new StandaloneOwner(request, settings.errorHandler))
+      connection.open(transport, head, { protocol })
+      resolve(connection)
+    })
+    pending.response.writeHead(101).end()
+  })
+}

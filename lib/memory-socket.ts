@@ -1,0 +1,76 @@
+import { Duplex } from 'node:stream'
+
+/** What Node's HTTP, and this library, call on a socket beside what a stream has. */
+interface SocketSurface {
+  setTimeout (milliseconds: number): this
+  setNoDelay (): this
+  setKeepAlive (): this
+  ref (): this
+  unref (): this
+}
+
+/**
+ * One of two ends of a connection in memory, for Node's HTTP parser what a socket is. Bytes are copied on their way; a write
+ * is done when the other end has read it, and when one end is gone the other learns it as over TCP.
+ */
+export class MemorySocket extends Duplex implements SocketSurface {
+  readonly remoteAddress = '127.0.0.1'
+  readonly remoteFamily = 'IPv4'
+  readonly remotePort = 0
+  /** What is written and read is meant to have been decrypted by a TLSSocket. */
+  readonly encrypted: boolean
+  #other: MemorySocket | null = null
+  // of a write of the other end that waits until this one reads
+  #onRead: (() => void) | null = null
+
+  static pair ({ encrypted = false } = {}): [MemorySocket, MemorySocket] {
+    const pair: [MemorySocket, MemorySocket] = [new MemorySocket(encrypted), new MemorySocket(encrypted)]
+    pair[0].#other = pair[1]
+    pair[1].#other = pair[0]
+    return pair
+  }
+
+  private constructor (encrypted: boolean) {
+    super()
+    this.encrypted = encrypted
+  }
+
+  override _read (): void {
+    const onRead = this.#onRead
+    this.#onRead = null
+    onRead?.()
+  }
+
+  override _write (chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    const other = this.#other!
+    if (other.destroyed) {
+      callback(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+      return
+    }
+    if (other.push(Buffer.from(chunk))) process.nextTick(callback)
+    else other.#onRead = callback
+  }
+
+  override _final (callback: (error?: Error | null) => void): void {
+    this.#end()
+    callback()
+  }
+
+  override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#end()
+    this._read() // nobody will: a write of the other end does not wait for it
+    callback(error)
+  }
+
+  /** The other end has read all when it gets there. */
+  #end (): void {
+    const other = this.#other!
+    if (!other.readableEnded && !other.destroyed) other.push(null)
+  }
+
+  setTimeout (): this { return this }
+  setNoDelay (): this { return this }
+  setKeepAlive (): this { return this }
+  ref (): this { return this }
+  unref (): this { return this }
+}
