@@ -3,7 +3,8 @@
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
 import type { Duplex } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, ConnectionStats, MessageData, ReadyState, SendCallback, SendOptions, WebSocketConnection
+  BinaryType, CloseInfo, ConnectionStats, MessageData, MessageWebStreams, ReadyState, SendCallback, SendOptions, ToDuplexOptions,
+  WebSocketConnection
 } from '../types/connection.ts'
 import { CHANNELS } from './channels.ts'
 import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
@@ -17,7 +18,9 @@ import { Intake, type IntakeSettings } from './intake.ts'
 import { Liveness, type LivenessSettings } from './liveness.ts'
 import type { Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
+import { MessageDuplex } from './message-duplex.ts'
 import { MessageIterator, MessageReader, messageValue } from './message-reader.ts'
+import { toWebStreams } from './message-web-streams.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import { Outbox } from './outbox.ts'
 import type { Transport } from './transport.ts'
@@ -109,7 +112,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       onClose: close => { this.#onClose(close) },
       onEnd: () => { this.#onEnd() },
       onFailure: error => { this.#onFailure(error) },
-      onFailureTurn: error => { if (this.listenerCount('error') > 0) this.emitSafely('error', error) },
+      onFailureTurn: error => {
+        if (this.listenerCount('error') > 0) this.emitSafely('error', error)
+        this.#intake.reader?.end(this.#endError())
+      },
       onInternalError: error => {
         this.handlerFailed(error)
         this.closeFailed() // whatever the handler thinks of it: a message is missing
@@ -281,6 +287,16 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
     return this.iterator()
+  }
+
+  toDuplex (options?: ToDuplexOptions): Duplex {
+    const reader = this.#claimReader()
+    return new MessageDuplex(this, reader, () => { this.#intake.releaseReader(reader) }, options)
+  }
+
+  toWeb (): MessageWebStreams {
+    const reader = this.#claimReader()
+    return toWebStreams(this, reader, () => { this.#intake.releaseReader(reader) })
   }
 
   #claimReader (): MessageReader {

@@ -6,7 +6,7 @@ import { parseClosePayload } from './close-payload.ts'
 import { ProtocolError, ReaderBusyError } from './errors.ts'
 import type { Frame } from './frame.ts'
 import { FrameParser, type Role } from './frame-parser.ts'
-import { Inbox } from './inbox.ts'
+import { Inbox, type InboxEntry } from './inbox.ts'
 import { MessageAssembler, type Message } from './message-assembler.ts'
 import { MessageReader } from './message-reader.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
@@ -335,7 +335,7 @@ export class Intake {
         this.#inbox.shift()
         if (isTaken) this.#deliver(entry.message)
       } else {
-        if (this.#isReaderBusy() || this.#isAnswerDue()) return
+        if (this.#isReaderBusy() || this.#isAnswerDue() || this.#isDeferred(entry)) return
         this.#inbox.shift()
         if (entry.type === 'close') this.#owner.onClose(entry.close)
         else if (entry.type === 'end') this.#owner.onEnd()
@@ -372,6 +372,14 @@ export class Intake {
   #isReaderBusy (): boolean {
     const isBusy = this.#reader === null ? this.#expectsReceive : !this.#reader.isWaiting
     return isBusy && this.#waitsForReader && !this.#discards
+  }
+
+  /** The reader's answers to what was before the peer's Close are still on their way. */
+  #isDeferred ({ type }: InboxEntry): boolean {
+    const reader = this.#reader
+    if (type !== 'close' || reader === null || !this.#waitsForReader || this.#discards || !reader.defersClose()) return false
+    reader.end(null)
+    return true
   }
 
   // Beside a reader listeners only observe: nobody waits for them.

@@ -8,6 +8,8 @@ interface Waiter {
 
 /** What stands between who gives messages and who asks for them. Whoever asks first gets the first. */
 export class MessageReader {
+  /** Asked when the peer's Close has its turn; true: it has to wait until this reader is released, which is at its end now. */
+  defersClose: () => boolean = () => false
   readonly #onWait: () => void
   #waiters: Waiter[] = []
   #end: { readonly error: Error | null } | null = null // null: more may come

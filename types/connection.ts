@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
-import type { Duplex } from 'node:stream'
+import type { Duplex, DuplexOptions } from 'node:stream'
+import type { ReadableStream, WritableStream } from 'node:stream/web'
 
 /** What a message can be given as: text as a string (or number), binary as bytes. */
 export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob
@@ -57,6 +58,19 @@ export interface MessageEvent extends ConnectionEvent {
   /** A string for text, else as `binaryType` says. */
   readonly data: string | Buffer | ArrayBuffer | Buffer[] | Blob
 }
+/** `binary`: what a write is sent as; default in bytes true, in objectMode as send() does it. The rest is of node:stream. */
+export interface ToDuplexOptions extends Omit<DuplexOptions, 'objectMode' | 'autoDestroy' | 'read' | 'write' | 'writev' | 'final' | 'destroy' | 'construct'> {
+  readonly objectMode?: boolean
+  readonly binary?: boolean
+}
+
+export interface MessageWebStreams {
+  readonly readable: ReadableStream<string | Buffer>
+  readonly writable: WritableStream<MessageData>
+  /** Never rejects. */
+  readonly closed: Promise<CloseInfo>
+}
+
 /** What went through a connection. Bytes are those of frames, headers included. */
 export interface ConnectionStats {
   /** Milliseconds since it was opened, until it was closed. */
@@ -169,6 +183,22 @@ export interface WebSocketConnection extends EventEmitter {
    */
   iterator (options?: { closeOnReturn?: boolean }): AsyncIterableIterator<string | Buffer, undefined>
   [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined>
+
+  /**
+   * The connection as a stream of bytes, or of messages (`string` for text, `Buffer` for binary) in objectMode, with backpressure
+   * both ways. One write is one message, binary unless `binary: false`; in reading bytes the boundaries of messages are lost.
+   * end() closes with 1000 and finishes when the peer has answered, destroy() terminates. The peer's Close ends reading; while
+   * something is piped into the stream it is answered when that ends, at the latest after `closeTimeout`. Any other end of the
+   * connection is a ConnectionClosedError.
+   * @throws ReaderBusyError while another reader is there
+   */
+  toDuplex (options?: ToDuplexOptions): Duplex
+  /**
+   * The connection as WHATWG Streams of messages, with backpressure both ways. Closing the writable closes with 1000, aborting it
+   * with 1011, cancelling the readable with 1000. The peer's Close ends reading, as in toDuplex().
+   * @throws ReaderBusyError while another reader is there
+   */
+  toWeb (): MessageWebStreams
 
   addEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean }): void

@@ -1,0 +1,92 @@
+// messages -> Duplex -> messages: a connection as a stream of bytes, or of messages in objectMode.
+import { Duplex } from 'node:stream'
+import type { ToDuplexOptions, WebSocketConnection } from '../types/connection.ts'
+import { NORMAL_CLOSURE } from './close-code.ts'
+import { ConnectionClosedError } from './errors.ts'
+import { messageValue, type MessageReader } from './message-reader.ts'
+import type { Message } from './message-assembler.ts'
+
+const closedTooEarly = (): ConnectionClosedError => new ConnectionClosedError('the connection was closed before all was written')
+
+export class MessageDuplex extends Duplex {
+  readonly #connection: WebSocketConnection
+  readonly #reader: MessageReader
+  readonly #release: () => void
+  readonly #isBinary: boolean | undefined
+  #isReading = false
+  // streams that are piped into this one
+  #sources = 0
+  // The peer's Close waits until they are done.
+  #isCloseDue = false
+
+  /** @param release gives the reader back */
+  constructor (
+    connection: WebSocketConnection, reader: MessageReader, release: () => void,
+    { objectMode = false, binary, ...options }: ToDuplexOptions = {}
+  ) {
+    // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds.
+    super({ readableHighWaterMark: 0, ...options, objectMode, autoDestroy: true })
+    this.#connection = connection
+    this.#reader = reader
+    this.#release = release
+    this.#isBinary = binary ?? (objectMode ? undefined : true)
+    // what is piped into this may still answer
+    reader.defersClose = () => (this.#isCloseDue = this.#sources > 0 && !this.writableEnded)
+    this.on('pipe', () => { this.#sources++ })
+    this.on('unpipe', () => { this.#sources-- })
+    this.on('end', () => { if (this.#sources === 0) this.end() })
+    void connection.closed.then(() => { this.#onClosed() })
+  }
+
+  override _read (): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    this.#reader.next().then(message => {
+      this.#isReading = false
+      if (this.destroyed) return
+      if (message === null) this.push(null)
+      else this.#take(message)
+    }, (error: Error) => { this.destroy(error) })
+  }
+
+  #take (message: Message): void {
+    if (this.readableObjectMode) this.push(messageValue(message))
+    else if (message.data.length > 0) this.push(message.data)
+    else this._read() // no bytes
+  }
+
+  override _write (chunk: string | Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    const connection = this.#connection
+    try {
+      if (connection.readyState !== connection.OPEN) throw closedTooEarly()
+      if (connection.send(chunk, this.#isBinary === undefined ? {} : { binary: this.#isBinary })) {
+        callback()
+        return
+      }
+    } catch (error) {
+      callback(error as Error)
+      return
+    }
+    void connection.drained().then(() => { callback(connection.readyState === connection.OPEN ? null : closedTooEarly()) })
+  }
+
+  override _final (callback: (error?: Error | null) => void): void {
+    // after the peer's Close ours says the same
+    if (this.#isCloseDue) this.#release()
+    else this.#connection.close(NORMAL_CLOSURE)
+    void this.#connection.closed.then(({ wasClean }) => { callback(wasClean ? null : closedTooEarly()) })
+  }
+
+  override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
+    // An error that only says that the connection has ended must not cut off the Close frame that says why.
+    if (!(error instanceof ConnectionClosedError)) this.#connection.terminate()
+    this.#reader.end(null)
+    this.#release()
+    callback(error)
+  }
+
+  /** Who writes and never reads would not learn of it. */
+  #onClosed (): void {
+    if (this.#sources > 0 && !this.writableEnded && !this.#isReading && this.readableLength === 0) this.destroy(closedTooEarly())
+  }
+}

@@ -1,0 +1,50 @@
+// messages -> ReadableStream, WritableStream -> messages: a connection by the rules of WHATWG Streams.
+import { ReadableStream, WritableStream } from 'node:stream/web'
+import type { MessageData, MessageWebStreams, WebSocketConnection } from '../types/connection.ts'
+import { INTERNAL_ERROR, NORMAL_CLOSURE } from './close-code.ts'
+import { ConnectionClosedError } from './errors.ts'
+import { messageValue, type MessageReader } from './message-reader.ts'
+
+/** @param release gives the reader back */
+export function toWebStreams (connection: WebSocketConnection, reader: MessageReader, release: () => void): MessageWebStreams {
+  let isCloseDue = false
+  let isWritten = false // to its end, or given up
+  // what is piped into the writable may still answer
+  reader.defersClose = () => (isCloseDue = writable.locked && !isWritten)
+
+  const readable = new ReadableStream<string | Buffer>({
+    async pull (controller) {
+      const message = await reader.next() // a rejection is the stream's error
+      if (message !== null) controller.enqueue(messageValue(message))
+      else controller.close()
+    },
+    cancel () {
+      reader.end(null)
+      release()
+      connection.close(NORMAL_CLOSURE)
+    }
+  }, { highWaterMark: 0 }) // the connection itself reads ahead
+
+  const writable = new WritableStream<MessageData>({
+    start (controller) {
+      void connection.closed.then(() => { if (!isWritten) controller.error(new ConnectionClosedError('the connection is closed')) })
+    },
+    async write (chunk) {
+      if (!connection.send(chunk)) await connection.drained()
+      if (connection.readyState !== connection.OPEN) throw new ConnectionClosedError('the connection was closed before all was written')
+    },
+    async close () {
+      isWritten = true
+      if (isCloseDue) release()
+      else connection.close(NORMAL_CLOSURE)
+      const { wasClean } = await connection.closed
+      if (!wasClean) throw new ConnectionClosedError('the connection was closed before all was written')
+    },
+    abort () {
+      isWritten = true
+      connection.close(INTERNAL_ERROR)
+    }
+  })
+
+  return { readable, writable, closed: connection.closed }
+}
