@@ -37,12 +37,23 @@ async function accept (pending: PendingUpgrade, request: IncomingMessage, option
   pending.limit(settings.handshakeTimeout)
   const { key, protocols } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
-  const refusal = await admit(settings, { request, raw: request, host: request.headers.host, isSecure })
-  if (refusal !== null) throw refusal
-  if (pending.isOver) throw clientLeft()
+  // whoever judges may take longer than there is time, or than the client stays
+  const tooLate = new Promise<HandshakeError>((resolve, reject) => {
+    pending.onRefusal(resolve)
+    void pending.over.then(() => { reject(clientLeft()) })
+  })
+  tooLate.catch(() => {}) // the client leaves at some time
+  try {
+    const refusal = await Promise.race([tooLate, admit(settings, { request, raw: request, host: request.headers.host, isSecure })])
+    if (refusal !== null) throw refusal
+  } finally {
+    pending.onRefusal(null)
+  }
   const protocol = chooseProtocol(protocols, request, settings)
   // one that cannot be sent throws here, while there is still an answer to give
-  for (const [name, value] of Object.entries(settings.headers)) pending.response.setHeader(name, value!)
+  for (const [name, value] of Object.entries(settings.headers)) {
+    if (value !== undefined) pending.response.setHeader(name, value)
+  }
   return await new Promise(resolve => {
     pending.accept(responseHeaders(key, protocol), (transport, head) => {
       const connection = new Connection({ ...settings, role: 'server', hasHandler: false }, new StandaloneOwner(request, settings.errorHandler))

@@ -1,5 +1,5 @@
 // The client's side of the opening handshake, over Node's own HTTP client. RFC 6455 §4.1.
-import { request as requestHttp, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { request as requestHttp, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
 import type { ConnectOptions } from '../types/options.ts'
@@ -37,27 +37,34 @@ export function startConnecting (url: string | URL, options: ConnectOptions): { 
   const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols)
   let request: ClientRequest | null = null
+  let response: IncomingMessage | null = null // that is no 101
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
   const connection = new Connection({ ...settings, role: 'client', hasHandler: false, url: target.href }, owner)
 
   const opened = new Promise<void>((resolve, reject) => {
     signal?.throwIfAborted()
     request = SCHEMES[target.protocol]!({
-      agent: false, // a connection of its own, which is not kept for other requests
+      // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
+      agent: requestOptions.createConnection === undefined ? false : undefined,
       ...requestOptions,
       ...addressOf(target),
-      headers: { ...headers, ...ownHeaders },
+      headers: { ...definedOf(headers), ...ownHeaders },
       signal
     } as RequestOptions)
-    const timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
+    let timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
     const fail: (error: unknown) => void = reject
     const onClose = (): void => { fail(closedTooEarly()) }
-    request.on('error', error => { fail(connection.readyState === connection.CONNECTING ? error : closedTooEarly()) }) // before 'close'
+    request.on('error', error => { // before 'close'
+      if (response === null) fail(connection.readyState === connection.CONNECTING ? error : closedTooEarly())
+    })
     request.on('close', () => { clearTimeout(timer) })
     request.on('close', onClose)
-    request.on('response', response => {
+    request.on('response', refusal => {
+      response = refusal
       request!.off('close', onClose) // its body may be read later
-      readRefusal(response).then(fail, fail)
+      clearTimeout(timer)
+      timer = setTimeout(() => { refusal.destroy() }, handshakeTimeout)
+      readRefusal(refusal).then(fail, fail)
     })
     request.on('upgrade', (response: IncomingMessage, socket: Socket, head: Buffer) => {
       clearTimeout(timer)
@@ -95,8 +102,20 @@ function addressOf ({ hostname, port, pathname, search, username, password }: UR
     hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname,
     ...(port === '' ? {} : { port }),
     path: pathname + search,
-    ...(username === '' && password === '' ? {} : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` })
+    ...(username === '' && password === '' ? {} : { auth: `${decode(username)}:${decode(password)}` })
   }
+}
+
+function decode (component: string): string {
+  try {
+    return decodeURIComponent(component)
+  } catch {
+    throw new SyntaxError(`${component} in a WebSocket URL is not percent-encoded as it must be`)
+  }
+}
+
+function definedOf (headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined))
 }
 
 async function readRefusal (response: IncomingMessage): Promise<HandshakeError> {

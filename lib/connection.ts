@@ -184,8 +184,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     })
     this.#openedAt = performance.now()
     this.#publish('open')
-    transport.tune()
     stream.on('error', () => {}) // 'close' follows
+    transport.tune()
     stream.on('close', () => { this.#onTransportClose() })
     stream.on('end', () => { this.#intake.end() })
     stream.on('drain', () => { this.#outbox!.flush() })
@@ -402,10 +402,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   // Closing
 
   close (code?: number, reason?: string | Uint8Array): void {
-    const close = createClose(code, reason)
     if (this.readyState === CONNECTING) this.terminate()
+    // as with ws, what could not be sent is no error when nothing is: proxies pass 1006 on
     if (this.readyState !== OPEN) return
-    this.#sendClose(close)
+    this.#sendClose(createClose(code, reason))
     this.#startDeadline()
     this.#intake.hurry()
   }
@@ -484,8 +484,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   #onDeadline (): void {
-    if (this.#intake.isEmpty) {
-      this.#transport!.abort()
+    if (!this.#intake.isHolding) {
+      this.terminate()
       return
     }
     // What waited behind messages that nobody took has its turn now.
@@ -495,7 +495,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   /** The connection is closed once the transport is and nothing is left to deliver. */
   #tryFinish (): void {
-    if (this.#intake.isEmpty && this.#isTransportClosed) this.#finish()
+    if (this.#intake.isDone && this.#isTransportClosed) this.#finish()
   }
 
   #finish (): void {

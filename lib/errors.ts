@@ -51,6 +51,8 @@ export class ReaderBusyError extends Error {
   readonly code = 'WS_ERR_READER_BUSY'
 }
 
+const isRefusal = (statusCode: number | null | undefined): statusCode is number =>
+  Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! <= 599
 const quote = (value: string | undefined): string =>
   value === undefined ? 'none' : JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
@@ -129,8 +131,8 @@ export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
-export const notVerified = (statusCode = 401, message = 'verifyClient refused the handshake', headers?: Record<string, string>) =>
-  new HandshakeError('FST_WS_VERIFY_CLIENT', statusCode, message, headers)
+export const notVerified = (statusCode?: number | null, message?: string | null, headers?: Record<string, string> | null) =>
+  new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', headers ?? {})
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')

@@ -47,6 +47,13 @@ export abstract class ListenableConnection extends EventEmitter {
     this.#context.runInAsyncScope(callback)
   }
 
+  /** An 'error' that nobody listens for is one of the connection's listeners, where an EventEmitter would throw it. */
+  override emit (event: string | symbol, ...args: any[]): boolean {
+    if (event !== 'error' || this.listenerCount('error') > 0) return super.emit(event, ...args)
+    this.onListenerError(args[0])
+    return false
+  }
+
   protected emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {
     try {
       this.emit(event, ...args)

@@ -25,33 +25,44 @@ const HUB = Symbol.for('fastify-websocket-stream.hub')
  */
 export class UpgradeHub {
   readonly #server: Server
+  readonly #app: object
   readonly #route: Router
   readonly #settings: HubSettings
   readonly #paths: RoutePaths
   // handshakes that others may take: looks whether somebody has
   readonly #undecided = new Set<() => void>()
   readonly #upgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
+  // their turn has not come: earlier requests are not answered
+  readonly #waiting = new Set<PendingUpgrade>()
   readonly #pending = new Set<PendingUpgrade>()
   readonly #closeListeners: Array<() => Promise<void>> = []
   #closed: Promise<void> | null = null // made when closing begins
 
-  /** The hub of `server`, made with the settings of whoever asks first. */
-  static of (server: Server, route: Router, settings: HubSettings, paths: RoutePaths): UpgradeHub {
+  /**
+   * The hub of `server`, made with the settings of whoever asks first.
+   * @param app what all scopes of one app have in common
+   * @throws Error when another app has the upgrades of the server
+   */
+  static of (server: Server, app: object, route: Router, settings: HubSettings, paths: RoutePaths): UpgradeHub {
     const owner = server as Server & { [HUB]?: UpgradeHub }
-    owner[HUB] ??= new UpgradeHub(server, route, settings, paths)
+    owner[HUB] ??= new UpgradeHub(server, app, route, settings, paths)
+    if (owner[HUB].#app !== app) throw new Error('the WebSocket handshakes of this server belong to another Fastify app')
     return owner[HUB]
   }
 
-  private constructor (server: Server, route: Router, settings: HubSettings, paths: RoutePaths) {
+  private constructor (server: Server, app: object, route: Router, settings: HubSettings, paths: RoutePaths) {
     this.#server = server
+    this.#app = app
     this.#route = route
     this.#settings = settings
     this.#paths = paths
     // the first, so that what is ours is known before another listener looks at it
-    server.prependListener('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      if (this.#isOurs(request)) this.#take(new PendingUpgrade(request, socket, head))
-      else this.#leaveToOthers(request, socket, head)
-    })
+    server.prependListener('upgrade', this.#onUpgrade)
+  }
+
+  /** Where handshakes come in. */
+  get server (): Server {
+    return this.#server
   }
 
   get isClosing (): boolean {
@@ -87,15 +98,27 @@ export class UpgradeHub {
     return this.#closed
   }
 
+  /** After close(): the server may go on, or get another app. */
+  release (): void {
+    this.#server.off('upgrade', this.#onUpgrade)
+    delete (this.#server as Server & { [HUB]?: UpgradeHub })[HUB]
+  }
+
   async #refusePending (): Promise<void> {
     for (const decide of this.#undecided) decide()
     const pending = [...this.#pending]
     for (const upgrade of pending) upgrade.refuse(serverClosing())
+    const waiting = [...this.#waiting]
     const drop = setTimeout(() => {
-      for (const upgrade of pending) upgrade.destroy()
+      for (const upgrade of [...pending, ...waiting]) upgrade.destroy()
     }, this.#settings.shutdownTimeout)
-    await Promise.all(pending.map(({ over }) => over))
+    await Promise.all([...pending, ...waiting].map(({ over }) => over))
     clearTimeout(drop)
+  }
+
+  readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    if (this.#isOurs(request)) this.#take(new PendingUpgrade(request, socket, head))
+    else this.#leaveToOthers(request, socket, head)
   }
 
   #isOurs ({ headers, url }: IncomingMessage): boolean {
@@ -103,19 +126,21 @@ export class UpgradeHub {
     return isWebSocketUpgrade(headers) ? this.#paths.has(url!) : listHasToken(headers.upgrade, 'h2c')
   }
 
-  /** Whoever takes it listens to its socket. What nobody takes in the time for a handshake gets an answer all the same. */
+  /** Whoever takes it listens to its socket, or writes to it. What nobody takes in the time for a handshake gets an answer all the same. */
   #leaveToOthers (request: IncomingMessage, socket: Socket, head: Buffer): void {
     const decide = (): void => {
       clearTimeout(timer)
       this.#undecided.delete(decide)
       socket.off('close', decide)
-      if (!socket.destroyed && listenersOf(socket) < listeners) this.#take(new PendingUpgrade(request, socket, head))
+      const isTaken = socket.bytesWritten > written || listenersOf(socket).some(listener => !listeners.has(listener))
+      if (!socket.destroyed && !isTaken) this.#take(new PendingUpgrade(request, socket, head))
     }
     const timer = setTimeout(decide, this.isClosing ? 0 : this.#settings.handshakeTimeout)
     this.#undecided.add(decide)
     socket.on('error', () => {}) // a client that resets the connection must not end the process
     socket.on('close', decide)
-    const listeners = listenersOf(socket)
+    const listeners = new Set(listenersOf(socket))
+    const written = socket.bytesWritten
   }
 
   #take (upgrade: PendingUpgrade): void {
@@ -125,7 +150,11 @@ export class UpgradeHub {
     const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
     if (isHandshake) this.#upgrades.set(request, upgrade)
     // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
-    process.nextTick(afterEarlierAnswers, request.socket, () => { this.#start(upgrade, isHandshake) })
+    this.#waiting.add(upgrade)
+    process.nextTick(afterEarlierAnswers, request.socket, () => {
+      this.#waiting.delete(upgrade)
+      this.#start(upgrade, isHandshake)
+    })
   }
 
   #start (upgrade: PendingUpgrade, isHandshake: boolean): void {
@@ -159,6 +188,6 @@ async function allSettled (promises: ReadonlyArray<Promise<unknown>>): Promise<v
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
-function listenersOf (socket: Socket): number {
-  return socket.eventNames().reduce((sum, event) => sum + socket.listenerCount(event), 0)
+function listenersOf (socket: Socket): unknown[] {
+  return socket.eventNames().flatMap(event => socket.rawListeners(event))
 }

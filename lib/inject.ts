@@ -1,31 +1,42 @@
+import type { Server } from 'node:http'
 import { Server as TlsServer } from 'node:tls'
-import type { FastifyInstance } from 'fastify'
 import type { InjectWS } from '../types/fastify.ts'
+import { CONNECT_NAMES } from './options.ts'
 import { startConnecting } from './client.ts'
 import type { Connection } from './connection.ts'
 import { MemorySocket } from './memory-socket.ts'
 
-/** Opens a WebSocket to `app` without a network: what its server gets is a connection of bytes like any other. */
+/**
+ * Opens a WebSocket to `server` without a network: what it gets is a connection of bytes like any other.
+ * @param onConnection gets the connection before anybody else
+ */
 export async function injectWS (
-  app: FastifyInstance, path: string = '/', { headers = {}, ...options }: Parameters<InjectWS>[1] = {},
-  { onInit, onOpen }: Parameters<InjectWS>[2] = {}
+  server: Server, onConnection: (connection: Connection) => void, path: string = '/',
+  { headers = {}, socket, ...context }: Parameters<InjectWS>[1] = {}, { onInit, onOpen }: Parameters<InjectWS>[2] = {}
 ): Promise<Connection> {
-  await app.ready()
-  const encrypted = app.server instanceof TlsServer
-  const [client, server] = MemorySocket.pair({ encrypted })
+  const encrypted = server instanceof TlsServer
+  const [client, remote] = MemorySocket.pair({ encrypted, remoteAddress: socket?.remoteAddress })
   // offered in a header field, as a request has it
   const field = Object.keys(headers).find(name => name.toLowerCase() === 'sec-websocket-protocol')
   const { [field ?? '']: offered, ...others } = headers
   const protocols = offered === undefined ? {} : { protocols: String(offered).split(',').map(protocol => protocol.trim()) }
   const { connection, opened } = startConnecting(new URL(path, 'ws://localhost'), {
     ...protocols,
-    ...options,
+    // what else a request may have is not asked for
+    ...Object.fromEntries(Object.entries(context).filter(([name]) => CONNECT_NAMES.has(name))),
     headers: { host: 'localhost', ...others },
-    request: { agent: undefined, createConnection: () => client }
+    request: { createConnection: () => client }
   })
-  onInit?.(connection)
-  app.server.emit(encrypted ? 'secureConnection' : 'connection', server)
-  await opened
-  onOpen?.(connection)
-  return connection
+  onConnection(connection)
+  try {
+    onInit?.(connection)
+    server.emit(encrypted ? 'secureConnection' : 'connection', remote)
+    await opened
+    onOpen?.(connection)
+    return connection
+  } catch (error) {
+    connection.terminate()
+    client.destroy() // which no request may have taken
+    throw error
+  }
 }

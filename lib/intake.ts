@@ -102,8 +102,10 @@ export class Intake {
   }
 
   get isPaused (): boolean { return this.#isPaused }
-  /** Nothing waits for its turn. */
-  get isEmpty (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
+  /** Something waits for somebody who takes it. */
+  get isHolding (): boolean { return !this.#inbox.isEmpty }
+  /** All that came has had its turn. */
+  get isDone (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
   get reader (): MessageReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
   get counts (): Readonly<Counts> { return this.#counts }

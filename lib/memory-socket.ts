@@ -14,7 +14,7 @@ interface SocketSurface {
  * is done when the other end has read it, and when one end is gone the other learns it as over TCP.
  */
 export class MemorySocket extends Duplex implements SocketSurface {
-  readonly remoteAddress = '127.0.0.1'
+  readonly remoteAddress: string
   readonly remoteFamily = 'IPv4'
   readonly remotePort = 0
   /** What is written and read is meant to have been decrypted by a TLSSocket. */
@@ -23,16 +23,17 @@ export class MemorySocket extends Duplex implements SocketSurface {
   // of a write of the other end that waits until this one reads
   #onRead: (() => void) | null = null
 
-  static pair ({ encrypted = false } = {}): [MemorySocket, MemorySocket] {
-    const pair: [MemorySocket, MemorySocket] = [new MemorySocket(encrypted), new MemorySocket(encrypted)]
+  static pair (options: { encrypted?: boolean, remoteAddress?: string | undefined } = {}): [MemorySocket, MemorySocket] {
+    const pair: [MemorySocket, MemorySocket] = [new MemorySocket(options), new MemorySocket(options)]
     pair[0].#other = pair[1]
     pair[1].#other = pair[0]
     return pair
   }
 
-  private constructor (encrypted: boolean) {
+  private constructor ({ encrypted = false, remoteAddress = '127.0.0.1' }: { encrypted?: boolean, remoteAddress?: string | undefined }) {
     super()
     this.encrypted = encrypted
+    this.remoteAddress = remoteAddress
   }
 
   override _read (): void {

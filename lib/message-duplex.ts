@@ -67,14 +67,16 @@ export class MessageDuplex extends Duplex {
       callback(error as Error)
       return
     }
-    void connection.drained().then(() => { callback(connection.readyState === connection.OPEN ? null : closedTooEarly()) })
+    void connection.drained().then(() => {
+      process.nextTick(callback, connection.readyState === connection.OPEN ? null : closedTooEarly())
+    })
   }
 
   override _final (callback: (error?: Error | null) => void): void {
     // after the peer's Close ours says the same
     if (this.#isCloseDue) this.#release()
     else this.#connection.close(NORMAL_CLOSURE)
-    void this.#connection.closed.then(({ wasClean }) => { callback(wasClean ? null : closedTooEarly()) })
+    void this.#connection.closed.then(({ wasClean }) => { process.nextTick(callback, wasClean ? null : closedTooEarly()) })
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {

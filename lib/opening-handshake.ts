@@ -86,7 +86,7 @@ export function chooseProtocol<Request> (
   options: { handleProtocols?: ProtocolHandler<Request> | undefined, protocols?: readonly string[] | undefined }
 ): string {
   if (offered.length === 0) return ''
-  if (options.handleProtocols !== undefined) {
+  if (typeof options.handleProtocols === 'function') {
     const chosen: unknown = options.handleProtocols(new Set(offered), request)
     if (chosen === false || chosen === '' || chosen === undefined) return ''
     if (typeof chosen !== 'string' || !offered.includes(chosen)) throw unofferedProtocol(chosen)

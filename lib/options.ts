@@ -97,8 +97,12 @@ export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): 
   return { ...DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
 }
 
+/** What connect() takes beside `headers` and `request`. */
+export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
+
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions {
+export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
+  Required<Pick<ConnectOptions, 'headers' | 'request'>> {
   return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
 }
 
@@ -119,17 +123,23 @@ export interface Alias {
 /** @throws TypeError as pluginSettings() does, and for noServer */
 export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>): Alias {
   if (typeof alias !== 'object' || alias === null) throw new TypeError(`the WebSocket option options must be an object, not ${describe(alias)}`)
-  const { server, noServer, ...rest } = alias
-  if (noServer !== undefined) throw new TypeError('the WebSocket option noServer is not supported: without Fastify there is upgrade()')
+  const { server, noServer, ...given } = alias
+  // null is a default of ws
+  const rest = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
+  if (rest.maxPayload === 0) rest.maxPayload = Number.MAX_SAFE_INTEGER // as ws says that there is no limit
+  if (noServer === true) throw new TypeError('the WebSocket option noServer is not supported: without Fastify there is upgrade()')
   const warnings: string[] = []
   for (const [name, [idle, reason]] of Object.entries(FOREIGN)) {
     const value = rest[name]
     if (value !== undefined && value !== idle) warnings.push(`the WebSocket option ${name} has no effect: ${reason}`)
   }
-  const own = Object.fromEntries(Object.entries(rest).filter(([name]) => !Object.hasOwn(FOREIGN, name)))
+  const own = Object.fromEntries(Object.entries(rest).filter(([name]) => ROUTE_NAMES.includes(name)))
+  for (const name of Object.keys(rest)) {
+    if (!ROUTE_NAMES.includes(name) && !Object.hasOwn(FOREIGN, name)) warnings.push(`the WebSocket option ${name} has no effect: it is unknown`)
+  }
   return {
     options: checked(own, ROUTE_NAMES),
-    server,
+    server: server ?? undefined,
     warnings
   }
 }
@@ -145,8 +155,8 @@ function checked<Options extends object> (options: Options, allowed: readonly st
     const expected = CHECKS[name as keyof typeof CHECKS](value)
     if (expected !== null) {
       // what @fastify/websocket says, which somebody may match
-      const known = name === 'errorHandler' || name === 'preClose' ? `invalid ${name} function: ` : ''
-      throw new TypeError(`${known}the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
+      if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
+      throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
     }
   }
   return Object.fromEntries(entries) as Options

@@ -1,20 +1,41 @@
 // RFC 9112 §9.3.2: requests may be sent before the answers to earlier ones have come, and are answered in their order. To an
-// upgrade Node does not apply this.
+// upgrade Node does not apply this, and what it does for the earlier ones ends with the upgrade.
 import { subscribe } from 'node:diagnostics_channel'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-// The last response on each socket. By Node's channel and not by 'request', as listen('localhost') makes a second server, of
-// which Fastify passes on nothing but the upgrades.
-const lastResponses = new WeakMap<Socket, ServerResponse>()
+// By socket, the requests that are not answered, in their order. By Node's channel and not by 'request', as listen('localhost')
+// makes a second server, of which Fastify passes on nothing but the upgrades.
+const unanswered = new WeakMap<Socket, Map<ServerResponse, IncomingMessage>>()
 subscribe('http.server.request.start', message => {
-  const { socket, response } = message as { socket: Socket, response: ServerResponse }
-  lastResponses.set(socket, response)
+  const { request, response, socket } = message as { request: IncomingMessage, response: ServerResponse, socket: Socket }
+  const requests = unanswered.get(socket) ?? new Map<ServerResponse, IncomingMessage>()
+  unanswered.set(socket, requests.set(response, request))
+  response.once('close', () => { requests.delete(response) })
 })
 
 /** Calls back when all earlier requests of `socket` are answered, at once if they are. */
 export function afterEarlierAnswers (socket: Socket, callback: () => void): void {
-  const earlier = lastResponses.get(socket)
-  if (earlier === undefined || earlier.closed || earlier.destroyed) callback()
-  else earlier.once('close', () => { afterEarlierAnswers(socket, callback) })
+  const requests = unanswered.get(socket)
+  if (requests === undefined || requests.size === 0) {
+    callback()
+    return
+  }
+  // Node has taken its own listeners off: the answer that is on its way waits for this,
+  const onDrain = (): void => { for (const response of [...requests.keys()].slice(0, 1)) response.emit('drain') }
+  // and whoever is at work on one for this.
+  const onClose = (): void => { for (const request of requests.values()) request.destroy() }
+  const next = (): void => {
+    const [last] = [...requests.keys()].slice(-1)
+    if (last !== undefined) {
+      last.once('close', next)
+      return
+    }
+    socket.off('drain', onDrain)
+    socket.off('close', onClose)
+    callback()
+  }
+  socket.on('drain', onDrain)
+  socket.prependListener('close', onClose)
+  next()
 }

@@ -2,11 +2,13 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../types/options.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
+import { serverClosing } from './errors.ts'
 import { UpgradeHub } from './hub.ts'
 import { injectWS } from './inject.ts'
 import { pluginSettings, readAlias } from './options.ts'
 import { RoutePaths } from './route-paths.ts'
-import { declareRoute, isWebSocketRoute, type Scope } from './routes.ts'
+import { declareRoute, type Scope } from './routes.ts'
+import { isThenable } from './thenable.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
 // async, so that what is wrong with the options rejects the registration
@@ -19,7 +21,7 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
-  const hub = UpgradeHub.of(alias?.server ?? fastify.server, fastify.routing.bind(fastify), settings, paths)
+  const hub = UpgradeHub.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
   const server = new WebSocketServer(settings)
   const scope: Scope = { hub, server }
   hub.onClose(async () => {
@@ -33,10 +35,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   fastify.decorate('websocketServer', server)
   const injected = new Set<WebSocketConnection>()
   fastify.decorate('injectWS', async (...args) => {
-    const connection = await injectWS(fastify, ...args)
-    injected.add(connection)
-    void connection.closed.then(() => injected.delete(connection))
-    return connection
+    await fastify.ready()
+    return injectWS(hub.server, connection => {
+      injected.add(connection)
+      void connection.closed.then(() => injected.delete(connection))
+    }, ...args)
   })
   // what a test has not read does not hold up the end of its app
   hub.onClose(async () => { for (const connection of injected) connection.resume() })
@@ -54,8 +57,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
       // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
       reply.raw.detachSocket(request.raw.socket)
       reply.hijack()
-    } else if (!request.is404 && !isWebSocketRoute(request)) {
-      reply.callNotFound() // a route that only speaks HTTP: as if there were none
+    } else if (hub.isClosing) {
+      reply.send(serverClosing())
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)
@@ -64,6 +67,7 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await hub.close() })
+  fastify.addHook('onClose', async () => { hub.release() })
 }
 
 /** Resolves when it is done, or has taken too long. */
@@ -74,6 +78,7 @@ async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClo
     const callback = (error?: Error): void => { if (error) reject(error); else resolve() }
     const result: unknown = preClose.call(instance, callback)
     if (preClose.length === 0) resolve(result as Promise<void>)
+    else if (isThenable(result)) result.then(undefined, reject)
   })
   await Promise.race([done, tooLong]).finally(() => { clearTimeout(timer) })
 }

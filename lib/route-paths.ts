@@ -31,7 +31,13 @@ export class RoutePaths {
 
   /** @param path as a route has it: /room/:id */
   add (path: string): void {
-    if (!this.#router.hasRoute('GET', path)) this.#router.on('GET', path, () => {})
+    if (this.#router.hasRoute('GET', path)) return
+    try {
+      this.#router.on('GET', path, () => {})
+    } catch {
+      // there already: in another form, or as one of the two paths that one with an optional parameter stands for
+      if (path.endsWith('?')) this.add(path.slice(0, -1))
+    }
   }
 
   /** @param url as a request has it, with or without a query */

@@ -1,5 +1,5 @@
 // WebSocket routes: what onRoute makes of them, and the way from a request in Fastify's hands to an open connection.
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { MessageData } from '../types/connection.ts'
 import type { WebSocketHandler } from '../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../types/options.ts'
@@ -21,46 +21,58 @@ export interface Scope {
   readonly server: WebSocketServer
 }
 
-// In a route's config: it takes WebSocket handshakes.
-const WEBSOCKET_ROUTE = Symbol('fastify-websocket-stream.route')
+// In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
+// inner, which may belong to another copy of this package.
+const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
 // what a trusted proxy may call TLS
 const SECURE = new Set(['https', 'wss'])
-// By the options of a route as onRoute sees them, what became of it. The hooks of an outer scope see it before those of an inner.
-const routes = new WeakMap<RouteOptions, WebSocketRoute>()
-
-export function isWebSocketRoute (request: FastifyRequest): boolean {
-  return WEBSOCKET_ROUTE in request.routeOptions.config
-}
-
 /**
  * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
  * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
  */
-export function declareRoute (scope: Scope, route: RouteOptions): void {
-  const declared = routes.get(route)
+export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
+  const declared = (route.config as { [WEBSOCKET_ROUTE]?: WebSocketRoute } | undefined)?.[WEBSOCKET_ROUTE]
   if (declared !== undefined) {
     declared.adopt(scope)
     return
   }
-  const { websocket, wsHandler } = route
+  const websocket = route.websocket ?? undefined
+  const wsHandler = route.wsHandler ?? undefined
   if (wsHandler !== undefined && typeof wsHandler !== 'function') throw new TypeError('invalid wsHandler function')
   if (websocket !== undefined && typeof websocket !== 'boolean' && !isPlainObject(websocket)) {
     throw new TypeError('the route option websocket must be true, false or an object of options')
   }
-  if (!websocket && wsHandler === undefined) return
-  const isHead = route.method === 'HEAD' // Fastify's own twin of a GET route
-  if (route.method !== 'GET' && !isHead) throw new Error('websocket handler can only be declared in GET method')
+  if (!websocket && wsHandler === undefined) {
+    declareHttpRoute(scope, route)
+    return
+  }
+  const methods = [route.method].flat()
+  const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
+  if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
   if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
   // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
   if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
-  if (isHead) return
+  if (isHead) {
+    declareHttpRoute(scope, route)
+    return
+  }
   const options = typeof websocket === 'object' ? websocket : {}
   const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
-  route.config = { ...route.config, [WEBSOCKET_ROUTE]: true } as NonNullable<RouteOptions['config']>
-  routes.set(route, webSocketRoute)
+  route.config = { ...route.config, [WEBSOCKET_ROUTE]: webSocketRoute } as NonNullable<RouteOptions['config']>
   scope.hub.addPath(route.url)
+  // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
+  if (route.url === route.prefix) scope.hub.addPath(`${route.url}/`)
+}
+
+/** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
+function declareHttpRoute ({ hub }: Scope, route: RouteOptions): void {
+  const refuseHandshake: onRequestHookHandler = (request, reply, next) => {
+    if (hub.upgradeOf(request.raw) === undefined) next()
+    else reply.callNotFound()
+  }
+  route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
 }
 
 class WebSocketRoute {
@@ -84,14 +96,14 @@ class WebSocketRoute {
   }
 
   handle (instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): unknown {
-    const { hub, server } = this.#scope
+    const { hub } = this.#scope
     const upgrade = hub.upgradeOf(request.raw)
     if (upgrade === undefined) return this.#httpHandler.call(instance, request, reply)
-    // nobody is there to answer, or the answer is given
-    if (upgrade.isOver) return reply.hijack()
-    const settings: RouteSettings = { ...server.options, ...this.#options }
+    if (upgrade.isOver) return reply.hijack() // nobody is there to answer
+    if (upgrade.isDecided) return // somebody else is at work on the answer
+    const settings = this.#settings()
     const refuse = (error: unknown): void => {
-      if (upgrade.isOver) return
+      if (upgrade.isDecided) return
       // a custom error handler shapes the body; what the RFC demands of the head stays
       if (error instanceof HandshakeError) reply.headers(error.headers)
       reply.send(error instanceof Error ? error : admissionFailed(error))
@@ -100,16 +112,22 @@ class WebSocketRoute {
       const handshake = readOpeningHandshake(request.raw, hub.maxHeaderFields)
       const decide = (refusal: HandshakeError | null): void => {
         if (refusal !== null) throw refusal
-        if (upgrade.isOver) reply.hijack()
-        else this.#accept(instance, request, reply, upgrade, settings, handshake)
+        if (!upgrade.isDecided) this.#accept(instance, request, reply, upgrade, settings, handshake)
       }
       const { raw, host, protocol } = request
       const admission = admit(settings, { request, raw, host, isSecure: SECURE.has(protocol) })
-      if (isThenable(admission)) admission.then(decide).then(undefined, refuse)
+      if (isThenable(admission)) admission.then(decide).catch(refuse).catch(() => { upgrade.refuse(admissionFailed(null)) })
       else decide(admission)
     } catch (error) {
       refuse(error)
     }
+  }
+
+  #settings (): RouteSettings {
+    const { verifyClient, ...inherited } = this.#scope.server.options
+    // who sets an origin for a route wants it to be asked, whatever judges the others
+    const isInherited = verifyClient !== undefined && this.#options.origin === undefined
+    return { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
   }
 
   #accept (
@@ -138,6 +156,7 @@ class WebSocketRoute {
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol })
       this.#serve(instance, connection, request)
+      if (server.isClosing) connection.close(server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.

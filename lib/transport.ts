@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
 /** A byte stream that a connection owns, and how that kind of stream is begun, ended and dropped. */
@@ -14,19 +14,20 @@ export interface Transport {
   abort (): void
 }
 
-/** A TCP or TLS socket, or what looks like one. */
+/** A TCP or TLS socket; or any other Duplex, which Node's HTTP takes too. */
 export class SocketTransport implements Transport {
-  readonly stream: Duplex & Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>
-  readonly ownsChunks = true
+  readonly stream: Duplex & Partial<Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>>
+  readonly ownsChunks: boolean
 
   constructor (socket: SocketTransport['stream']) {
     this.stream = socket
+    this.ownsChunks = socket instanceof Socket
   }
 
   tune (): void {
-    this.stream.setTimeout(0)
-    this.stream.setNoDelay(true)
-    this.stream.setKeepAlive(true)
+    this.stream.setTimeout?.(0)
+    this.stream.setNoDelay?.(true)
+    this.stream.setKeepAlive?.(true)
   }
 
   finish (): void {

@@ -9,6 +9,9 @@ const MAX_EARLY_DATA = 64 * 1024
 // How long a refused client may take to end its side.
 const LINGER = 1000
 
+// What a hook may have said of a body: a 101 has none.
+const OF_A_BODY = new Set(['content-length', 'transfer-encoding', 'trailer'])
+
 type SwitchListener = (transport: Transport, head: Buffer) => void
 type Refuser = (error: HandshakeError) => void
 
@@ -25,10 +28,14 @@ class UpgradeResponse extends ServerResponse {
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
     if (this.writableEnded) return this // somebody else has answered for a handler that was late
-    const headers = rest.at(-1)
-    const isObject = typeof headers === 'object' && headers !== null
-    if (statusCode === 101 && this.agreed !== null) return super.writeHead(101, { ...(isObject ? headers : {}), ...this.agreed })
-    return super.writeHead(statusCode, ...rest as [])
+    if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
+    const given = rest.at(-1)
+    const headers = Object.entries(typeof given === 'object' && given !== null ? given as OutgoingHttpHeaders : {})
+    for (const name of OF_A_BODY) this.removeHeader(name)
+    return super.writeHead(101, {
+      ...Object.fromEntries(headers.filter(([name]) => !OF_A_BODY.has(name.toLowerCase()))),
+      ...this.agreed
+    })
   }
 }
 
@@ -46,6 +53,7 @@ export class PendingUpgrade {
   #earlyLength: number
   #onSwitch: SwitchListener | null = null
   #refuser: Refuser | null = null
+  #isRefused = false
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   /** Resolves when the socket is not ours any more: it has switched, or it is closed. */
@@ -92,8 +100,10 @@ export class PendingUpgrade {
       this.#letGo()
       return false
     }
-    // Node's time-outs for requests end here. Of a request with a body Node 26 hands over a stream that is no socket.
-    this.request.socket.setTimeout(0)
+    // Node's time-outs for requests end here. Of a request with a body Node 26 hands over a stream that is no socket, and Node's
+    // HTTP takes any Duplex for a connection.
+    const connection: Partial<Socket> = this.request.socket
+    connection.setTimeout?.(0)
     socket.on('data', this.#onEarlyData)
     // as Node's own listener did: a long refusal waits for it
     socket.on('drain', this.#onDrain)
@@ -113,20 +123,30 @@ export class PendingUpgrade {
     return this.#state !== 'waiting'
   }
 
+  /** It must not be accepted any more: it is over, or somebody who takes his time is at work on a refusal. */
+  get isDecided (): boolean {
+    return this.isOver || this.#isRefused
+  }
+
   /** A response with status 101 gets `headers`; once it is on its way `listener` gets the transport. */
   accept (headers: OutgoingHttpHeaders, listener: SwitchListener): void {
     this.#response.agreed = headers
     this.#onSwitch = listener
   }
 
-  /** Who is asked to answer when the handshake is refused from outside. */
-  onRefusal (refuser: Refuser): void {
+  /** Who is asked to answer when the handshake is refused from outside; null: nobody. */
+  onRefusal (refuser: Refuser | null): void {
     this.#refuser = refuser
   }
 
   /** Answers for a handler that does not. */
   refuse (error: HandshakeError): void {
-    if (this.isOver || this.#response.headersSent) return
+    if (this.isOver) return
+    this.#isRefused = true
+    if (this.#response.headersSent) { // an answer that does not come to its end
+      this.#startTimeout(() => { this.destroy() })
+      return
+    }
     const refuser = this.#refuser
     this.#refuser = null
     if (refuser === null || this.#onSwitch !== null) {
@@ -135,19 +155,30 @@ export class PendingUpgrade {
       // it may wait for the same that the handler waits for
       clearTimeout(this.#timeout)
       this.#timeout = setTimeout(() => { this.refuse(error) }, LINGER)
-      refuser(error)
+      try {
+        refuser(error)
+      } catch {
+        this.refuse(error)
+      }
     }
   }
 
   /** In the form in which Fastify writes errors. */
   #writeRefusal ({ statusCode, code, message, headers }: HandshakeError): void {
+    const response = this.#response
     const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
-    this.#response.writeHead(statusCode, {
-      ...headers,
-      'content-type': 'application/json; charset=utf-8',
-      'content-length': Buffer.byteLength(body)
-    })
-    this.#response.end(body)
+    // what was meant for another answer may be what could not be sent
+    for (const name of response.getHeaderNames()) response.removeHeader(name)
+    try {
+      response.writeHead(statusCode, STATUS_CODES[statusCode] ?? '', {
+        ...headers,
+        'content-type': 'application/json; charset=utf-8',
+        'content-length': Buffer.byteLength(body)
+      })
+      response.end(body)
+    } catch { // a status code or header field of the application's
+      this.#socket.destroy()
+    }
   }
 
   /** Drops a client that does not take its answer. */
@@ -200,7 +231,7 @@ export class PendingUpgrade {
   }
 
   readonly #onDrain = (): void => {
-    if (this.#state === 'refused') this.#startTimeout(() => { this.#socket.destroy() }) // slow, but it reads
+    if (this.#state === 'refused' || this.#isRefused) this.#startTimeout(() => { this.#socket.destroy() }) // slow, but it reads
     this.#response.emit('drain')
   }
 

@@ -27,6 +27,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   /** May be changed while it runs. */
   readonly options: PluginSettings
   #isClosing = false
+  #isClosed = false
   #opened = 0
   // of the connections that are closed
   #past = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
@@ -72,7 +73,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   remove (connection: Connection): void {
     if (!this.clients.delete(connection)) return
     addTo(this.#past, connection.stats())
-    if (this.#isClosing && this.clients.size === 0) process.nextTick(() => { this.emit('close') })
+    this.#emitCloseIfEmpty()
   }
 
   stats (): WebSocketServerStats {
@@ -88,7 +89,13 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     }
     if (callback !== undefined) this.once('close', () => { callback() })
     this.#isClosing = true
-    if (this.clients.size === 0) process.nextTick(() => { this.emit('close') })
+    this.#emitCloseIfEmpty()
+  }
+
+  #emitCloseIfEmpty (): void {
+    if (!this.#isClosing || this.#isClosed || this.clients.size > 0) return
+    this.#isClosed = true
+    process.nextTick(() => { this.emit('close') })
   }
 
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */

@@ -103,3 +103,46 @@ test('a handshake behind another request is answered in its turn', async t => {
   t.match(await peer.answer(), { statusCode: 101 })
   ;(await outcomes[0]!).terminate()
 })
+
+test('a judge that never answers: rejects with what refused the client, or when that has left', async t => {
+  for (const options of [{ verifyClient: (_info: unknown, _callback: unknown) => {} }, { verifyClient: () => new Promise<boolean>(() => {}) }]) {
+    const { site, outcomes } = await startServer(t, { ...options, handshakeTimeout: 50 })
+    t.equal((await site.ask(handshake('/'))).statusCode, 503)
+    await t.rejects(outcomes[0]!, { code: 'FST_WS_HANDSHAKE_TIMEOUT' })
+  }
+  const { site, outcomes } = await startServer(t, { verifyClient: () => new Promise<boolean>(() => {}) })
+  const peer = await site.connect()
+  peer.write(handshake('/'))
+  while (outcomes.length === 0) await new Promise(resolve => { setImmediate(resolve) })
+  peer.reset()
+  await t.rejects(within(2000, outcomes[0]!, 'the end'), { code: 'WS_ERR_CONNECTION_CLOSED' })
+})
+
+test('a header field of a body does not go out with the 101', async t => {
+  const { site } = await startServer(t, { headers: { trailer: 'x', 'Content-Length': '5', 'x-own': 'mine' } })
+  const peer = await site.connect()
+  const { statusCode, headers } = await peer.write(handshake('/')).answer()
+  peer.reset()
+  t.equal(statusCode, 101)
+  t.match(headers, { 'x-own': 'mine' })
+  t.notOk('trailer' in headers || 'content-length' in headers)
+})
+
+test('a refusal that cannot be written drops the client', async t => {
+  const { site, outcomes } = await startServer(t, { verifyClient: (_info, answer) => { answer(false, 401, 'no', { 'bad name': 'x' }) } })
+  const peer = await site.connect()
+  t.equal(await peer.write(handshake('/')).rest(), '')
+  await t.rejects(outcomes[0]!, { code: 'FST_WS_VERIFY_CLIENT' })
+})
+
+test('a status code of verifyClient that refuses nobody becomes 401', async t => {
+  for (const statusCode of [0, 101, 200, 600, 1.5, 'abc']) {
+    const { site } = await startServer(t, { verifyClient: (_info, answer) => { answer(false, statusCode as number) } })
+    t.equal((await site.ask(handshake('/'))).statusCode, 401, String(statusCode))
+  }
+})
+
+test('an undefined header field is none', async t => {
+  const { site } = await startServer(t, { headers: { 'x-own': undefined } })
+  t.match(await site.ask(handshake('/')), { statusCode: 101 })
+})

@@ -188,3 +188,22 @@ test('what is let in works', async t => {
   const peer = await (await serveWith(t, { origin: async () => true })).open('/ws', { Origin: 'https://a.example' })
   t.strictSame(await peer.write(text('hello')).contents(1), ['hello'])
 })
+
+test('what verifyClient leaves out may be null', async t => {
+  const site = await serveWith(t, { verifyClient: (_info, answer) => { setImmediate(answer, false, null as never, null as never, null as never) } })
+  const answer = await site.ask(handshake('/ws'))
+  t.match(problem(answer), { statusCode: 401, message: 'verifyClient refused the handshake' })
+})
+
+test('an origin of a route is asked, whatever verifyClient its registration has', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', { websocket: { origin: 'https://a.example' } }, echo)
+    app.get('/other', { websocket: true }, echo)
+    app.get('/own', { websocket: { origin: 'https://a.example', verifyClient: () => true } }, echo)
+  }, { plugin: { verifyClient: () => true } })
+  for (const [path, statusCode] of [['/ws', 403], ['/other', 101], ['/own', 101]] as const) {
+    const peer = await site.connect()
+    t.equal((await peer.write(handshake(path, { Origin: 'https://evil.example' })).answer()).statusCode, statusCode, path)
+    peer.reset()
+  }
+})

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { duplexPair } from 'node:stream'
 import { test, type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { connect } from '../lib/index.ts'
@@ -172,4 +173,34 @@ test('a listener that throws: the errorHandler, or a warning of the process and 
 test('a client whose peer refuses an HTTP method entirely gets its status', async t => {
   const port = await portOf(t, createServer((_request, response) => { response.writeHead(405, { allow: 'POST' }).end() }))
   await t.rejects(connect(`ws://127.0.0.1:${port}`), { statusCode: 405, headers: { allow: 'POST' } } as unknown as Error)
+})
+
+test('createConnection is asked for the connection, which may be any Duplex', async t => {
+  const { app } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  const [here, there] = duplexPair()
+  app.server.emit('connection', there)
+  const client = await connect('ws://localhost/ws', { request: { createConnection: () => here } })
+  const bytes = Buffer.alloc(100_000, 'x')
+  client.send(bytes)
+  t.ok((await client.receive() as Buffer).equals(bytes))
+  t.ok(bytes.equals(Buffer.alloc(100_000, 'x')), 'what was sent is as it was')
+  client.close(1000)
+  t.match(await client.closed, { code: 1000, wasClean: true })
+})
+
+test('an undefined header field is none, and a URL must be percent-encoded', async t => {
+  const { site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  const client = await connect(`ws://127.0.0.1:${site.port}/ws`, { headers: { authorization: undefined } })
+  client.terminate()
+  await t.rejects(connect('ws://a%:b@127.0.0.1/'), { name: 'SyntaxError', message: /percent-encoded/ })
+})
+
+test('a refusal whose body never ends is told after handshakeTimeout, with what has come of it', async t => {
+  const sockets: Socket[] = []
+  t.teardown(() => { for (const socket of sockets) socket.destroy() })
+  const port = await portOf(t, createTcpServer(socket => {
+    sockets.push(socket)
+    socket.once('data', () => { socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno') })
+  }))
+  await t.rejects(connect(`ws://127.0.0.1:${port}`, { handshakeTimeout: 50 }), { statusCode: 401, body: 'no' } as unknown as Error)
 })

@@ -211,3 +211,29 @@ test('RoutePaths knows the paths that were added, whatever constraints there are
   }
   t.equal(paths.has(`/b/${'x'.repeat(100)}`), true)
 })
+
+test('both paths of a route of a prefix are ours beside others', async t => {
+  const { site } = await serve(t, async app => {
+    takeProtocol(app.server, 'vite-hmr')
+    await app.register(async scope => { scope.get('/', { websocket: true }, echo) }, { prefix: '/inner' })
+  }, { plugin: { handshakeTimeout: 60_000 } })
+  for (const path of ['/inner', '/inner/']) await echoes(t, site, path)
+})
+
+test('who writes to a socket has taken it, whether it listens or not', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', (_request: IncomingMessage, socket: Socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n') })
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  t.match(await peer.write(handshake('/push')).answer(), { statusCode: 101, headers: { 'x-owner': 'another' } })
+  const [socket] = site.sockets
+  await new Promise(resolve => { setTimeout(resolve, 100) }) // the time in which it would get a 404
+  socket!.end('more')
+  t.equal(await peer.rest(), 'more')
+})
+
+test('RoutePaths takes an optional parameter beside a path of its own', async t => {
+  const paths = new RoutePaths()
+  for (const path of ['/a', '/a/:b?']) paths.add(path)
+  t.strictSame([paths.has('/a'), paths.has('/a/b'), paths.has('/a/b/c')], [true, true, false])
+})

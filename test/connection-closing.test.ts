@@ -1345,3 +1345,12 @@ test('whatever happens in whatever order: messages come in order and once, none 
   }
   t.ok(unharmed > 100 && unharmed < 300, `${unharmed} runs went to the end`)
 })
+
+test('close() on a closing or closed connection does nothing, whatever it is given', async t => {
+  const { client, connection } = await startConnection(t, NEVER, () => {})
+  connection.close(1000)
+  connection.close(1006)
+  client.end(close(1000))
+  await connection.closed
+  t.doesNotThrow(() => { connection.close(1006, 'x'.repeat(200)) })
+})

@@ -372,3 +372,14 @@ test('events.on() reads all messages of a connection until it closes', async t =
   client.write(close(1000))
   t.strictSame(await client.rest(), ['close 1000'])
 })
+
+test('an error that somebody emits and nobody listens for goes where those of listeners go', async t => {
+  const { connection, errors } = setUp()
+  const error = new Error('of a library')
+  t.equal(connection.emit('error', error), false)
+  t.strictSame(errors, [error])
+  const heard: unknown[] = []
+  connection.on('error', given => { heard.push(given) })
+  t.equal(connection.emit('error', error), true)
+  t.strictSame([errors.length, heard], [1, [error]])
+})

@@ -4,7 +4,7 @@ import { test } from 'tap'
 import { Connection } from '../lib/connection.ts'
 import { gate } from './helpers/app.ts'
 import { memoryTransport, OWNER, SETTINGS } from './helpers/memory.ts'
-import { text } from './helpers/raw-client.ts'
+import { ping, text } from './helpers/raw-client.ts'
 
 const COUNT = 200_000
 const FRAMES = Buffer.alloc(6 * COUNT, text(''))
@@ -53,4 +53,21 @@ test('terminate() ends it at once', async t => {
   connection.open(memoryTransport(here), FRAMES)
   await connection.closed
   t.ok(seen < COUNT, `after ${seen} of ${COUNT} messages`)
+})
+
+test('a peer that floods with pings and never answers our Close is dropped after closeTimeout', async t => {
+  const [here] = duplexPair()
+  const connection = new Connection({ ...SETTINGS, closeTimeout: 50 }, OWNER)
+  const begun = gate()
+  let pings = 0
+  // slow enough for a turn to be used up whenever a timer comes
+  connection.on('ping', () => {
+    if (pings++ === 0) begun.open()
+    for (const end = performance.now() + 0.05; performance.now() < end;);
+  })
+  connection.open(memoryTransport(here), Buffer.alloc(6 * COUNT, ping()))
+  await begun.opened
+  connection.close(1000)
+  t.match(await connection.closed, { code: 1006 })
+  t.ok(pings < COUNT, `after ${pings} of ${COUNT}`)
 })

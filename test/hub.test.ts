@@ -347,3 +347,82 @@ test('a handshake that comes while the server is closing is refused with 503', a
   }
   t.plan(6 + 2)
 })
+
+test('a long answer that a handshake was pipelined behind goes on to its end', async t => {
+  const body = 'x'.repeat(20_000_000)
+  const { site } = await serve(t, app => {
+    app.get('/big', (_request, reply) => { reply.send(Readable.from(Array.from({ length: 200 }, () => Buffer.alloc(100_000, 'x')), { objectMode: false })) })
+    app.get('/ws', { websocket: true }, echo)
+  })
+  const peer = await site.connect()
+  peer.write(request('/big'), handshake(), text('Hello'))
+  t.ok((await peer.answer()).body === body)
+  t.equal((await peer.answer()).statusCode, 101)
+  t.strictSame(await peer.contents(1), ['Hello'])
+})
+
+test('an earlier request whose client leaves learns of it, with a handshake pipelined behind it too', async t => {
+  for (const how of ['end', 'reset'] as const) {
+    const events: string[] = []
+    const over = deferred()
+    const begun = deferred()
+    const { site } = await serve(t, app => {
+      app.get('/events', (request, reply) => {
+        reply.hijack()
+        request.raw.on('close', () => { events.push('close') })
+        request.signal.addEventListener('abort', () => {
+          events.push('abort')
+          over.resolve()
+        })
+        reply.raw.writeHead(200)
+        reply.raw.write('x')
+        begun.resolve()
+      })
+      app.get('/ws', { websocket: true }, () => { t.fail('it had no turn') })
+    })
+    const peer = await site.connect()
+    peer.write(request('/events'), handshake())
+    await begun.promise
+    await new Promise(resolve => { setImmediate(resolve) })
+    peer[how]()
+    await within(2000, over.promise, 'the abort')
+    t.ok(events.includes('close'), how)
+    await within(2000, site.emptied(), 'no connection is left')
+  }
+})
+
+test('a handshake whose turn never comes does not hold up app.close() for longer than shutdownTimeout', async t => {
+  const begun = deferred()
+  const { app, site } = await serve(t, app => {
+    app.get('/events', (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200)
+      reply.raw.write('x')
+      begun.resolve()
+    })
+    app.get('/ws', { websocket: true }, () => { t.fail('it had no turn') })
+  }, { plugin: { shutdownTimeout: 100 } })
+  const peer = await site.connect()
+  peer.write(request('/events'), handshake())
+  await begun.promise
+  await new Promise(resolve => { setImmediate(resolve) })
+  await within(2000, (async () => { await app.close() })(), 'close')
+})
+
+test('one server: an app after another is fine, two at a time are an error that says so', async t => {
+  const server = createServer()
+  for (const name of ['one', 'two']) {
+    const app = Fastify()
+    await app.register(websocket, { options: { server } })
+    app.get('/ws', { websocket: true }, connection => { connection.send(name) })
+    await app.ready()
+    t.equal(server.listenerCount('upgrade'), 1)
+    const other = Fastify()
+    other.register(websocket, { options: { server } })
+    await t.rejects((async () => { await other.ready() })(), { message: 'the WebSocket handshakes of this server belong to another Fastify app' })
+    const client = await app.injectWS('/ws')
+    t.equal(await client.receive(), name)
+    await app.close()
+    t.equal(server.listenerCount('upgrade'), 0)
+  }
+})

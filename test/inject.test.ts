@@ -105,3 +105,30 @@ test('a thousand of them leave nothing behind', async t => {
   await within(2000, (async () => { await app.close() })(), 'the end of the app')
   t.equal(app.websocketServer.clients.size, 0)
 })
+
+test('a handler that closes the app at once, and an onInit or onOpen that throws, hold up nothing', async t => {
+  const app = await makeApp(scope => {
+    scope.get('/', { websocket: true }, connection => { connection.send('unread') })
+    scope.get('/close', { websocket: true }, connection => {
+      connection.send('unread')
+      void scope.close()
+    })
+  })
+  await app.after()
+  const fail = (): void => { throw new Error('oops') }
+  await t.rejects(app.injectWS('/', {}, { onInit: fail }), { message: 'oops' })
+  await t.rejects(app.injectWS('/', {}, { onOpen: fail }), { message: 'oops' })
+  await t.rejects(app.injectWS('/', { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  await t.rejects(app.injectWS('/', { headers: { 'a b': 'x' } }), { code: 'ERR_INVALID_HTTP_TOKEN' })
+  const client = await app.injectWS('/close')
+  t.match(await within(2000, client.closed, 'the end'), { code: 1001 })
+  await within(2000, (async () => { await app.close() })(), 'the end of the app')
+})
+
+test('the address of the client can be given, and what else a request may have is ignored', async t => {
+  const app = await makeApp(scope => { scope.get('/', { websocket: true }, (connection, request) => { connection.send(request.ip) }) })
+  await app.after()
+  t.equal(await (await app.injectWS('/', { socket: { remoteAddress: '1.2.3.4' } })).receive(), '1.2.3.4')
+  t.equal(await (await app.injectWS('/', { query: {}, ip: 'x' } as object)).receive(), '127.0.0.1')
+  await app.close()
+})

@@ -614,3 +614,29 @@ test('an errorHandler that does nothing leaves the connection open', async t => 
   })
   t.strictSame(await (await site.open('/ws')).write(text('Hello')).contents(1), ['Hello'])
 })
+
+test('a handshake on a route of HTTP alone gets its 404 behind the onRequest hooks of the app, and so does one by HEAD', async t => {
+  const calls: string[] = []
+  const { site } = await serve(t, app => {
+    app.addHook('onRequest', async request => { Object.assign(request, { user: 'Ada' }) })
+    app.addHook('preHandler', async request => { calls.push((request as unknown as { user: string }).user) })
+    app.get('/http', { onRequest: async () => { calls.push('of the route') } }, async () => 'http')
+  })
+  t.match(problem(await site.ask(handshake('/http'))), { statusCode: 404, message: 'Route GET:/http not found' })
+  t.strictSame(calls, ['of the route', 'Ada'])
+  t.equal((await site.ask(request('/http'))).body, 'http')
+})
+
+test('the method of a WebSocket route may be a list, and what is null is not there', async t => {
+  const { site } = await serve(t, app => {
+    app.route({ method: ['GET'], url: '/list', websocket: true, handler: echo as never })
+    app.route({ method: ['GET', 'HEAD'], url: '/both', websocket: true, handler: echo as never })
+    app.route({ method: 'GET', url: '/null', websocket: null as never, wsHandler: null as never, handler: async () => 'http' })
+    t.throws(() => app.route({ method: ['GET', 'POST'], url: '/post', websocket: true, handler: echo as never }), { message: 'websocket handler can only be declared in GET method' })
+  })
+  for (const path of ['/list', '/both']) {
+    const peer = await site.open(path)
+    t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+  }
+  t.equal((await site.ask(request('/null'))).body, 'http')
+})

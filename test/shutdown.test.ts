@@ -379,3 +379,29 @@ test('handshakes that come while a preClose hook of the app runs are refused, wi
     await within(3000, (async () => { await app.close() })(), 'close')
   }
 })
+
+test('a preClose with a callback that is async too and rejects ends nothing but itself', async t => {
+  const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, {
+    plugin: { preClose: (async (_done: () => void) => { throw new Error('oops') }) as never }
+  })
+  const peer = await site.open('/ws')
+  const closed = (async () => { await app.close() })().catch(() => {})
+  t.strictSame(await peer.contents(1), [1001])
+  peer.write(close(1001))
+  await within(1000, closed, 'close')
+})
+
+test('a handshake that comes while the app closes does not reach its hooks, with return503OnClosing: false either', async t => {
+  const { app, site } = await serve(t, async app => {
+    app.get('/ws', { websocket: true, preHandler: () => new Promise(() => {}) }, () => { t.fail('the handler ran') })
+    await app.register(async scope => {
+      await scope.register(websocket, {
+        async preClose () {
+          const peer = await site.connect()
+          t.match(await peer.write(handshake()).answer(), { statusCode: 503 })
+        }
+      })
+    })
+  }, { server: { return503OnClosing: false } })
+  await within(3000, (async () => { await app.close() })(), 'close')
+})

@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { readdirSync, readlinkSync } from 'node:fs'
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import Fastify, { type FastifyError } from 'fastify'
 import { test, type Test } from 'tap'
 import { PendingUpgrade } from '../lib/upgrade.ts'
@@ -758,4 +759,69 @@ test('what a handler writes behind a refusal that was given for it is ignored', 
   t.equal(statusCode, 503)
   t.notOk('x-late' in headers)
   t.equal(await peer.rest(), '')
+})
+
+test('a hook that spoils the head of every answer and never gives one costs the client its answer, and nothing more', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', {
+      websocket: true,
+      onRequest: (_request, reply) => {
+        reply.raw.setHeader('trailer', 'x')
+        return new Promise(() => {})
+      }
+    }, echo)
+    app.get('/fine', { websocket: true }, echo)
+  }, { plugin: { handshakeTimeout: 50 } })
+  t.equal((await within(3000, site.ask(handshake()), 'an answer')).statusCode, 503)
+  await within(3000, site.emptied(), 'no connection is left')
+  await site.open('/fine')
+})
+
+test('a handshake that was refused is not accepted later, however slow the error handler is', async t => {
+  const answered = deferred()
+  const { site } = await serve(t, app => {
+    app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+      await answered.promise
+      reply.code(error.statusCode!)
+      return { shaped: error.code }
+    })
+    app.addHook('preHandler', async () => { await new Promise(resolve => { setTimeout(resolve, 150) }) })
+    app.addHook('onSend', async () => { await turn() })
+    app.get('/ws', { websocket: true }, () => { t.fail('the handler ran') })
+    app.addHook('preHandler', async () => { setImmediate(answered.resolve) })
+  }, { plugin: { handshakeTimeout: 50 } })
+  const answer = await site.ask(handshake())
+  t.equal(answer.statusCode, 503)
+  t.strictSame(JSON.parse(answer.body), { shaped: 'FST_WS_HANDSHAKE_TIMEOUT' })
+  await within(3000, site.emptied(), 'no connection is left')
+})
+
+test('a refusal that does not come to its end is dropped', async t => {
+  const { site } = await serve(t, app => {
+    app.setErrorHandler((_error, _request, reply) => { reply.send(new Readable({ read () {} })) })
+    app.get('/ws', { websocket: true, onRequest: () => new Promise(() => {}) }, echo)
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  peer.write(handshake())
+  await within(4000, peer.closed, 'the end')
+})
+
+test('a trailer that a hook announces does not go out with the 101', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', { websocket: true, onRequest: async (_request, reply) => { reply.trailer('etag', async () => 'x') } }, echo)
+  })
+  const peer = await site.connect()
+  const { statusCode, headers } = await peer.write(handshake(), text('Hello')).answer()
+  t.equal(statusCode, 101)
+  t.notOk('trailer' in headers || 'transfer-encoding' in headers)
+  t.strictSame(await peer.contents(1), ['Hello'])
+})
+
+test('a refuser that fails is done without', async t => {
+  const site = await listenAlone(t, createUpgradeServer(upgrade => {
+    upgrade.start()
+    upgrade.onRefusal(() => { throw new Error('oops') })
+    upgrade.refuse(new HandshakeError('FST_WS_TEST', 418, 'short and stout'))
+  }))
+  t.match(problem(await site.ask(handshake())), { code: 'FST_WS_TEST' })
 })

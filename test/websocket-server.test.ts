@@ -213,3 +213,28 @@ test('stats() count what went through each connection, and through all of them',
   await site.open('/ws')
   t.match(websocketServer.stats(), { open: 1, opened: 2, messagesReceived: 2 })
 })
+
+test('a handshake that is in its last hook at close() is said goodbye to, and close comes once', async t => {
+  const inHook = deferred()
+  const goOn = deferred()
+  const { app, site } = await serve(t, app => {
+    app.get('/ws', {
+      websocket: true,
+      onSend: async () => {
+        inHook.resolve()
+        await goOn.promise
+      }
+    }, echo)
+  })
+  const peer = await site.connect()
+  peer.write(handshake())
+  await inHook.promise
+  let closed = 0
+  app.websocketServer.on('close', () => { closed++ })
+  await new Promise<void>(resolve => { app.websocketServer.close(() => { resolve() }) })
+  goOn.resolve()
+  t.equal((await peer.answer()).statusCode, 101)
+  t.strictSame(await peer.contents(1), [1001])
+  await peer.write(close(1001)).closed
+  t.equal(closed, 1)
+})

@@ -61,13 +61,13 @@ export interface WebSocketServerFacade extends EventEmitter {
 /**
  * Opens a WebSocket to the app without a network, for tests. The bytes go through Node's own HTTP parser, all hooks run.
  * @param path Default: '/'
- * @param upgradeContext header fields and other options of connect()
+ * @param upgradeContext header fields and other options of connect(), and the client's address; what else it holds is ignored
  * @param hooks `onInit` gets the connection before the handshake, `onOpen` when it is open
  * @returns rejects when the handshake is refused, with `Unexpected server response: 401`, statusCode, headers and body
  */
 export type InjectWS = (
   path?: string,
-  upgradeContext?: Omit<ConnectOptions, 'request'>,
+  upgradeContext?: Omit<ConnectOptions, 'request'> & { socket?: { remoteAddress?: string } },
   hooks?: { onInit?: (connection: WebSocketConnection) => void, onOpen?: (connection: WebSocketConnection) => void }
 ) => Promise<WebSocketConnection>
 

@@ -8,7 +8,8 @@ import type { WebSocketConnection } from './connection.ts'
  * default the error is logged with `request.log` and the connection is closed with 1011.
  */
 export type WebSocketErrorHandler = (
-  this: FastifyInstance, error: unknown, connection: WebSocketConnection, request: FastifyRequest, reply: FastifyReply
+  // any: mostly an Error, which handlers for @fastify/websocket say, but everything can be thrown
+  this: FastifyInstance, error: any, connection: WebSocketConnection, request: FastifyRequest, reply: FastifyReply
 ) => unknown
 
 /** `origin` is the Origin header field. A rejection or a throw refuses with its statusCode, or 500. */
@@ -125,6 +126,6 @@ export interface ConnectOptions extends ConnectionOptions {
   /** Gives up connecting when it is aborted; afterwards it does nothing. */
   signal?: AbortSignal
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
-  request?: RequestOptions
+  request?: Omit<RequestOptions, 'headers' | 'signal'>
   errorHandler?: StandaloneErrorHandler
 }
