@@ -796,14 +796,17 @@ test('a handshake that was refused is not accepted later, however slow the error
   await within(3000, site.emptied(), 'no connection is left')
 })
 
-test('a refusal that does not come to its end is dropped', async t => {
-  const { site } = await serve(t, app => {
-    app.setErrorHandler((_error, _request, reply) => { reply.send(new Readable({ read () {} })) })
-    app.get('/ws', { websocket: true, onRequest: () => new Promise(() => {}) }, echo)
-  }, { plugin: { handshakeTimeout: 50 } })
-  const peer = await site.connect()
-  peer.write(handshake())
-  await within(4000, peer.closed, 'the end')
+test('a refusal that does not begin is written without the error handler, one that does not come to its end is dropped', async t => {
+  for (const chunks of [[], ['x']]) {
+    const { site } = await serve(t, app => {
+      app.setErrorHandler((_error, _request, reply) => { reply.send(new Readable({ read () { for (const chunk of chunks.splice(0)) this.push(chunk) } })) })
+      app.get('/ws', { websocket: true, onRequest: () => new Promise(() => {}) }, echo)
+    }, { plugin: { handshakeTimeout: 50 } })
+    const begins = chunks.length > 0
+    const peer = await site.connect()
+    const rest = await within(4000, peer.write(handshake()).rest(), 'the end')
+    t.equal(rest.includes('FST_WS_HANDSHAKE_TIMEOUT'), !begins)
+  }
 })
 
 test('a trailer that a hook announces does not go out with the 101', async t => {
