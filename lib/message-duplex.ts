@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import type { ToDuplexOptions, WebSocketConnection } from '../types/connection.ts'
 import { NORMAL_CLOSURE } from './close-code.ts'
 import { ConnectionClosedError } from './errors.ts'
+import { COPY_UP_TO } from './frame-serializer.ts'
 import { messageValue, type MessageReader } from './message-reader.ts'
 import type { Message } from './message-assembler.ts'
 
@@ -57,9 +58,15 @@ export class MessageDuplex extends Duplex {
 
   override _write (chunk: string | Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     const connection = this.#connection
+    const options = this.#isBinary === undefined ? {} : { binary: this.#isBinary }
     try {
       if (connection.readyState !== connection.OPEN) throw closedTooEarly()
-      if (connection.send(chunk, this.#isBinary === undefined ? {} : { binary: this.#isBinary })) {
+      // whoever writes may use the memory again once the write is done
+      if (chunk.length > COPY_UP_TO) {
+        connection.send(chunk, options, callback)
+        return
+      }
+      if (connection.send(chunk, options)) {
         callback()
         return
       }

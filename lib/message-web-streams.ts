@@ -30,8 +30,9 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
       void connection.closed.then(() => { if (!isWritten) controller.error(new ConnectionClosedError('the connection is closed')) })
     },
     async write (chunk) {
-      if (!connection.send(chunk)) await connection.drained()
-      if (connection.readyState !== connection.OPEN) throw new ConnectionClosedError('the connection was closed before all was written')
+      // until it is out: whoever writes may use the memory again then
+      const isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
+      if (!isOut) throw new ConnectionClosedError('the connection was closed before all was written')
     },
     async close () {
       isWritten = true

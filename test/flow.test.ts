@@ -61,7 +61,7 @@ const SIZE = 64 * KIB
 const COUNT = 256 * MIB / SIZE
 const HEADER = 10 // of an echo
 
-for (const route of ['/listener', '/iterator', '/generator']) {
+for (const route of ['/listener', '/iterator', '/generator', '/duplex', '/web']) {
   test(`256 MiB to an echo by ${route.slice(1)} from a client that does not read: the server's memory stays, the client has to wait, nothing is lost`, async t => {
     const { port, rss } = await startServer(t)
     const client = await openRawClient(t, port, { path: route })

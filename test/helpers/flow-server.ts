@@ -1,6 +1,7 @@
 // A server in a process of its own, so that its memory can be told from its client's: `fork('flow-server.ts')`. It tells its port
 // by a message, and answers every other message with its resident set size in bytes.
 import type { AddressInfo } from 'node:net'
+import { pipeline } from 'node:stream/promises'
 import Fastify from 'fastify'
 import websocket from '../../lib/index.ts'
 
@@ -14,6 +15,14 @@ app.get('/iterator', { websocket: true }, async connection => {
 })
 app.get('/generator', { websocket: true }, async function * (connection) {
   for await (const message of connection) yield message
+})
+app.get('/duplex', { websocket: true }, async connection => {
+  const stream = connection.toDuplex({ objectMode: true })
+  await pipeline(stream, stream)
+})
+app.get('/web', { websocket: true }, async connection => {
+  const { readable, writable } = connection.toWeb()
+  await readable.pipeTo(writable)
 })
 app.get('/flood', { websocket: true }, connection => {
   connection.on('slow', () => { process.send!('slow') })
