@@ -77,6 +77,11 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return head.subarray(0, MAX_PIECE)
   }
 
+  /** Nothing waits for next(). */
+  get isEmpty (): boolean {
+    return this.#ready.length === 0 && this.#batch === null
+  }
+
   /** Drops what was fed and did not come out by next(). */
   clear (): void {
     this.#ready = []

@@ -92,16 +92,17 @@ export class Outbox {
     if (this.#destroyed || this.#held) return
     const { stream } = this.#transport
     if (stream.writableNeedDrain) return // goes on at 'drain'
-    // a header and the payload behind it, or the pieces of a long one, in one system call
-    stream.cork()
     let room = true
     let piece = this.#serializer.next()
+    // a header and the payload behind it, or the pieces of a long one, in one system call; most flushes are a single piece
+    const isCorked = !this.#serializer.isEmpty
+    if (isCorked) stream.cork()
     while (piece !== null) {
       this.#writing.push(piece.length)
       room = stream.write(piece, this.#onPieceWritten)
       piece = room ? this.#serializer.next() : null
     }
-    stream.uncork()
+    if (isCorked) stream.uncork()
     if (room && this.#ended && this.#deferred === null && !stream.writableEnded) this.#transport.finish()
   }
 
