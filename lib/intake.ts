@@ -81,6 +81,8 @@ export class Intake {
   #expectsReceive = false
   // Whether what nobody takes now is kept for a reader that is busy.
   #waitsForReader = true
+  // A reader for which the peer's Close waits until it is released.
+  #deferring: MessageReader | null = null
   // Messages that are with listeners whose promises are not settled.
   #unsettled = 0
   // The transport is at its end, which it tells though it is paused; frames before that may wait in the parser.
@@ -190,7 +192,7 @@ export class Intake {
   hurry (): void {
     this.#isPaused = false
     this.#expectsConsumer = false
-    this.#waitsForReader = false
+    this.#waitsForReader = this.#reader?.keepsMessages === true && this.#reader.hasAsked
     this.scheduleRead()
   }
 
@@ -337,7 +339,7 @@ export class Intake {
         this.#inbox.shift()
         if (isTaken) this.#deliver(entry.message)
       } else {
-        if (this.#isReaderBusy() || this.#isAnswerDue() || this.#isDeferred(entry)) return
+        if ((this.#isReaderBusy() && !this.#isOnlyWritten()) || this.#isAnswerDue() || this.#isDeferred(entry)) return
         this.#inbox.shift()
         if (entry.type === 'close') this.#owner.onClose(entry.close)
         else if (entry.type === 'end') this.#owner.onEnd()
@@ -372,14 +374,23 @@ export class Intake {
 
   /** The reader has not asked for more yet, and is waited for. */
   #isReaderBusy (): boolean {
-    const isBusy = this.#reader === null ? this.#expectsReceive : !this.#reader.isWaiting
+    const reader = this.#reader
+    const isBusy = reader === null ? this.#expectsReceive : !reader.isWaiting && !reader.hasEnded
     return isBusy && this.#waitsForReader && !this.#discards
+  }
+
+  /** A stream is there of which nobody has ever read, and no message waits for it. */
+  #isOnlyWritten (): boolean {
+    return this.#reader?.keepsMessages === true && !this.#reader.hasAsked
   }
 
   /** The reader's answers to what was before the peer's Close are still on their way. */
   #isDeferred ({ type }: InboxEntry): boolean {
     const reader = this.#reader
-    if (type !== 'close' || reader === null || !this.#waitsForReader || this.#discards || !reader.defersClose()) return false
+    if (type !== 'close' || reader === null || !this.#waitsForReader || this.#discards) return false
+    if (this.#deferring === reader) return true
+    if (!reader.defersClose()) return false
+    this.#deferring = reader
     reader.end(null)
     return true
   }

@@ -25,18 +25,34 @@ export class MessageDuplex extends Duplex {
     connection: WebSocketConnection, reader: MessageReader, release: () => void,
     { objectMode = false, binary, ...options }: ToDuplexOptions = {}
   ) {
-    // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds.
-    super({ readableHighWaterMark: 0, ...options, objectMode, autoDestroy: true })
+    // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds. A message may
+    // be large.
+    super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
     this.#connection = connection
     this.#reader = reader
     this.#release = release
     this.#isBinary = binary ?? (objectMode ? undefined : true)
-    // what is piped into this may still answer
-    reader.defersClose = () => (this.#isCloseDue = this.#sources > 0 && !this.writableEnded)
+    reader.keepsMessages = true
+    reader.defersClose = () => {
+      this.#isCloseDue = reader.hasAsked && this.#mayAnswer() && connection.readyState === connection.OPEN
+      return this.#isCloseDue
+    }
+    // A peer that leaves must not end the process, and any other error that nobody listens for is one of the handler's.
+    this.on('error', error => {
+      if (this.listenerCount('error') === 1 && !(error instanceof ConnectionClosedError)) connection.emit('error', error)
+    })
     this.on('pipe', () => { this.#sources++ })
-    this.on('unpipe', () => { this.#sources-- })
-    this.on('end', () => { if (this.#sources === 0) this.end() })
-    void connection.closed.then(() => { this.#onClosed() })
+    this.on('unpipe', () => {
+      this.#sources--
+      if (this.readableEnded && !this.#mayAnswer()) this.end()
+    })
+    this.on('end', () => { if (!this.#mayAnswer()) this.end() })
+    void connection.closed.then(({ wasClean }) => { this.#onClosed(wasClean) })
+  }
+
+  /** Something is piped into this. */
+  #mayAnswer (): boolean {
+    return !this.writableEnded && this.#sources > 0
   }
 
   override _read (): void {
@@ -94,8 +110,14 @@ export class MessageDuplex extends Duplex {
     callback(error)
   }
 
-  /** Who writes and never reads would not learn of it. */
-  #onClosed (): void {
-    if (this.#sources > 0 && !this.writableEnded && !this.#isReading && this.readableLength === 0) this.destroy(closedTooEarly())
+  /** Who does not read would not learn of it. */
+  #onClosed (wasClean: boolean): void {
+    if (this.#isReading || this.readableEnded || this.readableLength > 0 || this.destroyed) return
+    if (!wasClean || (this.#sources > 0 && !this.writableEnded)) {
+      this.destroy(closedTooEarly())
+    } else {
+      this.push(null)
+      this.end()
+    }
   }
 }

@@ -10,8 +10,11 @@ interface Waiter {
 export class MessageReader {
   /** Asked when the peer's Close has its turn; true: it has to wait until this reader is released, which is at its end now. */
   defersClose: () => boolean = () => false
+  /** After a local close() too, messages are held for it: it may be slow, and must not get some of them only. */
+  keepsMessages = false
   readonly #onWait: () => void
   #waiters: Waiter[] = []
+  #hasAsked = false
   #end: { readonly error: Error | null } | null = null // null: more may come
 
   /** @param onWait called whenever a message is asked for */
@@ -23,8 +26,18 @@ export class MessageReader {
     return this.#waiters.length > 0
   }
 
+  /** Somebody has called next(). */
+  get hasAsked (): boolean {
+    return this.#hasAsked
+  }
+
+  get hasEnded (): boolean {
+    return this.#end !== null
+  }
+
   /** Resolves with the next message, with null when there will be none, or rejects with the error given to end(). */
   next (): Promise<Message | null> {
+    this.#hasAsked = true
     if (this.#end !== null) return this.#end.error === null ? Promise.resolve(null) : Promise.reject(this.#end.error)
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject })

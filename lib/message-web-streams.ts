@@ -9,8 +9,17 @@ import { messageValue, type MessageReader } from './message-reader.ts'
 export function toWebStreams (connection: WebSocketConnection, reader: MessageReader, release: () => void): MessageWebStreams {
   let isCloseDue = false
   let isWritten = false // to its end, or given up
+  // somebody writes by hand, and reads on only when he has
+  let isManual = false
+  reader.keepsMessages = true
   // what is piped into the writable may still answer
-  reader.defersClose = () => (isCloseDue = writable.locked && !isWritten)
+  reader.defersClose = () => {
+    isCloseDue = reader.hasAsked && writable.locked && !isManual && !isWritten && connection.readyState === connection.OPEN
+    if (isCloseDue) setImmediate(releaseUnlocked)
+    return isCloseDue
+  }
+  // a pipe with preventClose ends without closing
+  const releaseUnlocked = (): void => { if (isCloseDue && !writable.locked) release() }
 
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
@@ -18,10 +27,10 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
       if (message !== null) controller.enqueue(messageValue(message))
       else controller.close()
     },
-    cancel () {
+    cancel (reason) {
       reader.end(null)
       release()
-      connection.close(NORMAL_CLOSURE)
+      connection.close(reason instanceof Error ? INTERNAL_ERROR : NORMAL_CLOSURE)
     }
   }, { highWaterMark: 0 }) // the connection itself reads ahead
 
@@ -32,6 +41,7 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     async write (chunk) {
       // until it is out: whoever writes may use the memory again then
       const isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
+      setImmediate(releaseUnlocked)
       if (!isOut) throw new ConnectionClosedError('the connection was closed before all was written')
     },
     async close () {
@@ -47,5 +57,9 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     }
   })
 
+  writable.getWriter = () => { // which a pipe does not call
+    isManual = true
+    return WritableStream.prototype.getWriter.call(writable)
+  }
   return { readable, writable, closed: connection.closed }
 }

@@ -7,7 +7,7 @@ import { ReaderBusyError } from '../lib/index.ts'
 import type { ToDuplexOptions, WebSocketConnection } from '../types/connection.ts'
 import { gate, startConnection, turn, type StartedConnection } from './helpers/app.ts'
 import { clientFrame } from './helpers/frames.ts'
-import { binary, close, numbered, text } from './helpers/raw-client.ts'
+import { binary, close, numbered, openRawClient, text } from './helpers/raw-client.ts'
 
 interface StartedDuplex extends StartedConnection {
   stream: Duplex
@@ -171,8 +171,7 @@ test('a write to a closed connection fails, and so does one that waits when the 
   t.match((await failed)[0], { code: 'WS_ERR_CONNECTION_CLOSED' })
 
   const other = await startDuplex(t)
-  other.connection.terminate()
-  await other.connection.closed
+  other.connection.close(1000)
   const error = await new Promise<Error | null | undefined>(resolve => { other.stream.write('late', resolve) })
   t.match(error, { code: 'WS_ERR_CONNECTION_CLOSED' })
 })
@@ -256,4 +255,132 @@ test('an unpiped source no longer holds up a Close', async t => {
   stream.resume()
   client.write(close(1000))
   t.strictSame(await client.rest(), ['close 1000'])
+})
+
+test('who only reads, with listeners or a loop, is at the end when the peer has closed', async t => {
+  for (const read of [async (stream: Duplex) => { stream.resume() }, async (stream: Duplex) => { for await (const chunk of stream) t.equal(String(chunk), 'a') }]) {
+    const { client, connection, stream } = await startDuplex(t)
+    const closed = once(stream, 'close')
+    const reading = read(stream)
+    client.write(binary('a'))
+    await client.roundTrip()
+    client.end(close(1000))
+    t.strictSame(await client.rest(), ['close 1000'])
+    await closed
+    await reading
+    t.match(await connection.closed, { code: 1000, wasClean: true })
+  }
+})
+
+test('read() once for each readable gets everything, and so does a decoder of characters that messages cut', async t => {
+  const { client, stream } = await startDuplex(t)
+  const received: string[] = []
+  stream.on('readable', () => {
+    const chunk = stream.read() as Buffer | null
+    if (chunk !== null) received.push(String(chunk))
+  })
+  for (const name of numbered('m', 20)) {
+    client.write(binary(name))
+    await client.roundTrip()
+  }
+  while (received.join('').length < numbered('m', 20).join('').length) await turn()
+  t.equal(received.join(''), numbered('m', 20).join(''))
+
+  const other = await startDuplex(t)
+  other.stream.setEncoding('utf8')
+  const [first, second] = [Buffer.from('é').subarray(0, 1), Buffer.from('é').subarray(1)]
+  other.client.end(binary(first), binary(second), close(1000))
+  let text = ''
+  for await (const chunk of other.stream) text += String(chunk)
+  t.equal(text, 'é')
+})
+
+test('a slow reader gets all that comes after end()', async t => {
+  const { client, stream } = await startDuplex(t)
+  client.write(...numbered('m', 12).map(binary))
+  const received: string[] = []
+  const reading = pipeline(stream, new Writable({
+    highWaterMark: 1,
+    write (chunk, _encoding, callback) {
+      received.push(String(chunk))
+      if (received.length === 1) stream.end('bye')
+      setImmediate(() => { setImmediate(() => { callback() }) })
+    }
+  }))
+  t.strictSame(await client.take(2), ['binary bye', 'close 1000'])
+  client.end(...numbered('n', 12).map(binary), close(1000))
+  await reading
+  t.equal(received.join(''), [...numbered('m', 12), ...numbered('n', 12)].join(''))
+})
+
+test('who only writes holds up no Close, and neither does a pipe that has ended without ending the stream', async t => {
+  const failed = gate<unknown>()
+  const { client } = await startConnection(t, { closeTimeout: 60_000 }, async connection => {
+    await pipeline(new PassThrough(), connection.toDuplex()).catch(failed.open)
+  })
+  client.write(close(1000))
+  t.strictSame(await client.rest(), ['close 1000'])
+  client.end()
+  t.match(await failed.opened, { code: 'WS_ERR_CONNECTION_CLOSED' })
+
+  const other = await startDuplex(t)
+  const source = new PassThrough()
+  source.pipe(other.stream, { end: false })
+  other.stream.resume()
+  other.client.write(close(1000))
+  await once(other.stream, 'end')
+  t.strictSame(other.client.frames, [])
+  source.end()
+  source.unpipe(other.stream)
+  t.strictSame(await other.client.rest(), ['close 1000'])
+})
+
+test('nobody reads or writes: the stream closes with the connection', async t => {
+  const dropped = await startDuplex(t)
+  const failed = once(dropped.stream, 'error') as Promise<[Error]>
+  dropped.client.reset()
+  t.match((await failed)[0], { code: 'WS_ERR_CONNECTION_CLOSED' })
+  const { client, stream } = await startDuplex(t)
+  const finished = once(stream, 'finish')
+  client.end(close(1000))
+  await finished
+  stream.resume()
+  await once(stream, 'close')
+})
+
+test('a small write that send() answers with false is done at drain', async t => {
+  const streams = gate<Duplex>()
+  const { client, connection } = await startConnection(t, { highWaterMark: 1 }, connection => { streams.open(connection.toDuplex()) })
+  const stream = await streams.opened
+  let isDone = false
+  const done = new Promise<void>(resolve => {
+    stream.write('a', () => {
+      isDone = true
+      resolve()
+    })
+  })
+  t.ok(connection.bufferedAmount > 0)
+  t.equal(isDone, false)
+  await done
+  t.equal(connection.bufferedAmount, 0)
+  t.strictSame(await client.take(1), ['binary a'])
+})
+
+test('without an error listener a peer that leaves does no harm, and an error of the handler goes to the errorHandler', async t => {
+  const errors: unknown[] = []
+  const streams = [gate<Duplex>(), gate<Duplex>()]
+  let opened = 0
+  const { client, connection, port } = await startConnection(t, { errorHandler (error) { errors.push(error) } }, connection => {
+    streams[opened++]!.open(connection.toDuplex({ objectMode: true }).resume())
+  })
+  client.reset()
+  await connection.closed
+  await turn()
+  t.strictSame(errors, [])
+  await openRawClient(t, port)
+  const stream = await streams[1]!.opened
+  const closed = new Promise<void>(resolve => { stream.on('close', resolve) })
+  stream.write({ not: 'a message' })
+  await closed
+  t.match(errors, [{ name: 'TypeError' }])
 })

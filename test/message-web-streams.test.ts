@@ -118,3 +118,29 @@ test('nothing is pulled that nobody asked for, and a writer that holds nothing u
   t.equal(received, 2000)
   t.strictSame(await client.take(1), ['close 1000'], 'leaving the loop cancels')
 })
+
+test('who writes by hand holds up no Close, and neither does a pipe with preventClose', async t => {
+  const { client } = await startConnection(t, { closeTimeout: 60_000 }, async connection => {
+    const { readable, writable } = connection.toWeb()
+    const writer = writable.getWriter()
+    for await (const message of readable) await writer.write(`re ${String(message)}`)
+  })
+  client.write(text('a'), close(1000))
+  t.strictSame(await client.rest(), ['text re a', 'close 1000'])
+
+  const other = await startConnection(t, { closeTimeout: 60_000 }, async connection => {
+    const { readable, writable } = connection.toWeb()
+    await readable.pipeTo(writable, { preventClose: true })
+  })
+  other.client.write(text('a'), text('b'), close(1000))
+  t.strictSame(await other.client.rest(), ['text a', 'text b', 'close 1000'])
+})
+
+test('a TransformStream that throws closes with 1011', async t => {
+  const { client } = await startConnection(t, {}, async connection => {
+    const { readable, writable } = connection.toWeb()
+    await readable.pipeThrough(new TransformStream<string | Buffer, MessageData>({ transform () { throw new Error('oops') } })).pipeTo(writable).catch(() => {})
+  })
+  client.write(text('a'))
+  t.strictSame(await client.take(1), ['close 1011'])
+})
