@@ -222,12 +222,14 @@ test('both paths of a route of a prefix are ours beside others', async t => {
 
 test('who writes to a socket has taken it, whether it listens or not', async t => {
   const { site } = await serve(t, app => {
-    app.server.on('upgrade', (_request: IncomingMessage, socket: Socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n') })
+    app.server.on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
+      if (url === '/push') socket.write('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
+    })
   }, { plugin: { handshakeTimeout: 50 } })
   const peer = await site.connect()
   t.match(await peer.write(handshake('/push')).answer(), { statusCode: 101, headers: { 'x-owner': 'another' } })
   const [socket] = site.sockets
-  await new Promise(resolve => { setTimeout(resolve, 100) }) // the time in which it would get a 404
+  t.equal((await site.ask(handshake('/nowhere'))).statusCode, 404, 'the time in which it would get one has passed')
   socket!.end('more')
   t.equal(await peer.rest(), 'more')
 })

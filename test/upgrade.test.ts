@@ -778,14 +778,16 @@ test('a hook that spoils the head of every answer and never gives one costs the 
 })
 
 test('a handshake that was refused is not accepted later, however slow the error handler is', async t => {
+  const refused = deferred()
   const answered = deferred()
   const { site } = await serve(t, app => {
     app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+      refused.resolve()
       await answered.promise
       reply.code(error.statusCode!)
       return { shaped: error.code }
     })
-    app.addHook('preHandler', async () => { await new Promise(resolve => { setTimeout(resolve, 150) }) })
+    app.addHook('preHandler', async () => { await refused.promise })
     app.addHook('onSend', async () => { await turn() })
     app.get('/ws', { websocket: true }, () => { t.fail('the handler ran') })
     app.addHook('preHandler', async () => { setImmediate(answered.resolve) })
