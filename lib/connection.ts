@@ -1,10 +1,10 @@
 // in:  transport -> Intake (FrameParser, MessageAssembler, Inbox) -> listeners, or a reader
 // out: send() -> Outbox (FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
-import type { Duplex } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, ConnectionStats, MessageData, MessageWebStreams, ReadyState, SendCallback, SendOptions, ToDuplexOptions,
-  WebSocketConnection
+  BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions, MessageWebStreams,
+  ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
 } from '../types/connection.ts'
 import { CHANNELS } from './channels.ts'
 import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
@@ -14,15 +14,17 @@ import { ConnectionClosedError, type ProtocolError } from './errors.ts'
 import { ListenableConnection } from './event-target.ts'
 import { MAX_CONTROL_PAYLOAD } from './frame.ts'
 import { FrameSerializer } from './frame-serializer.ts'
+import type { IncomingMessageStream } from './incoming-message-stream.ts'
 import { Intake, type IntakeSettings } from './intake.ts'
 import { Liveness, type LivenessSettings } from './liveness.ts'
 import type { Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { MessageDuplex } from './message-duplex.ts'
-import { MessageIterator, MessageReader, messageValue } from './message-reader.ts'
+import { MessageIterator, messageValue } from './message-reader.ts'
 import { toWebStreams } from './message-web-streams.ts'
-import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
-import { Outbox } from './outbox.ts'
+import { BINARY, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
+import { MessageSlot, Outbox } from './outbox.ts'
+import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { Transport } from './transport.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -105,6 +107,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       during: read => { this.#during(read) },
       mayRead: () => this.#mayRead(),
       hasMessageListener: () => this.listenerCount('message') > 0,
+      onTaken: () => { this.#onTaken() },
       onMessage: message => this.#onMessage(message),
       onPing: payload => { this.#onPing(payload) },
       onPong: payload => { this.emitSafely('pong', payload) },
@@ -174,7 +177,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     })
     this.#liveness = new Liveness(this.#settings, {
       isReading: () => !stream.isPaused(),
-      hasUnsentBytes: () => this.bufferedAmount > 0,
+      hasUnsentBytes: () => this.#outbox!.hasUnsentBytes,
       onSilence: () => { if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING) },
       onDead: () => { this.terminate() },
       onStalled: () => {
@@ -234,9 +237,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.bufferedAmount > Math.max(2 * this.#settings.highWaterMark, this.#obedientAmount)
   }
 
-  #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
-    // while the peer's Close waits for its turn: who goes on taking messages is not cut off
+  /** While the peer's Close waits for its turn: who goes on taking messages is not cut off. */
+  #onTaken (): void {
     if (this.#deadline !== null && this.#closing.sent === null) this.#startDeadline()
+  }
+
+  #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
     if (this.listenerCount('message') === 0) return null
     // the type says Buffer, as that is what it is unless the application set binaryType
     const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
@@ -270,39 +276,47 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   async receive (): Promise<string | Buffer | null> {
-    const reader = this.#claimReader()
+    const reader = this.#prepare(this.#intake.claimReader())
     const message = await reader.next().catch(() => null) // however it ended
-    this.#intake.releaseReader(reader, message !== null)
+    reader.release(message !== null)
     return message === null ? null : messageValue(message)
   }
 
   iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {
-    const reader = this.#claimReader()
-    return new MessageIterator(reader, early => {
-      this.#intake.releaseReader(reader)
-      // In a later turn: if the handler left the loop by an error, that is known by then, and the errorHandler decides.
-      if (early && closeOnReturn) setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
-    })
+    const reader = this.#prepare(this.#intake.claimReader())
+    return new MessageIterator(reader, messageValue, () => { if (closeOnReturn) this.#closeSoon() })
   }
 
   [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
     return this.iterator()
   }
 
+  messageStreams (
+    { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
+  ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
+    const reader = this.#prepare(this.#intake.claimStreamReader(this, maxPayload))
+    return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
+      reader.leave()
+      if (closeOnReturn) this.#closeSoon()
+    })
+  }
+
   toDuplex (options?: ToDuplexOptions): Duplex {
-    const reader = this.#claimReader()
-    return new MessageDuplex(this, reader, () => { this.#intake.releaseReader(reader) }, options)
+    return new MessageDuplex(this, this.#prepare(this.#intake.claimReader()), options)
   }
 
   toWeb (): MessageWebStreams {
-    const reader = this.#claimReader()
-    return toWebStreams(this, reader, () => { this.#intake.releaseReader(reader) })
+    return toWebStreams(this, this.#prepare(this.#intake.claimReader()))
   }
 
-  #claimReader (): MessageReader {
-    const reader = this.#intake.claimReader()
+  #prepare<Reader extends { end (error: Error | null): void }> (reader: Reader): Reader {
     if (this.#closed) reader.end(this.#endError())
     return reader
+  }
+
+  /** In a later turn: if the handler left its loop by an error, that is known by then, and the errorHandler decides. */
+  #closeSoon (): void {
+    setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
   }
 
   /** Null when both sides have said Close and we did not fail. */
@@ -329,6 +343,14 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (!this.#needsDrain) this.#obedientAmount = this.bufferedAmount
     this.#needsDrain ||= this.bufferedAmount >= this.#settings.highWaterMark
     return !this.#needsDrain
+  }
+
+  createMessageStream ({ binary = true, highWaterMark = this.#settings.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.readyState === CONNECTING) throw notOpenYet()
+    if (this.#outgoingMessage) throw new Error('a message that was begun with fin: false has not ended')
+    const opcode = binary ? BINARY : TEXT
+    const slot = this.readyState === OPEN ? this.#outbox!.addMessage(opcode) : MessageSlot.cut(opcode)
+    return new OutgoingMessageStream(this, slot, { highWaterMark }).once('finish', () => { this.#messagesSent++ })
   }
 
   drained (): Promise<void> {
@@ -361,7 +383,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #maySend (callback: SendCallback | null | undefined): boolean {
     if (this.readyState === OPEN) return true
-    if (this.readyState === CONNECTING) throw new Error('the connection is not open yet: readyState is CONNECTING')
+    if (this.readyState === CONNECTING) throw notOpenYet()
     if (callback) {
       process.nextTick(() => { this.callSafely(callback, new ConnectionClosedError('the connection is closing or closed')) })
     }
@@ -449,7 +471,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #sendClose (close: Close): void {
     if (this.#closing.sent !== null) return
     this.#closing.send(close)
-    this.#outbox!.add(CLOSE, true, serializeClosePayload(close))
+    const error = new ConnectionClosedError('the connection was closed before the message was sent')
+    for (const callback of this.#outbox!.addClose(serializeClosePayload(close))) process.nextTick(() => { this.callSafely(callback, error) })
   }
 
   #onClose (close: Close): void {
@@ -509,10 +532,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#intake
-    if (reader !== null) {
-      reader.end(this.#endError())
-      this.#intake.releaseReader(reader)
-    }
+    reader?.end(this.#endError())
+    reader?.release()
     const { code, reason } = this.#closing.outcome
     this.inContext(() => { this.emitSafely('close', code, reason) })
     this.#closedPromise?.resolve(info)
@@ -555,6 +576,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED })) {
   Object.defineProperty(Connection.prototype, name, { value, enumerable: true })
 }
+
+const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')
 
 interface PromiseWithResolver<Value> {
   readonly promise: Promise<Value>

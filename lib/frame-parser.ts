@@ -33,8 +33,12 @@ const EMPTY: Buffer = Buffer.alloc(0)
  * it were read. What follows a Close frame or an error is ignored.
  */
 export class FrameParser extends PullTransform<Buffer, Frame> {
+  /**
+   * Bytes that the frames of one message may announce together. A message that is over it makes next() throw for as long as it
+   * is; the limit may change at any time.
+   */
+  maxPayload: number
   readonly #role: Role
-  readonly #maxPayload: number
   readonly #ownsChunks: boolean
 
   #chunk: Buffer = EMPTY
@@ -60,7 +64,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     // One frame: what waits is the reader's choice alone, and an error never overtakes a frame (see PullTransform).
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#role = role
-    this.#maxPayload = maxPayload
+    this.maxPayload = maxPayload
     this.#ownsChunks = ownsChunks
   }
 
@@ -78,14 +82,22 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     }
     try {
       if (this.#inFrame || this.#readHeader()) {
-        return isControlOpcode(this.#header.opcode) ? this.#takeControlFrame() : this.#takePiece()
+        if (isControlOpcode(this.#header.opcode)) return this.#takeControlFrame()
+        if (!this.isOversized) return this.#takePiece()
       }
     } catch (error) {
       this.#ended = true
       throw error
     }
+    // by the announced length: nothing is allocated or waited for
+    if (this.isOversized) throw oversizedMessage(this.#messageLength, this.maxPayload)
     this.#releaseChunk()
     return null
+  }
+
+  /** The message in progress announces more than maxPayload. */
+  get isOversized (): boolean {
+    return this.#messageLength > this.maxPayload
   }
 
   override _flush (callback: TransformCallback): void {
@@ -140,10 +152,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
       const inMessage = this.#messageOpcode !== CONTINUATION
       if (opcode === CONTINUATION && !inMessage) throw unexpectedContinuation()
       if (opcode !== CONTINUATION && inMessage) throw expectedContinuation(opcode)
-      const messageLength = this.#messageLength + payloadLength
-      // by the announced length: nothing is allocated or waited for
-      if (messageLength > this.#maxPayload) throw oversizedMessage(messageLength, this.#maxPayload)
-      this.#messageLength = messageLength
+      this.#messageLength += payloadLength
       if (!inMessage) this.#messageOpcode = opcode
     }
     this.#inFrame = true

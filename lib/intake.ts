@@ -7,10 +7,12 @@ import { ProtocolError, ReaderBusyError } from './errors.ts'
 import type { Frame } from './frame.ts'
 import { FrameParser, type Role } from './frame-parser.ts'
 import { Inbox, type InboxEntry } from './inbox.ts'
+import { IncomingMessageStreamReader, type IncomingMessageStream } from './incoming-message-stream.ts'
 import { MessageAssembler, type Message } from './message-assembler.ts'
-import { MessageReader } from './message-reader.ts'
+import { MessageReader, type MessageReaderOwner } from './message-reader.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import type { Transport } from './transport.ts'
+import type { WebSocketConnection } from '../types/connection.ts'
 
 export interface IntakeSettings {
   readonly role: Role
@@ -32,6 +34,8 @@ export interface IntakeOwner {
   /** Whether there is room for what reading on may cause to be sent. */
   mayRead (): boolean
   hasMessageListener (): boolean
+  /** A message, or a piece of one, goes to who takes it. */
+  onTaken (): void
   /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
   onMessage (message: Message): Promise<unknown> | null
   /** At once, before messages that wait. */
@@ -73,7 +77,9 @@ export class Intake {
   #isReadScheduled = false
   #isPaused = false
   // Who pulls messages, if somebody does; 'message' listeners only observe then.
-  #reader: MessageReader | null = null
+  #reader: MessageReader | IncomingMessageStreamReader | null = null
+  // The message in progress goes out while it comes.
+  #stream: IncomingMessageStream | null = null
   // Whether a message that nobody listens for waits for a listener (the handler may still attach it) or is discarded.
   #expectsConsumer = true
   #isHandlerDone: boolean
@@ -82,7 +88,7 @@ export class Intake {
   // Whether what nobody takes now is kept for a reader that is busy.
   #waitsForReader = true
   // A reader for which the peer's Close waits until it is released.
-  #deferring: MessageReader | null = null
+  #deferring: unknown = null
   // Messages that are with listeners whose promises are not settled.
   #unsettled = 0
   // The transport is at its end, which it tells though it is paused; frames before that may wait in the parser.
@@ -108,14 +114,14 @@ export class Intake {
   get isHolding (): boolean { return !this.#inbox.isEmpty }
   /** All that came has had its turn. */
   get isDone (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
-  get reader (): MessageReader | null { return this.#reader }
+  get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
   get counts (): Readonly<Counts> { return this.#counts }
 
   open (transport: Transport): void {
-    const { role, maxPayload } = this.#settings
     this.#transport = transport
-    this.#parser = new FrameParser({ role, maxPayload, ownsChunks: transport.ownsChunks })
+    this.#parser = new FrameParser({ role: this.#settings.role, ownsChunks: transport.ownsChunks })
+    this.#limitMessages()
   }
 
   feed (chunk: Buffer): void {
@@ -156,11 +162,28 @@ export class Intake {
 
   /** @throws ReaderBusyError while there is another */
   claimReader (): MessageReader {
+    return this.#claim(owner => new MessageReader(owner))
+  }
+
+  /**
+   * @param maxPayload bytes of one message, instead of the usual limit
+   * @throws ReaderBusyError while there is another
+   */
+  claimStreamReader (connection: WebSocketConnection, maxPayload: number): IncomingMessageStreamReader {
+    return this.#claim(owner => new IncomingMessageStreamReader(owner, connection, maxPayload, this.#settings.highWaterMark))
+  }
+
+  #claim<Reader extends MessageReader | IncomingMessageStreamReader> (create: (owner: MessageReaderOwner) => Reader): Reader {
     if (this.#reader !== null) throw new ReaderBusyError('the messages of this connection already have a reader')
-    this.#reader = new MessageReader(() => { this.#onReaderWait() })
+    const reader = create({
+      onWait: () => { this.#onReaderWait() },
+      onRelease: expectsNext => { this.#onRelease(reader, expectsNext) }
+    })
+    this.#reader = reader
     this.#expectsConsumer = this.#waitsForReader // for the next reader too, once this one is released
     this.#expectsReceive = false
-    return this.#reader
+    this.#limitMessages()
+    return reader
   }
 
   // A message that waits is given at once: a consumer that answers each takes them all in one turn, and the answers leave in
@@ -174,11 +197,11 @@ export class Intake {
     this.scheduleRead()
   }
 
-  /** @param expectsNext whether the next reader is waited for as if it were this one */
-  releaseReader (reader: MessageReader, expectsNext = false): void {
+  #onRelease (reader: MessageReader | IncomingMessageStreamReader, expectsNext: boolean): void {
     if (this.#reader !== reader) return
     this.#reader = null
     this.#expectsReceive = expectsNext && !this.#isHandlerDone
+    this.#limitMessages()
     this.scheduleRead()
   }
 
@@ -199,6 +222,7 @@ export class Intake {
   /** From now on messages are discarded, those that wait too. */
   discardMessages (): void {
     this.#discards = true
+    this.#stream?.cut(null)
     this.scheduleRead()
   }
 
@@ -243,7 +267,8 @@ export class Intake {
       try {
         this.#pull()
       } catch (error) {
-        if (error instanceof ProtocolError) this.#fail(error)
+        if (this.#isUndecided()) this.#transport!.stream.pause()
+        else if (error instanceof ProtocolError) this.#fail(error)
         else this.#owner.onInternalError(error)
         this.#deliverHeld()
       }
@@ -254,6 +279,7 @@ export class Intake {
   #pull (): void {
     const { stream } = this.#transport!
     this.#deliverHeld()
+    this.#beginStream()
     while (this.#wantsInput()) {
       const frame = this.#parser!.next()
       if (frame === null) {
@@ -269,8 +295,26 @@ export class Intake {
   }
 
   #wantsInput (): boolean {
-    if (this.#isDeaf || this.#isTurnOver || this.#inbox.bytes >= this.#settings.highWaterMark) return false
+    if (this.#isDeaf || this.#isTurnOver || this.#isFull() || this.#isUndecided()) return false
     return this.#isEndDue || this.#owner.mayRead() // less than a chunk is left before the end
+  }
+
+  #isFull (): boolean {
+    if (this.#stream !== null) return this.#isPaused || !this.#stream.wantsMore
+    const bytes = this.#inbox.bytes + (this.#reader instanceof IncomingMessageStreamReader ? this.#assembler.length : 0)
+    return bytes >= this.#settings.highWaterMark
+  }
+
+  /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
+  #isUndecided (): boolean {
+    return this.#parser!.isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
+  }
+
+  /** Sets how large a message may be for who takes it; one that goes out already keeps its limit. */
+  #limitMessages (): void {
+    if (this.#stream !== null || this.#parser === null) return
+    const reader = this.#reader
+    this.#parser.maxPayload = reader instanceof IncomingMessageStreamReader ? reader.maxPayload : this.#settings.maxPayload
   }
 
   /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */
@@ -298,7 +342,9 @@ export class Intake {
       case BINARY:
       case CONTINUATION: {
         const message = this.#assembler.add(frame)
-        if (message !== null) this.#takeMessage(message)
+        if (this.#stream !== null) this.#goOnWithStream(this.#stream, message)
+        else if (message !== null) this.#takeMessage(message)
+        else this.#beginStream()
         break
       }
       case PING:
@@ -325,6 +371,26 @@ export class Intake {
     else if (this.#isHeld()) this.#inbox.add({ type: 'message', message })
   }
 
+  /** Gives out the message in progress to who waits for one that still comes. */
+  #beginStream (): void {
+    const reader = this.#reader
+    const { isBinary } = this.#assembler
+    if (!(reader instanceof IncomingMessageStreamReader) || !this.#inbox.isEmpty || !this.#isTaken()) return
+    if (isBinary === null || this.#stream !== null) return
+    this.#stream = reader.open(isBinary)
+    this.#goOnWithStream(this.#stream, null)
+  }
+
+  /** @param rest null: there is more to come */
+  #goOnWithStream (stream: IncomingMessageStream, rest: Message | null): void {
+    this.#owner.onTaken()
+    stream.give(rest === null ? this.#assembler.take() : rest.data, rest !== null)
+    if (rest === null) return
+    this.#counts.messages++
+    this.#stream = null
+    this.#limitMessages()
+  }
+
   #fail (error: ProtocolError): void {
     this.#isDeaf = true
     this.#inbox.add({ type: 'failure', error })
@@ -349,7 +415,13 @@ export class Intake {
   }
 
   #deliver (message: Message): void {
-    if (this.#reader?.isWaiting) this.#reader.give(message)
+    this.#owner.onTaken()
+    const reader = this.#reader
+    if (reader instanceof IncomingMessageStreamReader) {
+      reader.open(message.isBinary).give(message.data, true)
+      return
+    }
+    if (reader?.isWaiting) reader.give(message)
     const settled = this.#owner.onMessage(message)
     if (settled === null) return
     this.#unsettled++
@@ -363,6 +435,7 @@ export class Intake {
   #isTaken (): boolean {
     if (this.#isPaused || this.#discards) return false
     if (this.#reader?.isWaiting) return true
+    if (this.#reader instanceof IncomingMessageStreamReader) return false
     return !this.#isReaderBusy() && this.#owner.hasMessageListener() && !this.#areListenersBusy()
   }
 
@@ -375,7 +448,7 @@ export class Intake {
   /** The reader has not asked for more yet, and is waited for. */
   #isReaderBusy (): boolean {
     const reader = this.#reader
-    const isBusy = reader === null ? this.#expectsReceive : !reader.isWaiting && !reader.hasEnded
+    const isBusy = reader === null ? this.#expectsReceive : reader.isBusy
     return isBusy && this.#waitsForReader && !this.#discards
   }
 

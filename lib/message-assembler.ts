@@ -25,7 +25,18 @@ export class MessageAssembler {
   // the end of what has come, behind the parts: small pieces, side by side
   #tail: Buffer | null = null
   #tailLength = 0
+  #length = 0 // of all that
   #utf8: Utf8Validator | null = null // made for the first text message that comes in pieces
+
+  /** What the message is that has begun; null when none has. */
+  get isBinary (): boolean | null {
+    return this.#opcode === null ? null : this.#opcode === BINARY
+  }
+
+  /** Bytes that wait for the message to be complete. */
+  get length (): number {
+    return this.#length
+  }
 
   /**
    * @returns the message that this piece completes, its data the piece's own memory if it is all of it; else null
@@ -39,7 +50,19 @@ export class MessageAssembler {
     }
     if (this.#opcode === TEXT) this.#checkText(frame.payload, complete)
     this.#append(frame.payload)
-    return complete ? this.#take() : null
+    if (!complete) return null
+    const isBinary = this.#opcode === BINARY
+    this.#opcode = null
+    return { data: this.take(), isBinary }
+  }
+
+  /** Takes out what has come of the message so far; add() then gives what comes behind. */
+  take (): Buffer {
+    this.#finishTail()
+    const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+    this.#parts = []
+    this.#length = 0
+    return data
   }
 
   #checkText (piece: Buffer, complete: boolean): void {
@@ -49,6 +72,7 @@ export class MessageAssembler {
   }
 
   #append (piece: Buffer): void {
+    this.#length += piece.length
     if (piece.length >= LARGE_PIECE && piece.length >= piece.buffer.byteLength / 2) {
       this.#finishTail()
       this.#parts.push(piece)
@@ -69,15 +93,6 @@ export class MessageAssembler {
     this.#parts.push(this.#tail.subarray(0, this.#tailLength))
     this.#tail = null
     this.#tailLength = 0
-  }
-
-  #take (): Message {
-    this.#finishTail()
-    const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
-    const isBinary = this.#opcode === BINARY
-    this.#opcode = null
-    this.#parts = []
-    return { data, isBinary }
   }
 }
 

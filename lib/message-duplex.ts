@@ -4,6 +4,7 @@ import type { ToDuplexOptions, WebSocketConnection } from '../types/connection.t
 import { NORMAL_CLOSURE } from './close-code.ts'
 import { ConnectionClosedError } from './errors.ts'
 import { COPY_UP_TO } from './frame-serializer.ts'
+import { catchUnheardErrors } from './unheard-errors.ts'
 import { messageValue, type MessageReader } from './message-reader.ts'
 import type { Message } from './message-assembler.ts'
 
@@ -12,7 +13,6 @@ const closedTooEarly = (): ConnectionClosedError => new ConnectionClosedError('t
 export class MessageDuplex extends Duplex {
   readonly #connection: WebSocketConnection
   readonly #reader: MessageReader
-  readonly #release: () => void
   readonly #isBinary: boolean | undefined
   #isReading = false
   // streams that are piped into this one
@@ -20,9 +20,8 @@ export class MessageDuplex extends Duplex {
   // The peer's Close waits until they are done.
   #isCloseDue = false
 
-  /** @param release gives the reader back */
   constructor (
-    connection: WebSocketConnection, reader: MessageReader, release: () => void,
+    connection: WebSocketConnection, reader: MessageReader,
     { objectMode = false, binary, ...options }: ToDuplexOptions = {}
   ) {
     // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds. A message may
@@ -30,17 +29,13 @@ export class MessageDuplex extends Duplex {
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
     this.#connection = connection
     this.#reader = reader
-    this.#release = release
     this.#isBinary = binary ?? (objectMode ? undefined : true)
     reader.keepsMessages = true
     reader.defersClose = () => {
       this.#isCloseDue = reader.hasAsked && this.#mayAnswer() && connection.readyState === connection.OPEN
       return this.#isCloseDue
     }
-    // A peer that leaves must not end the process, and any other error that nobody listens for is one of the handler's.
-    this.on('error', error => {
-      if (this.listenerCount('error') === 1 && !(error instanceof ConnectionClosedError)) connection.emit('error', error)
-    })
+    catchUnheardErrors(this, connection)
     this.on('pipe', () => { this.#sources++ })
     this.on('unpipe', () => {
       this.#sources--
@@ -97,7 +92,7 @@ export class MessageDuplex extends Duplex {
 
   override _final (callback: (error?: Error | null) => void): void {
     // after the peer's Close ours says the same
-    if (this.#isCloseDue) this.#release()
+    if (this.#isCloseDue) this.#reader.release()
     else this.#connection.close(NORMAL_CLOSURE)
     void this.#connection.closed.then(({ wasClean }) => { process.nextTick(callback, wasClean ? null : closedTooEarly()) })
   }
@@ -106,7 +101,7 @@ export class MessageDuplex extends Duplex {
     // An error that only says that the connection has ended must not cut off the Close frame that says why.
     if (!(error instanceof ConnectionClosedError)) this.#connection.terminate()
     this.#reader.end(null)
-    this.#release()
+    this.#reader.release()
     callback(error)
   }
 

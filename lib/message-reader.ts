@@ -1,29 +1,39 @@
 // The pull side of a connection: one consumer that asks for messages one by one, with `for await` or by receive().
 import type { Message } from './message-assembler.ts'
 
-interface Waiter {
-  readonly resolve: (message: Message | null) => void
+interface Waiter<Item> {
+  readonly resolve: (item: Item | null) => void
   readonly reject: (error: Error) => void
 }
 
+export interface MessageReaderOwner {
+  /** A message is asked for. */
+  onWait (): void
+  onRelease (expectsNext: boolean): void
+}
+
 /** What stands between who gives messages and who asks for them. Whoever asks first gets the first. */
-export class MessageReader {
+export class MessageReader<Item = Message> {
   /** Asked when the peer's Close has its turn; true: it has to wait until this reader is released, which is at its end now. */
   defersClose: () => boolean = () => false
   /** After a local close() too, messages are held for it: it may be slow, and must not get some of them only. */
   keepsMessages = false
-  readonly #onWait: () => void
-  #waiters: Waiter[] = []
+  readonly #owner: MessageReaderOwner
+  #waiters: Array<Waiter<Item>> = []
   #hasAsked = false
   #end: { readonly error: Error | null } | null = null // null: more may come
 
-  /** @param onWait called whenever a message is asked for */
-  constructor (onWait: () => void) {
-    this.#onWait = onWait
+  constructor (owner: MessageReaderOwner) {
+    this.#owner = owner
   }
 
   get isWaiting (): boolean {
     return this.#waiters.length > 0
+  }
+
+  /** It has something, and may ask for more when it is done with that. */
+  get isBusy (): boolean {
+    return !this.isWaiting && !this.hasEnded
   }
 
   /** Somebody has called next(). */
@@ -36,18 +46,18 @@ export class MessageReader {
   }
 
   /** Resolves with the next message, with null when there will be none, or rejects with the error given to end(). */
-  next (): Promise<Message | null> {
+  next (): Promise<Item | null> {
     this.#hasAsked = true
     if (this.#end !== null) return this.#end.error === null ? Promise.resolve(null) : Promise.reject(this.#end.error)
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject })
-      this.#onWait()
+      this.#owner.onWait()
     })
   }
 
-  /** Hands `message` to who has waited longest; isWaiting must be true. */
-  give (message: Message): void {
-    this.#waiters.shift()!.resolve(message)
+  /** Hands `item` to who has waited longest; isWaiting must be true. */
+  give (item: Item): void {
+    this.#waiters.shift()!.resolve(item)
   }
 
   /** No message will come any more. Later calls do nothing. */
@@ -61,6 +71,11 @@ export class MessageReader {
       else reject(error)
     }
   }
+
+  /** Lets another reader have its place. @param expectsNext whether that is waited for as if it were this one */
+  release (expectsNext = false): void {
+    this.#owner.onRelease(expectsNext)
+  }
 }
 
 /** `string` for text, `Buffer` for binary. */
@@ -68,33 +83,36 @@ export function messageValue ({ data, isBinary }: Message): string | Buffer {
   return isBinary ? data : data.toString()
 }
 
-export class MessageIterator implements AsyncIterableIterator<string | Buffer, undefined> {
-  readonly #reader: MessageReader
-  readonly #release: (early: boolean) => void
+/** The messages of a reader, as what `convert` makes of them. */
+export class MessageIterator<Item, Value> implements AsyncIterableIterator<Value, undefined> {
+  readonly #reader: MessageReader<Item>
+  readonly #convert: (item: Item) => Value
+  readonly #onLeave: () => void
   #isDone = false
 
-  /** @param release called once: when the messages have ended, or early, when the consumer leaves before */
-  constructor (reader: MessageReader, release: (early: boolean) => void) {
+  /** @param onLeave the consumer leaves before the end, by `break`, `return` or `throw` in a `for await` */
+  constructor (reader: MessageReader<Item>, convert: (item: Item) => Value, onLeave: () => void) {
     this.#reader = reader
-    this.#release = release
+    this.#convert = convert
+    this.#onLeave = onLeave
   }
 
-  async next (): Promise<IteratorResult<string | Buffer, undefined>> {
+  async next (): Promise<IteratorResult<Value, undefined>> {
     if (this.#isDone) return { done: true, value: undefined }
     try {
-      const message = await this.#reader.next()
-      if (message !== null) return { done: false, value: messageValue(message) }
+      const item = await this.#reader.next()
+      if (item !== null) return { done: false, value: this.#convert(item) }
     } catch (error) {
-      this.#finish(false)
+      this.#finish()
       throw error
     }
-    this.#finish(false)
+    this.#finish()
     return { done: true, value: undefined }
   }
 
-  /** What `break`, `return` and `throw` in a `for await` call. */
-  async return (): Promise<IteratorResult<string | Buffer, undefined>> {
-    this.#finish(true)
+  async return (): Promise<IteratorResult<Value, undefined>> {
+    if (!this.#isDone) this.#onLeave()
+    this.#finish()
     return { done: true, value: undefined }
   }
 
@@ -102,10 +120,10 @@ export class MessageIterator implements AsyncIterableIterator<string | Buffer, u
     return this
   }
 
-  #finish (early: boolean): void {
+  #finish (): void {
     if (this.#isDone) return
     this.#isDone = true
     this.#reader.end(null)
-    this.#release(early)
+    this.#reader.release()
   }
 }

@@ -5,8 +5,7 @@ import { INTERNAL_ERROR, NORMAL_CLOSURE } from './close-code.ts'
 import { ConnectionClosedError } from './errors.ts'
 import { messageValue, type MessageReader } from './message-reader.ts'
 
-/** @param release gives the reader back */
-export function toWebStreams (connection: WebSocketConnection, reader: MessageReader, release: () => void): MessageWebStreams {
+export function toWebStreams (connection: WebSocketConnection, reader: MessageReader): MessageWebStreams {
   let isCloseDue = false
   let isWritten = false // to its end, or given up
   // somebody writes by hand, and reads on only when he has
@@ -19,7 +18,7 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     return isCloseDue
   }
   // a pipe with preventClose ends without closing
-  const releaseUnlocked = (): void => { if (isCloseDue && !writable.locked) release() }
+  const releaseUnlocked = (): void => { if (isCloseDue && !writable.locked) reader.release() }
 
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
@@ -29,7 +28,7 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     },
     cancel (reason) {
       reader.end(null)
-      release()
+      reader.release()
       connection.close(reason instanceof Error ? INTERNAL_ERROR : NORMAL_CLOSURE)
     }
   }, { highWaterMark: 0 }) // the connection itself reads ahead
@@ -46,7 +45,7 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     },
     async close () {
       isWritten = true
-      if (isCloseDue) release()
+      if (isCloseDue) reader.release()
       else connection.close(NORMAL_CLOSURE)
       const { wasClean } = await connection.closed
       if (!wasClean) throw new ConnectionClosedError('the connection was closed before all was written')

@@ -1,18 +1,11 @@
-// frames -> FrameSerializer -> transport
+// messages -> SendQueue (what is not ready) -> FrameSerializer -> transport
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
 // it has room, so what a slow peer does not take waits here and is counted here.
 import type { FrameSerializer } from './frame-serializer.ts'
-import type { Opcode } from './opcode.ts'
+import { CLOSE, CONTINUATION, type Opcode } from './opcode.ts'
+import { SendQueue } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
-
-interface Deferred {
-  readonly opcode: Opcode
-  readonly fin: boolean
-  readonly payload: Buffer | string | Blob
-  readonly size: number
-  readonly callback: SendCallback | undefined
-}
 
 export interface OutboxOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
@@ -34,9 +27,7 @@ export class Outbox {
   readonly #writing: number[] = []
   // in the order of `end`, the value of #written at which each is due
   #callbacks: Array<{ readonly end: number, readonly callback: SendCallback }> = []
-  // frames behind a Blob whose bytes are still being read; null when none is
-  #deferred: Deferred[] | null = null
-  #deferredSize = 0
+  readonly #queue = new SendQueue()
   #held = false
   #flushScheduled = false
   #ended = false
@@ -55,16 +46,41 @@ export class Outbox {
 
   /** Bytes added and not yet taken by the transport, frame headers included. */
   get bufferedAmount (): number {
-    return this.#added - this.#written + this.#deferredSize
+    return this.#added - this.#written + this.#queue.size
   }
 
-  /** Adds a frame of a message, or Close: they keep their order. */
+  /** There are bytes that the transport could take. */
+  get hasUnsentBytes (): boolean {
+    return this.#added > this.#written
+  }
+
+  /** Adds a frame of a message: they keep their order. */
   add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback): void {
-    if (this.#deferred !== null || payload instanceof Blob) {
-      this.#defer({ opcode, fin, payload, size: sizeOf(payload), callback })
-    } else {
+    if (payload instanceof Blob) {
+      this.#queue.add({ size: payload.size, callback, run: () => this.#sendBlob(opcode, fin, payload, callback) })
+    } else if (this.#queue.isEmpty) {
       this.#serialize(opcode, fin, payload, callback)
+    } else {
+      const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
+      this.#queue.add({ size, callback, run: () => { this.#serialize(opcode, fin, payload, callback) } })
     }
+  }
+
+  /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */
+  addMessage (opcode: Opcode): MessageSlot {
+    const slot = new MessageSlot(opcode, (...frame) => { this.#serialize(...frame) })
+    this.#queue.add(slot)
+    return slot
+  }
+
+  /**
+   * Adds Close behind all that was added. A message that has not ended is cut off, and what waits behind it cannot be sent.
+   * @returns the callbacks of that
+   */
+  addClose (payload: Buffer): SendCallback[] {
+    const dropped = this.#queue.cut()
+    this.add(CLOSE, true, payload)
+    return dropped
   }
 
   /** Adds a Ping or Pong, which may stand before messages that are not ready. */
@@ -103,20 +119,18 @@ export class Outbox {
       piece = room ? this.#serializer.next() : null
     }
     if (isCorked) stream.uncork()
-    if (room && this.#ended && this.#deferred === null && !stream.writableEnded) this.#transport.finish()
+    if (room && this.#ended && this.#queue.isEmpty && !stream.writableEnded) this.#transport.finish()
   }
 
   /** Drops everything; the callbacks of what was not sent get `error`. */
   destroy (error: Error): SendCallback[] {
     this.#destroyed = true
-    const unsent = [...this.#callbacks.map(({ callback }) => callback), ...(this.#deferred ?? []).map(({ callback }) => callback)]
+    const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue.clear()]
     this.#callbacks = []
-    this.#deferred = null
-    this.#deferredSize = 0
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
     this.#serializer.clear()
-    return unsent.filter(callback => callback !== undefined).map(callback => () => callback(error))
+    return unsent.map(callback => () => callback(error))
   }
 
   #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback): void {
@@ -143,28 +157,74 @@ export class Outbox {
     this.#owner.onWritten(callbacks)
   }
 
-  #defer (frame: Deferred): void {
-    this.#deferredSize += frame.size
-    if (this.#deferred !== null) {
-      this.#deferred.push(frame)
-      return
-    }
-    this.#deferred = [frame]
-    void this.#readDeferred() // never rejects
+  async #sendBlob (opcode: Opcode, fin: boolean, blob: Blob, callback?: SendCallback): Promise<void> {
+    const bytes = await readBlob(blob)
+    if (this.#destroyed) return
+    if (bytes instanceof Error) this.#owner.onUnreadable(bytes, callback)
+    else this.#serialize(opcode, fin, bytes, callback)
+  }
+}
+
+/** The place of a message whose fragments come one by one. */
+export class MessageSlot {
+  readonly size = 0
+  /** Resolves when it may send, or never will. */
+  readonly turn: Promise<void>
+  #isCut = false
+  #isBegun = false
+  #isDone = false
+  readonly #send: (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void
+  readonly #opcode: Opcode
+  readonly #done: Promise<void>
+  #setTurn!: () => void
+  #setDone!: () => void
+  #cutListener: (() => void) | null = null
+
+  constructor (opcode: Opcode, send: (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void) {
+    this.#opcode = opcode
+    this.#send = send
+    this.turn = new Promise(resolve => { this.#setTurn = resolve })
+    this.#done = new Promise(resolve => { this.#setDone = resolve })
   }
 
-  async #readDeferred (): Promise<void> {
-    for (let frame = this.#deferred?.[0]; frame !== undefined; frame = this.#deferred?.[0]) {
-      const { opcode, fin, payload, size, callback } = frame
-      const bytes = payload instanceof Blob ? await readBlob(payload) : payload
-      if (this.#destroyed) return
-      this.#deferred!.shift()
-      this.#deferredSize -= size
-      if (bytes instanceof Error) this.#owner.onUnreadable(bytes, callback)
-      else this.#serialize(opcode, fin, bytes, callback)
-    }
-    this.#deferred = null
-    this.flush()
+  /** One that will have no turn. */
+  static cut (opcode: Opcode): MessageSlot {
+    const slot = new MessageSlot(opcode, () => {})
+    slot.onCut()
+    return slot
+  }
+
+  /** A part of it is sent, and its end is not. */
+  get isHalf (): boolean { return this.#isBegun && !this.#isDone }
+
+  /** @param callback called when it is cut off: the connection is closing or closed */
+  whenCut (callback: () => void): void {
+    if (this.#isCut) callback()
+    else this.#cutListener = callback
+  }
+
+  send (payload: Buffer, fin: boolean, callback: SendCallback): void {
+    this.#send(this.#isBegun ? CONTINUATION : this.#opcode, fin, payload, callback)
+    this.#isBegun = true
+    if (fin) this.leave()
+  }
+
+  /** Lets go what waits behind it. */
+  leave (): void {
+    this.#isDone = true
+    this.#setDone()
+  }
+
+  run (): Promise<void> {
+    this.#setTurn()
+    return this.#done
+  }
+
+  onCut (): void {
+    this.#isCut = true
+    this.#setTurn()
+    this.#setDone()
+    this.#cutListener?.()
   }
 }
 
@@ -174,9 +234,4 @@ async function readBlob (blob: Blob): Promise<Buffer | Error> {
   } catch (error) {
     return error as Error // a DOMException: NotReadableError
   }
-}
-
-function sizeOf (payload: Buffer | string | Blob): number {
-  if (typeof payload === 'string') return Buffer.byteLength(payload)
-  return payload instanceof Blob ? payload.size : payload.length
 }

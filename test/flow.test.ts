@@ -1,10 +1,12 @@
 // What slow and greedy peers cost in memory, in real figures, and that nobody waits for each other forever.
 import { fork } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { on, once } from 'node:events'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { test, type Test } from 'tap'
 import { WebSocket } from 'ws'
+import { FrameParser } from '../lib/index.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { gate, startApp, startConnection } from './helpers/app.ts'
 import { clientFrame } from './helpers/frames.ts'
@@ -132,6 +134,72 @@ for (const route of ['/listener', '/iterator', '/generator', '/duplex', '/web'])
     t.ok(most - before <= 128 * MIB, 'what went through has not stayed')
     t.comment(`stalled after ${(stalledAt * SIZE / MIB).toFixed(1)} MiB, +${(grown / MIB).toFixed(1)} MiB stalled, ` +
       `+${((most - before) / MIB).toFixed(1)} MiB over all`)
+  })
+}
+
+// As many MiB as the environment says, for who wants to see more.
+const MESSAGE_SIZE = Number(process.env['MESSAGE_MIB'] ?? 256) * MIB
+const PIECE = 1 * MIB
+
+for (const { how, startOfMessage, pieceOfMessage } of [
+  {
+    how: 'one frame',
+    startOfMessage: Buffer.concat([Buffer.from([0x82, 0xff]), uint64(MESSAGE_SIZE), Buffer.alloc(4)]), // its masking key is 0
+    pieceOfMessage: (payload: Buffer) => payload
+  },
+  {
+    how: 'many fragments',
+    startOfMessage: clientFrame({ opcode: BINARY, payload: '', fin: false }),
+    pieceOfMessage: (payload: Buffer, isLast: boolean) => Buffer.concat([clientFrame({ opcode: 0, payload, fin: isLast }), ping()])
+  }
+]) {
+  test(`a message of any size in ${how} goes to a file and comes back while it is read, and the server's memory stays`, async t => {
+    const { port, rss } = await startServer(t)
+    const { socket } = await openRawClient(t, port, { path: '/file' })
+    socket.removeAllListeners('data')
+    const before = await rss()
+    let most = before
+    const watching = setInterval(() => { void rss().then(now => { most = Math.max(most, now) }) }, 100)
+    t.teardown(() => { clearInterval(watching) })
+
+    const received = createHash('sha256')
+    const come = receiveMessage(socket, payload => { received.update(payload) })
+    const sent = createHash('sha256')
+    socket.write(startOfMessage)
+    for (let position = 0; position < MESSAGE_SIZE; position += PIECE) {
+      const payload = Buffer.alloc(PIECE, `${position} `)
+      sent.update(payload)
+      if (!socket.write(pieceOfMessage(payload, position + PIECE === MESSAGE_SIZE))) await once(socket, 'drain')
+    }
+    t.equal(await come, MESSAGE_SIZE)
+    t.equal(received.digest('hex'), sent.digest('hex'))
+    const grown = (most - before) / MIB
+    t.ok(grown < 32, `+${grown.toFixed(1)} MiB`)
+    t.comment(`+${grown.toFixed(1)} MiB`)
+  })
+}
+
+function uint64 (value: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(value))
+  return bytes
+}
+
+/** Resolves with the length of the next message, whose payload goes to `onPayload` as it comes. */
+function receiveMessage (socket: Socket, onPayload: (payload: Buffer) => void): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const parser = new FrameParser({ role: 'client' })
+    let length = 0
+    socket.on('data', (chunk: Buffer) => {
+      parser.feed(chunk)
+      for (let frame = parser.next(); frame !== null; frame = parser.next()) {
+        if (frame.opcode > BINARY) continue
+        onPayload(frame.payload)
+        length += frame.payload.length
+        if (frame.fin && frame.last) resolve(length)
+      }
+    })
+    socket.once('close', () => { reject(new Error(`closed after ${length} bytes`)) })
   })
 }
 

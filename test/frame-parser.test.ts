@@ -744,10 +744,23 @@ test('a waiting parser does not hold the chunk that it read last', async t => {
 })
 
 test('a failure is final: nothing of a refused frame comes out behind it', async t => {
-  const parser = new FrameParser({ role: 'client', maxPayload: 1 })
-  parser.feed(hex('82 03 81 01 78 81 01 79'))
-  t.throws(() => parser.next(), { code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', closeCode: 1009 })
+  const parser = new FrameParser({ role: 'client' })
+  parser.feed(hex('c2 03 81 01 78 81 01 79'))
+  t.throws(() => parser.next(), { code: 'WS_ERR_UNEXPECTED_RSV_1', closeCode: 1002 })
   t.equal(parser.next(), null)
   parser.feed(hex('81 01 79'))
+  t.equal(parser.next(), null)
+})
+
+test('a message over maxPayload is refused for as long as it is over it', async t => {
+  const parser = new FrameParser({ role: 'client', maxPayload: 1 })
+  parser.feed(hex('82 03 61 62 63 81 01 79'))
+  for (let i = 0; i < 2; i++) t.throws(() => parser.next(), { code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', closeCode: 1009 })
+  t.equal(parser.isOversized, true)
+  parser.maxPayload = 3
+  t.equal(parser.isOversized, false)
+  t.equal(parser.next()?.payload.toString(), 'abc')
+  parser.maxPayload = 1
+  t.equal(parser.next()?.payload.toString(), 'y')
   t.equal(parser.next(), null)
 })

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
 import websocket, { ConnectionClosedError, ProtocolError, ReaderBusyError } from '../lib/index.ts'
-import { MessageIterator, MessageReader } from '../lib/message-reader.ts'
+import { MessageIterator, MessageReader, messageValue } from '../lib/message-reader.ts'
 import type { MessageData, WebSocketConnection } from '../types/connection.ts'
 import type { WebSocketHandler } from '../types/fastify.ts'
 import { gate, startApp, startConnection, turn, type LogEntry } from './helpers/app.ts'
@@ -13,6 +13,7 @@ import { clientFrame } from './helpers/frames.ts'
 import { binary, close, numbered, openRawClient, text, type RawClient } from './helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000 }
+const NOBODY = { onWait () {}, onRelease () {} }
 
 async function echoAll (connection: WebSocketConnection): Promise<void> {
   for await (const message of connection) connection.send(message)
@@ -50,7 +51,7 @@ async function startLogging (t: Test, handler: WebSocketHandler): Promise<{
 
 test('a MessageReader gives messages to its waiters in the order in which they asked, and says each time that one asks', async t => {
   let asked = 0
-  const reader = new MessageReader(() => { asked++ })
+  const reader = new MessageReader({ onWait () { asked++ }, onRelease () {} })
   t.equal(reader.isWaiting, false)
   const waiting = [reader.next(), reader.next(), reader.next()]
   t.equal(asked, 3)
@@ -65,7 +66,7 @@ test('a MessageReader gives messages to its waiters in the order in which they a
 })
 
 test('a MessageReader that ends with an error rejects who waits and who asks later', async t => {
-  const reader = new MessageReader(() => {})
+  const reader = new MessageReader(NOBODY)
   const error = new Error('the end')
   const waiting = [rejection(reader.next()), rejection(reader.next())]
   reader.end(error)
@@ -73,9 +74,11 @@ test('a MessageReader that ends with an error rejects who waits and who asks lat
   t.equal(await rejection(reader.next()), error)
 })
 
-test('a MessageIterator is released once, early when it was left early, and is its own iterator', async t => {
-  const released: boolean[] = []
-  const left = new MessageIterator(new MessageReader(() => {}), early => { released.push(early) })
+test('a MessageIterator is left at most once, is released once, and is its own iterator', async t => {
+  const events: string[] = []
+  const owner = { onWait () {}, onRelease () { events.push('released') } }
+  const onLeave = (): void => { events.push('left') }
+  const left = new MessageIterator(new MessageReader(owner), messageValue, onLeave)
   t.equal(left[Symbol.asyncIterator](), left)
   const pending = left.next()
   const done = { done: true, value: undefined }
@@ -83,15 +86,15 @@ test('a MessageIterator is released once, early when it was left early, and is i
   t.strictSame(await pending, done, 'who waited meanwhile is done')
   t.strictSame(await left.return(), done)
   t.strictSame(await left.next(), done)
-  t.strictSame(released, [true])
+  t.strictSame(events.splice(0), ['left', 'released'])
 
-  const reader = new MessageReader(() => {})
-  const ended = new MessageIterator(reader, early => { released.push(early) })
+  const reader = new MessageReader(owner)
+  const ended = new MessageIterator(reader, messageValue, onLeave)
   reader.end(new Error('the end'))
   await t.rejects(ended.next(), { message: 'the end' })
   t.strictSame(await ended.next(), done, 'it throws once')
   t.strictSame(await ended.return(), done)
-  t.strictSame(released, [true, false])
+  t.strictSame(events, ['released'])
 })
 
 // for await

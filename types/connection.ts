@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import type { Duplex, DuplexOptions } from 'node:stream'
+import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 
 /** What a message can be given as: text as a string (or number), binary as bytes. */
@@ -69,6 +69,26 @@ export interface MessageWebStreams {
   readonly writable: WritableStream<MessageData>
   /** Never rejects. */
   readonly closed: Promise<CloseInfo>
+}
+
+/** A message that is read while it comes. Destroying it skips the rest. */
+export interface IncomingMessageReadable extends Readable {
+  /** False: its bytes are UTF-8, checked as they come. */
+  readonly isBinary: boolean
+}
+
+export interface MessageStreamsOptions {
+  /** Bytes of one message, instead of the connection's maxPayload; more: 1009. Default: no limit. */
+  readonly maxPayload?: number
+  /** Leaving the loop early closes the connection with 1000. Default: true. */
+  readonly closeOnReturn?: boolean
+}
+
+export interface CreateMessageStreamOptions {
+  /** Sent as binary or as text. Default: true. */
+  readonly binary?: boolean
+  /** Bytes from which write() returns false. Default: the connection's. */
+  readonly highWaterMark?: number
 }
 
 /** What went through a connection. Bytes are those of frames, headers included. */
@@ -199,6 +219,20 @@ export interface WebSocketConnection extends EventEmitter {
    * @throws ReaderBusyError while another reader is there
    */
   toWeb (): MessageWebStreams
+  /**
+   * Iterates over messages of any size while they come, each a Readable with backpressure, in constant memory. Asking for the next
+   * one skips what is left of the one before. A message that ends with the connection is destroyed with a ConnectionClosedError.
+   * `'message'` listeners beside it are not called.
+   * @throws ReaderBusyError while another reader is there
+   */
+  messageStreams (options?: MessageStreamsOptions): AsyncIterableIterator<IncomingMessageReadable, undefined>
+  /**
+   * Sends one message of any size, in constant memory: each write is a fragment, end() the last. What send() is given meanwhile waits
+   * behind it, and counts in bufferedAmount. Destroying it in mid-message closes the connection with 1011, as a message cannot be
+   * taken back; a close() cuts it off.
+   * @throws Error while CONNECTING, or in a message that was begun with `fin: false`
+   */
+  createMessageStream (options?: CreateMessageStreamOptions): Writable
 
   addEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean }): void

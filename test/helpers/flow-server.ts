@@ -1,6 +1,10 @@
 // A server in a process of its own, so that its memory can be told from its client's: `fork('flow-server.ts')`. It tells its port
 // by a message, and answers every other message with its resident set size in bytes.
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import Fastify from 'fastify'
 import websocket from '../../lib/index.ts'
@@ -23,6 +27,18 @@ app.get('/duplex', { websocket: true }, async connection => {
 app.get('/web', { websocket: true }, async connection => {
   const { readable, writable } = connection.toWeb()
   await readable.pipeTo(writable)
+})
+app.get('/file', { websocket: true }, async connection => {
+  const folder = await mkdtemp(join(tmpdir(), 'flow-'))
+  const file = join(folder, 'message')
+  try {
+    for await (const message of connection.messageStreams()) {
+      await pipeline(message, createWriteStream(file))
+      await pipeline(createReadStream(file), connection.createMessageStream({ binary: message.isBinary }))
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
 app.get('/flood', { websocket: true }, connection => {
   connection.on('slow', () => { process.send!('slow') })
