@@ -6,8 +6,8 @@ import type { UpgradeOptions } from '../types/options.ts'
 import { admit } from './admission.ts'
 import { Connection } from './connection.ts'
 import { admissionFailed, clientLeft, HandshakeError } from './errors.ts'
-import { chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
-import { upgradeSettings } from './options.ts'
+import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from './opening-handshake.ts'
+import { deflateSettings, upgradeSettings } from './options.ts'
 import { afterEarlierAnswers } from './pipelining.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { PendingUpgrade } from './upgrade.ts'
@@ -35,7 +35,7 @@ export async function upgrade (request: IncomingMessage, socket: Socket, head: B
 async function accept (pending: PendingUpgrade, request: IncomingMessage, options: UpgradeOptions): Promise<Connection> {
   const settings = upgradeSettings(options)
   pending.limit(settings.handshakeTimeout)
-  const { key, protocols } = readOpeningHandshake(request)
+  const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
   // whoever judges may take longer than there is time, or than the client stays
   const tooLate = new Promise<HandshakeError>((resolve, reject) => {
@@ -50,14 +50,17 @@ async function accept (pending: PendingUpgrade, request: IncomingMessage, option
     pending.onRefusal(null)
   }
   const protocol = chooseProtocol(protocols, request, settings)
+  const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
+  const agreed = chooseExtensions(offers, perMessageDeflate)
   // one that cannot be sent throws here, while there is still an answer to give
   for (const [name, value] of Object.entries(settings.headers)) {
     if (value !== undefined) pending.response.setHeader(name, value)
   }
   return await new Promise(resolve => {
-    pending.accept(responseHeaders(key, protocol), (transport, head) => {
-      const connection = new Connection({ ...settings, role: 'server', hasHandler: false }, new StandaloneOwner(request, settings.errorHandler))
-      connection.open(transport, head, { protocol })
+    pending.accept(responseHeaders(key, protocol, agreed.extensions), (transport, head) => {
+      const owner = new StandaloneOwner(request, settings.errorHandler)
+      const connection = new Connection({ ...settings, perMessageDeflate, role: 'server', hasHandler: false }, owner)
+      connection.open(transport, head, { protocol, ...agreed })
       resolve(connection)
     })
     pending.response.writeHead(101).end()

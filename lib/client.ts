@@ -5,8 +5,9 @@ import type { Socket } from 'node:net'
 import type { ConnectOptions } from '../types/options.ts'
 import { Connection } from './connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from './errors.ts'
-import { createOpeningHandshake, readHandshakeResponse } from './opening-handshake.ts'
-import { connectSettings } from './options.ts'
+import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from './opening-handshake.ts'
+import { connectSettings, deflateSettings } from './options.ts'
+import { createOffer } from './permessage-deflate.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { SocketTransport } from './transport.ts'
 
@@ -35,11 +36,12 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
 export function startConnecting (url: string | URL, options: ConnectOptions): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
   const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
-  const { key, headers: ownHeaders } = createOpeningHandshake(protocols)
+  const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
+  const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
   let request: ClientRequest | null = null
   let response: IncomingMessage | null = null // that is no 101
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
-  const connection = new Connection({ ...settings, role: 'client', hasHandler: false, url: target.href }, owner)
+  const connection = new Connection({ ...settings, perMessageDeflate, role: 'client', hasHandler: false, url: target.href }, owner)
 
   const opened = new Promise<void>((resolve, reject) => {
     signal?.throwIfAborted()
@@ -70,8 +72,9 @@ export function startConnecting (url: string | URL, options: ConnectOptions): { 
       clearTimeout(timer)
       try {
         if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
-        const protocol = readHandshakeResponse(response, key, protocols)
-        connection.open(new SocketTransport(socket), head, { protocol })
+        const answer = readHandshakeResponse(response, key, protocols)
+        const agreed = readChosenExtensions(answer, perMessageDeflate)
+        connection.open(new SocketTransport(socket), head, { protocol: answer.protocol, ...agreed })
         resolve()
       } catch (error) {
         socket.destroy()

@@ -1,5 +1,5 @@
-// in:  transport -> Intake (FrameParser, MessageAssembler, Inbox) -> listeners, or a reader
-// out: send() -> Outbox (FrameSerializer) -> transport
+// in:  transport -> Intake (FrameParser, Inflater, MessageAssembler, Inbox) -> listeners, or a reader
+// out: send() -> Outbox (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
 import type { Duplex, Writable } from 'node:stream'
 import type {
@@ -10,6 +10,7 @@ import { CHANNELS } from './channels.ts'
 import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
 import { createClose, serializeClosePayload, type Close } from './close-payload.ts'
 import { ClosingHandshake } from './closing-handshake.ts'
+import { Deflater, type DeflaterSettings } from './deflater.ts'
 import { ConnectionClosedError, type ProtocolError } from './errors.ts'
 import { ListenableConnection } from './event-target.ts'
 import { MAX_CONTROL_PAYLOAD } from './frame.ts'
@@ -25,6 +26,7 @@ import { toWebStreams } from './message-web-streams.ts'
 import { BINARY, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import { MessageSlot, Outbox } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
+import type { DeflateAgreement } from './permessage-deflate.ts'
 import type { Transport } from './transport.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -34,19 +36,27 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
+interface DeflateSettings extends DeflaterSettings {
+  readonly contextTakeover: boolean
+  readonly windowBits: number
+}
+
 /** `highWaterMark` counts messages that wait for a consumer, and sends that wait for the transport, each on its own. */
 export interface ConnectionSettings extends IntakeSettings, LivenessSettings {
   /** Unsent bytes of a sender that ignores false, beyond which the connection is closed with 1013. */
   readonly maxBufferedAmount: number
   /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
   readonly closeTimeout: number
+  readonly perMessageDeflate: DeflateSettings | false
   readonly url?: string
 }
 
 /** What the opening handshake has agreed on. */
 export interface Agreement {
   readonly protocol?: string
+  /** As in the header field. */
   readonly extensions?: string
+  readonly deflate?: DeflateAgreement | null
 }
 
 /** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
@@ -170,8 +180,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const { stream } = transport
     this.#agreed = agreed
     this.#transport = transport
-    this.#intake.open(transport)
-    this.#outbox = new Outbox(transport, new FrameSerializer({ role: this.#settings.role }), {
+    const { role, perMessageDeflate } = this.#settings
+    const { deflate = null } = agreed
+    this.#intake.open(transport, deflate === null ? null : deflate[role === 'server' ? 'client' : 'server'])
+    const deflater = deflate === null || perMessageDeflate === false ? null : new Deflater(deflate[role], perMessageDeflate)
+    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), deflater, {
       onWritten: callbacks => { this.#onWritten(callbacks) },
       onUnreadable: (error, callback) => { this.#onUnreadable(error, callback) }
     })
@@ -195,7 +208,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     process.nextTick(() => {
       if (stream.closed) this.#onTransportClose()
       if (stream.destroyed) return
-      if (this.#settings.role === 'client') this.inContext(() => { this.emitSafely('open') })
+      if (role === 'client') this.inContext(() => { this.emitSafely('open') })
       stream.on('data', (chunk: Buffer) => {
         this.#liveness!.heard()
         this.#intake.feed(chunk)
@@ -336,7 +349,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
     const queued = this.bufferedAmount
-    this.#outbox!.add(this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY, fin, payload, callback ?? undefined)
+    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
+    this.#outbox!.add(opcode, fin, payload, callback ?? undefined, options?.compress)
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
     if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
@@ -532,6 +546,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#intake
+    this.#intake.clear()
     reader?.end(this.#endError())
     reader?.release()
     const { code, reason } = this.#closing.outcome

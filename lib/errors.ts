@@ -85,6 +85,7 @@ export const unexpectedEnd = () =>
 
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', INVALID_PAYLOAD, 'a text message is not valid UTF-8')
+export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', INVALID_PAYLOAD, 'the data of a compressed message are not valid')
 export const shortClosePayload = () =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', PROTOCOL_ERROR, 'a Close frame\'s payload of 1 byte cannot hold a close code')
 export const invalidCloseCode = (code: number) =>

@@ -18,12 +18,18 @@ export interface FrameParserOptions {
   role: Role
   /** Bytes that the frames of one message may announce together; beyond it the parser fails with 1009. Default: no limit. */
   maxPayload?: number
+  /** An extension is agreed that marks messages by RSV1, as permessage-deflate does. Default: false. RFC 7692 §6. */
+  allowsRsv1?: boolean
   /**
    * The chunks may be written to: payloads are unmasked where they lie. Only for memory that nobody else sees, such as what a
    * socket of one's own has read. Default: false.
    */
   ownsChunks?: boolean
 }
+
+// What does not get smaller by compression gets larger: zlib adds 5 bytes to each 16 KiB or less.
+const DEFLATE_OVERHEAD = 1.01
+const MIN_DEFLATE_OVERHEAD = 64
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
@@ -39,6 +45,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
    */
   maxPayload: number
   readonly #role: Role
+  readonly #allowsRsv1: boolean
   readonly #ownsChunks: boolean
 
   #chunk: Buffer = EMPTY
@@ -57,14 +64,16 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
   // of the fragmented message in progress; CONTINUATION: there is none
   #messageOpcode: number = CONTINUATION
   #messageLength = 0
+  #isCompressed = false
   // Behind a Close frame or an error nothing counts.
   #ended = false
 
-  constructor ({ role, maxPayload = Infinity, ownsChunks = false }: FrameParserOptions) {
+  constructor ({ role, maxPayload = Infinity, allowsRsv1 = false, ownsChunks = false }: FrameParserOptions) {
     // One frame: what waits is the reader's choice alone, and an error never overtakes a frame (see PullTransform).
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#role = role
     this.maxPayload = maxPayload
+    this.#allowsRsv1 = allowsRsv1
     this.#ownsChunks = ownsChunks
   }
 
@@ -97,7 +106,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
 
   /** The message in progress announces more than maxPayload. */
   get isOversized (): boolean {
-    return this.#messageLength > this.maxPayload
+    return this.#messageLength > (this.#isCompressed ? this.maxPayload * DEFLATE_OVERHEAD + MIN_DEFLATE_OVERHEAD : this.maxPayload)
   }
 
   override _flush (callback: TransformCallback): void {
@@ -145,15 +154,18 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
   #beginFrame ({ opcode, masked, rsv1, payloadLength }: FrameHeader): void {
     // §5.1
     if (masked !== (this.#role === 'server')) throw masked ? maskedFrame() : unmaskedFrame()
-    // §5.2: no extension is agreed
-    if (rsv1) throw reservedBit(1)
+    // §5.2; RFC 7692 §6.1: only the first frame of a message says that it is compressed
+    if (rsv1 && (!this.#allowsRsv1 || opcode === CONTINUATION || isControlOpcode(opcode))) throw reservedBit(1)
     if (!isControlOpcode(opcode)) {
       // §5.4: the fragments of one message follow each other
       const inMessage = this.#messageOpcode !== CONTINUATION
       if (opcode === CONTINUATION && !inMessage) throw unexpectedContinuation()
       if (opcode !== CONTINUATION && inMessage) throw expectedContinuation(opcode)
       this.#messageLength += payloadLength
-      if (!inMessage) this.#messageOpcode = opcode
+      if (!inMessage) {
+        this.#messageOpcode = opcode
+        this.#isCompressed = rsv1
+      }
     }
     this.#inFrame = true
     this.#taken = 0

@@ -1,4 +1,4 @@
-// transport -> FrameParser -> MessageAssembler -> whoever takes messages (or the Inbox, while nobody does)
+// transport -> FrameParser -> [Inflater] -> MessageAssembler -> whoever takes messages (or the Inbox, while nobody does)
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import type { Close } from './close-payload.ts'
@@ -6,11 +6,13 @@ import { parseClosePayload } from './close-payload.ts'
 import { ProtocolError, ReaderBusyError } from './errors.ts'
 import type { Frame } from './frame.ts'
 import { FrameParser, type Role } from './frame-parser.ts'
+import { Inflater } from './inflater.ts'
 import { Inbox, type InboxEntry } from './inbox.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './incoming-message-stream.ts'
 import { MessageAssembler, type Message } from './message-assembler.ts'
 import { MessageReader, type MessageReaderOwner } from './message-reader.ts'
-import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
+import { BINARY, CLOSE, CONTINUATION, isControlOpcode, PING, PONG, TEXT } from './opcode.ts'
+import type { Compression } from './permessage-deflate.ts'
 import type { Transport } from './transport.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
 
@@ -25,6 +27,7 @@ export interface IntakeSettings {
    * always held for a consumer, and a Close waits for nobody who might call receive() again. Default: true.
    */
   readonly hasHandler?: boolean
+  readonly perMessageDeflate: { readonly concurrency: number } | false
 }
 
 /** Who decides. on...() are called in the order in which the bytes came, except where they say otherwise. */
@@ -58,6 +61,8 @@ export interface IntakeOwner {
 // looked at once in so many frames.
 const TURN = 2 // ms
 const FRAMES_BETWEEN_LOOKS = 64
+// A compressed message takes about as long as so many frames.
+const FRAMES_OF_INFLATING = 8
 
 export interface Counts {
   messages: number
@@ -72,6 +77,7 @@ export class Intake {
   readonly #counts: Counts = { messages: 0, bytes: 0 }
   #transport: Transport | null = null
   #parser: FrameParser | null = null
+  #inflater: Inflater | null = null // where messages may be compressed
 
   #isReading = false
   #isReadScheduled = false
@@ -113,14 +119,19 @@ export class Intake {
   /** Something waits for somebody who takes it. */
   get isHolding (): boolean { return !this.#inbox.isEmpty }
   /** All that came has had its turn. */
-  get isDone (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver }
+  get isDone (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver && this.#inflater?.isBusy !== true }
   get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
   get counts (): Readonly<Counts> { return this.#counts }
 
-  open (transport: Transport): void {
+  /** @param compression how the peer compresses; null: not at all */
+  open (transport: Transport, compression: Compression | null): void {
+    const { role, perMessageDeflate } = this.#settings
     this.#transport = transport
-    this.#parser = new FrameParser({ role: this.#settings.role, ownsChunks: transport.ownsChunks })
+    this.#parser = new FrameParser({ role, allowsRsv1: compression !== null, ownsChunks: transport.ownsChunks })
+    if (compression !== null && perMessageDeflate !== false) {
+      this.#inflater = new Inflater(compression, perMessageDeflate.concurrency, () => { this.read() })
+    }
     this.#limitMessages()
   }
 
@@ -239,6 +250,7 @@ export class Intake {
   clear (): void {
     this.#isDeaf = true
     this.#inbox.clear()
+    this.#inflater?.destroy()
   }
 
   // Reading
@@ -281,17 +293,31 @@ export class Intake {
     this.#deliverHeld()
     this.#beginStream()
     while (this.#wantsInput()) {
-      const frame = this.#parser!.next()
+      const frame = this.#nextFrame()
       if (frame === null) {
+        if (this.#inflater?.isBusy) break
         if (this.#isEndDue) this.#takeEnd()
         else stream.resume()
         return
       }
       this.#take(frame)
       this.#deliverHeld()
-      if (++this.#frames === FRAMES_BETWEEN_LOOKS) this.#lookAtClock()
+      if (++this.#frames >= FRAMES_BETWEEN_LOOKS) this.#lookAtClock()
     }
     if (!this.#isDeaf) stream.pause()
+  }
+
+  #nextFrame (): Frame | null {
+    const inflater = this.#inflater
+    if (inflater === null) return this.#parser!.next()
+    for (;;) {
+      const inflated = inflater.next()
+      if (inflated !== null) this.#frames += FRAMES_OF_INFLATING
+      if (inflated !== null || inflater.isBusy) return inflated
+      const frame = this.#parser!.next()
+      if (frame === null || isControlOpcode(frame.opcode) || !(frame.rsv1 || inflater.inMessage)) return frame
+      inflater.feed(frame)
+    }
   }
 
   #wantsInput (): boolean {
@@ -307,14 +333,19 @@ export class Intake {
 
   /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
   #isUndecided (): boolean {
-    return this.#parser!.isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
+    const isOversized = this.#parser!.isOversized || this.#inflater?.isOversized === true
+    return isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
   }
 
   /** Sets how large a message may be for who takes it; one that goes out already keeps its limit. */
   #limitMessages (): void {
     if (this.#stream !== null || this.#parser === null) return
     const reader = this.#reader
-    this.#parser.maxPayload = reader instanceof IncomingMessageStreamReader ? reader.maxPayload : this.#settings.maxPayload
+    const isStreaming = reader instanceof IncomingMessageStreamReader
+    this.#parser.maxPayload = isStreaming ? reader.maxPayload : this.#settings.maxPayload
+    if (this.#inflater === null) return
+    this.#inflater.maxPayload = this.#parser.maxPayload
+    this.#inflater.isStreaming = isStreaming
   }
 
   /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */

@@ -3,6 +3,7 @@ import { invalidText } from './errors.ts'
 import type { Frame } from './frame.ts'
 import { BINARY, TEXT } from './opcode.ts'
 import { isUtf8 } from 'node:buffer'
+import { Pieces } from './pieces.ts'
 import { Utf8Validator } from './utf8-validator.ts'
 
 export interface Message {
@@ -10,23 +11,15 @@ export interface Message {
   readonly isBinary: boolean
 }
 
-const MIN_CAPACITY = 256
-// A piece as large as this, and not much smaller than the chunk that it is a view into, waits as it is.
-const LARGE_PIECE = 4 * 1024
-
 /**
- * Joins the data frames of one connection to messages, in the order the FrameParser gives them. Small pieces are laid into
- * one growing buffer as they come, so that a message costs memory by its bytes (up to twice as many, while it grows) and not
- * by the number of its fragments, and nothing is allocated for a length that was only announced.
+ * Joins the data frames of one connection to messages, in the order the FrameParser gives them. Nothing is allocated for a length
+ * that was only announced.
  */
 export class MessageAssembler {
   #opcode: typeof TEXT | typeof BINARY | null = null // null: no message has begun
-  #parts: Buffer[] = []
-  // the end of what has come, behind the parts: small pieces, side by side
-  #tail: Buffer | null = null
-  #tailLength = 0
-  #length = 0 // of all that
-  #utf8: Utf8Validator | null = null // made for the first text message that comes in pieces
+  // made for the first message that comes in pieces
+  #pieces: Pieces | null = null
+  #utf8: Utf8Validator | null = null
 
   /** What the message is that has begun; null when none has. */
   get isBinary (): boolean | null {
@@ -35,7 +28,7 @@ export class MessageAssembler {
 
   /** Bytes that wait for the message to be complete. */
   get length (): number {
-    return this.#length
+    return this.#pieces?.length ?? 0
   }
 
   /**
@@ -49,50 +42,23 @@ export class MessageAssembler {
       this.#opcode = frame.opcode === TEXT ? TEXT : BINARY
     }
     if (this.#opcode === TEXT) this.#checkText(frame.payload, complete)
-    this.#append(frame.payload)
+    this.#pieces ??= new Pieces()
+    this.#pieces.append(frame.payload)
     if (!complete) return null
     const isBinary = this.#opcode === BINARY
     this.#opcode = null
-    return { data: this.take(), isBinary }
+    return { data: this.#pieces.take(), isBinary }
   }
 
   /** Takes out what has come of the message so far; add() then gives what comes behind. */
   take (): Buffer {
-    this.#finishTail()
-    const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
-    this.#parts = []
-    this.#length = 0
-    return data
+    return this.#pieces!.take()
   }
 
   #checkText (piece: Buffer, complete: boolean): void {
     this.#utf8 ??= new Utf8Validator()
     if (!this.#utf8.write(piece)) throw invalidText()
     if (complete && !this.#utf8.end()) throw invalidText()
-  }
-
-  #append (piece: Buffer): void {
-    this.#length += piece.length
-    if (piece.length >= LARGE_PIECE && piece.length >= piece.buffer.byteLength / 2) {
-      this.#finishTail()
-      this.#parts.push(piece)
-      return
-    }
-    const needed = this.#tailLength + piece.length
-    if (this.#tail === null || this.#tail.length < needed) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(MIN_CAPACITY, needed, this.#tailLength * 2))
-      this.#tail?.copy(grown, 0, 0, this.#tailLength)
-      this.#tail = grown
-    }
-    piece.copy(this.#tail, this.#tailLength)
-    this.#tailLength = needed
-  }
-
-  #finishTail (): void {
-    if (this.#tail === null) return
-    this.#parts.push(this.#tail.subarray(0, this.#tailLength))
-    this.#tail = null
-    this.#tailLength = 0
   }
 }
 

@@ -6,7 +6,8 @@ import {
   wrongConnection, wrongExtensionsField, wrongHost, wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField,
   wrongServerUpgrade, wrongUpgrade, wrongVersion
 } from './errors.ts'
-import { isToken, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
+import { acceptOffer, readAnswer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
+import { formatExtensions, isToken, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
 
 /** What a handshake is judged by; a node:http IncomingMessage is one. */
 export interface HandshakeRequest {
@@ -96,18 +97,49 @@ export function chooseProtocol<Request> (
   return offered[0]!
 }
 
+/** What is agreed on beside the subprotocol. */
+export interface AgreedExtensions {
+  /** As in the header field; '' for none. */
+  readonly extensions: string
+  readonly deflate: DeflateAgreement | null
+}
+
+const NO_EXTENSIONS: AgreedExtensions = { extensions: '', deflate: null }
+
+/** Chooses among the extensions that the client offers. @param deflate false: no compression is wanted */
+export function chooseExtensions (offers: readonly Extension[], deflate: DeflateWishes | false): AgreedExtensions {
+  const accepted = deflate === false ? null : acceptOffer(offers, deflate)
+  return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
+}
+
+/**
+ * Checks the extensions that a server has chosen.
+ * @param deflate what was offered; false: nothing
+ * @throws HandshakeError when they are not what was offered
+ */
+export function readChosenExtensions ({ extensions }: HandshakeResponse, deflate: DeflateWishes | false): AgreedExtensions {
+  if (extensions.length === 0) return NO_EXTENSIONS
+  const field = formatExtensions(extensions)
+  const agreement = deflate === false ? null : readAnswer(extensions, deflate)
+  if (agreement === null) throw unexpectedExtensions(field)
+  return { extensions: field, deflate: agreement }
+}
+
 /** The header fields of the 101 response. RFC 6455 §4.2.2. */
-export function responseHeaders (key: string, protocol: string): Record<string, string> {
+export function responseHeaders (key: string, protocol: string, extensions = ''): Record<string, string> {
   return {
     upgrade: 'websocket',
     connection: 'Upgrade',
     'sec-websocket-accept': acceptKey(key),
-    ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol })
+    ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
+    ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
   }
 }
 
 /** A new key and the header fields of a client's request. RFC 6455 §4.1. */
-export function createOpeningHandshake (protocols: readonly string[] = []): { key: string, headers: Record<string, string> } {
+export function createOpeningHandshake (
+  protocols: readonly string[] = [], extensions: readonly Extension[] = []
+): { key: string, headers: Record<string, string> } {
   for (const protocol of protocols) {
     if (!isToken(protocol)) throw new SyntaxError(`${JSON.stringify(protocol)} is not a subprotocol name: it must be a token`)
   }
@@ -120,21 +152,29 @@ export function createOpeningHandshake (protocols: readonly string[] = []): { ke
       connection: 'Upgrade',
       'sec-websocket-key': key,
       'sec-websocket-version': '13',
-      ...(protocols.length === 0 ? {} : { 'sec-websocket-protocol': protocols.join(', ') })
+      ...(protocols.length === 0 ? {} : { 'sec-websocket-protocol': protocols.join(', ') }),
+      ...(extensions.length === 0 ? {} : { 'sec-websocket-extensions': formatExtensions(extensions) })
     }
   }
 }
 
+/** What a server has chosen. */
+export interface HandshakeResponse {
+  /** '' for none, which a server may choose although some were offered. */
+  readonly protocol: string
+  readonly extensions: readonly Extension[]
+}
+
 /**
- * Checks the server's answer to a client's handshake. RFC 6455 §4.1.
- * @returns the subprotocol; '' for none, which a server may choose although some were offered
+ * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether the extensions are what was offered is for who
+ * offered them.
  * @throws HandshakeError for the first rule that it breaks
  */
 export function readHandshakeResponse (
   response: { readonly statusCode?: number | undefined, readonly headers: IncomingHttpHeaders },
   key: string,
   offered: readonly string[] = []
-): string {
+): HandshakeResponse {
   const { statusCode, headers } = response
   if (statusCode !== 101) throw unexpectedResponse(statusCode ?? 0)
   if (headers.upgrade?.toLowerCase() !== 'websocket') throw wrongServerUpgrade('Upgrade', headers.upgrade)
@@ -142,11 +182,12 @@ export function readHandshakeResponse (
   const accept = headers['sec-websocket-accept']
   const expected = acceptKey(key)
   if (accept !== expected) throw wrongAccept(accept, expected)
-  const extensions = headers['sec-websocket-extensions']
-  if (extensions !== undefined) throw unexpectedExtensions(extensions)
   const protocol = headers['sec-websocket-protocol']
   if (protocol !== undefined && !offered.includes(protocol)) throw unexpectedProtocol(protocol)
-  return protocol ?? ''
+  const extensions = headers['sec-websocket-extensions']
+  const parsed = extensions === undefined ? [] : parseExtensions(extensions)
+  if (parsed === null) throw unexpectedExtensions(extensions!)
+  return { protocol: protocol ?? '', extensions: parsed }
 }
 
 function readProtocols (value: string | undefined): readonly string[] {

@@ -1,6 +1,6 @@
 // What the options may be and what they default to; everything behind this file works with complete, checked options.
 import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
-import type { ConnectionOptions, ConnectOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
+import type { ConnectionOptions, ConnectOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
 import type { AdmissionRules } from './admission.ts'
 import { GOING_AWAY, isWireCloseCode } from './close-code.ts'
 import { isToken } from './header-field.ts'
@@ -10,6 +10,7 @@ type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient
 type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
+export type DeflateSettings = Readonly<Required<PerMessageDeflateOptions>>
 export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
 
 const DEFAULTS = {
@@ -22,10 +23,20 @@ const DEFAULTS = {
   maxConnections: Infinity,
   messageConcurrency: Infinity,
   closeTimeout: 5_000,
+  perMessageDeflate: false,
   shutdownTimeout: 5_000,
   origin: 'same-origin',
   shutdownCode: GOING_AWAY,
   closeLogLevel: 'info'
+}
+
+const DEFLATE_DEFAULTS: DeflateSettings = {
+  contextTakeover: false,
+  windowBits: 15,
+  level: 3,
+  memLevel: 8,
+  threshold: 1024,
+  concurrency: 4
 }
 
 // what setTimeout() can do
@@ -34,6 +45,15 @@ const MAX_TIMEOUT = 2 ** 31 - 1
 type Check = (value: unknown) => string | null
 
 const A_FUNCTION: Check = value => typeof value === 'function' ? null : 'a function'
+
+const DEFLATE_CHECKS: { readonly [Name in keyof DeflateSettings]: Check } = {
+  contextTakeover: value => typeof value === 'boolean' ? null : 'true or false',
+  windowBits: integer(9, 15),
+  level: integer(0, 9),
+  memLevel: integer(1, 9),
+  threshold: integer(0, Number.MAX_SAFE_INTEGER),
+  concurrency: integer(1, Number.MAX_SAFE_INTEGER)
+}
 
 const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'options'>>]: Check } = {
   maxPayload: integer(0, Number.MAX_SAFE_INTEGER),
@@ -44,6 +64,7 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
   messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
   closeTimeout: integer(1, MAX_TIMEOUT),
+  perMessageDeflate: value => typeof value === 'boolean' || isPlainObject(value) ? null : 'true, false or an object of its own options',
   handleProtocols: A_FUNCTION,
   protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',
   origin: value => typeof value === 'function' || (Array.isArray(value) ? value : [value]).every(isOriginPattern)
@@ -68,7 +89,6 @@ const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>
   port: [undefined, 'it is Fastify that listens'],
   backlog: [undefined, 'it is Fastify that listens'],
   WebSocket: [undefined, 'there is one class of connections'],
-  perMessageDeflate: [false, 'connections are not compressed'],
   skipUTF8Validation: [false, 'text is always checked'],
   clientTracking: [true, 'websocketServer.clients is always there'],
   autoPong: [true, 'a Ping is always answered'],
@@ -86,7 +106,7 @@ export function pluginSettings (options: WebSocketPluginOptions, defaults: Parti
 
 const CONNECTION_NAMES = [
   'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
-  'errorHandler', 'protocols'
+  'errorHandler', 'protocols', 'perMessageDeflate'
 ]
 
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
@@ -104,6 +124,12 @@ export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 
 export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
   Required<Pick<ConnectOptions, 'headers' | 'request'>> {
   return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
+}
+
+/** What is meant by the option perMessageDeflate, which is checked already. */
+export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
+  if (option === false) return false
+  return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */
@@ -133,6 +159,7 @@ export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>
     const value = rest[name]
     if (value !== undefined && value !== idle) warnings.push(`the WebSocket option ${name} has no effect: ${reason}`)
   }
+  if (rest.perMessageDeflate !== undefined) rest.perMessageDeflate = readDeflateAlias(rest.perMessageDeflate)
   const own = Object.fromEntries(Object.entries(rest).filter(([name]) => ROUTE_NAMES.includes(name)))
   for (const name of Object.keys(rest)) {
     if (!ROUTE_NAMES.includes(name) && !Object.hasOwn(FOREIGN, name)) warnings.push(`the WebSocket option ${name} has no effect: it is unknown`)
@@ -144,8 +171,22 @@ export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>
   }
 }
 
+/** What ws says about compression; what it has besides changes nothing that a peer could see. */
+function readDeflateAlias (option: unknown): unknown {
+  if (!isPlainObject(option)) return option
+  const {
+    serverNoContextTakeover, clientNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits, zlibDeflateOptions, zlibInflateOptions,
+    concurrencyLimit, maxPayload, ...rest
+  } = option as Record<string, unknown>
+  const { level, memLevel } = (zlibDeflateOptions ?? {}) as Record<string, unknown>
+  // of ws too, false says only that it is not asked for
+  const contextTakeover = serverNoContextTakeover === false && clientNoContextTakeover === false ? { contextTakeover: true } : {}
+  const windowBits = serverMaxWindowBits === 8 ? 9 : serverMaxWindowBits ?? undefined // which zlib makes of it
+  return { ...contextTakeover, windowBits, level, memLevel, concurrency: concurrencyLimit, ...rest }
+}
+
 function checked<Options extends object> (options: Options, allowed: readonly string[]): Options {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
+  const entries = Object.entries(withoutUndefined(options)) as Array<[name: string, value: unknown]>
   for (const [name, value] of entries) {
     // prefix and the log options are what Fastify itself hands to every plugin
     if (name === 'prefix' || name === 'logLevel' || name === 'logSerializers') continue
@@ -158,8 +199,27 @@ function checked<Options extends object> (options: Options, allowed: readonly st
       if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
       throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
     }
+    if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
   }
   return Object.fromEntries(entries) as Options
+}
+
+function checkDeflate (options: object): void {
+  for (const [name, value] of Object.entries(withoutUndefined(options))) {
+    if (!Object.hasOwn(DEFLATE_CHECKS, name)) {
+      throw new TypeError(`unknown WebSocket option perMessageDeflate.${name}: there are ${Object.keys(DEFLATE_CHECKS).join(', ')}`)
+    }
+    const expected = DEFLATE_CHECKS[name as keyof DeflateSettings](value)
+    if (expected !== null) throw new TypeError(`the WebSocket option perMessageDeflate.${name} must be ${expected}, not ${describe(value)}`)
+  }
+}
+
+function withoutUndefined<Options extends object> (options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
+}
+
+function isPlainObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function integer (min: number, max: number): Check {

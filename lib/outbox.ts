@@ -1,8 +1,9 @@
-// messages -> SendQueue (what is not ready) -> FrameSerializer -> transport
+// messages -> [Deflater] -> SendQueue (what is not ready) -> FrameSerializer -> transport
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
 // it has room, so what a slow peer does not take waits here and is counted here.
+import type { Deflater } from './deflater.ts'
 import type { FrameSerializer } from './frame-serializer.ts'
-import { CLOSE, CONTINUATION, type Opcode } from './opcode.ts'
+import { BINARY, CLOSE, CONTINUATION, TEXT, type Opcode } from './opcode.ts'
 import { SendQueue } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
@@ -17,6 +18,7 @@ export interface OutboxOwner {
 export class Outbox {
   readonly #transport: Transport
   readonly #serializer: FrameSerializer
+  readonly #deflater: Deflater | null
   readonly #owner: OutboxOwner
   // bytes given to the serializer since the start, and those of them that the transport has taken: their difference waits
   #added = 0
@@ -33,9 +35,10 @@ export class Outbox {
   #ended = false
   #destroyed = false
 
-  constructor (transport: Transport, serializer: FrameSerializer, owner: OutboxOwner) {
+  constructor (transport: Transport, serializer: FrameSerializer, deflater: Deflater | null, owner: OutboxOwner) {
     this.#transport = transport
     this.#serializer = serializer
+    this.#deflater = deflater
     this.#owner = owner
   }
 
@@ -54,16 +57,21 @@ export class Outbox {
     return this.#added > this.#written
   }
 
-  /** Adds a frame of a message: they keep their order. */
-  add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback): void {
+  /** Adds a frame of a message: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
+  add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback, mayCompress = true): void {
     if (payload instanceof Blob) {
-      this.#queue.add({ size: payload.size, callback, run: () => this.#sendBlob(opcode, fin, payload, callback) })
-    } else if (this.#queue.isEmpty) {
-      this.#serialize(opcode, fin, payload, callback)
-    } else {
-      const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
-      this.#queue.add({ size, callback, run: () => { this.#serialize(opcode, fin, payload, callback) } })
+      this.#queue.add({ size: payload.size, callback, run: () => this.#readBlob(opcode, fin, payload, callback, mayCompress) })
+      return
     }
+    if (this.#queue.isEmpty && (this.#deflater === null || !mayCompress)) {
+      this.#serialize(opcode, fin, payload, callback)
+      return
+    }
+    const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
+    const deflater = this.#deflaterFor(opcode, fin, size, mayCompress)
+    const run = (): Promise<void> | undefined => this.#send(opcode, fin, payload, deflater, callback)
+    if (this.#queue.isEmpty && (deflater === null || deflater.isQuick(size))) void run()
+    else this.#queue.add({ size, callback, run })
   }
 
   /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */
@@ -133,9 +141,33 @@ export class Outbox {
     return unsent.map(callback => () => callback(error))
   }
 
-  #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback): void {
+  /** What compresses such a frame: a whole message, that is large enough. Null: nothing. */
+  #deflaterFor (opcode: Opcode, fin: boolean, size: number, mayCompress: boolean): Deflater | null {
+    const isWhole = fin && (opcode === TEXT || opcode === BINARY)
+    return mayCompress && isWhole && this.#deflater?.takes(size) === true ? this.#deflater : null
+  }
+
+  #send (
+    opcode: Opcode, fin: boolean, payload: Buffer | string, deflater: Deflater | null, callback: SendCallback | undefined
+  ): Promise<void> | undefined {
+    if (deflater === null) {
+      this.#serialize(opcode, fin, payload, callback)
+      return
+    }
+    const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
+    const serialize = (deflated: Buffer | null): void => { this.#serialize(opcode, fin, deflated ?? bytes, callback, deflated !== null) }
+    if (!deflater.isQuick(bytes.length)) return this.#sendLater(deflater, bytes, serialize)
+    serialize(deflater.deflateSync(bytes))
+  }
+
+  /** Whatever becomes of the compression, the message goes out. */
+  async #sendLater (deflater: Deflater, bytes: Buffer, serialize: (deflated: Buffer | null) => void): Promise<void> {
+    serialize(this.#destroyed ? null : await deflater.deflate(bytes).catch(() => null))
+  }
+
+  #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback, rsv1 = false): void {
     if (this.#destroyed) return
-    this.#added += this.#serializer.feed({ opcode, fin, payload })
+    this.#added += this.#serializer.feed({ opcode, fin, rsv1, payload })
     if (callback !== undefined) this.#callbacks.push({ end: this.#added, callback })
     if (this.#held || this.#flushScheduled) return
     this.#flushScheduled = true
@@ -157,11 +189,11 @@ export class Outbox {
     this.#owner.onWritten(callbacks)
   }
 
-  async #sendBlob (opcode: Opcode, fin: boolean, blob: Blob, callback?: SendCallback): Promise<void> {
+  async #readBlob (opcode: Opcode, fin: boolean, blob: Blob, callback: SendCallback | undefined, mayCompress: boolean): Promise<void> {
     const bytes = await readBlob(blob)
     if (this.#destroyed) return
     if (bytes instanceof Error) this.#owner.onUnreadable(bytes, callback)
-    else this.#serialize(opcode, fin, bytes, callback)
+    else await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)
   }
 }
 

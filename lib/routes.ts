@@ -8,8 +8,8 @@ import { NORMAL_CLOSURE } from './close-code.ts'
 import { Connection } from './connection.ts'
 import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
-import { chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from './opening-handshake.ts'
-import { routeOptions, type RouteSettings } from './options.ts'
+import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from './opening-handshake.ts'
+import { deflateSettings, routeOptions, type RouteSettings } from './options.ts'
 import { RequestOwner } from './request-owner.ts'
 import { isThenable } from './thenable.ts'
 import type { PendingUpgrade } from './upgrade.ts'
@@ -132,17 +132,19 @@ class WebSocketRoute {
 
   #accept (
     instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingUpgrade, settings: RouteSettings,
-    { key, protocols }: OpeningHandshake
+    { key, protocols, extensions: offers }: OpeningHandshake
   ): void {
     const { hub, server } = this.#scope
     if (hub.isClosing || server.isClosing) throw serverClosing()
     const seats = this.#seats ?? server.seats
     if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
     const protocol = chooseProtocol(protocols, request.raw, settings)
-    const headers = responseHeaders(key, protocol)
+    const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
+    const agreed = chooseExtensions(offers, perMessageDeflate)
+    const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
     const leave = seats.take()
-    const connection = new Connection({ ...settings, role: 'server' }, new RequestOwner({
+    const connection = new Connection({ ...settings, perMessageDeflate, role: 'server' }, new RequestOwner({
       instance,
       request,
       reply,
@@ -154,7 +156,7 @@ class WebSocketRoute {
       }
     }))
     upgrade.accept(headers, (transport, head) => {
-      connection.open(transport, head, { protocol })
+      connection.open(transport, head, { protocol, ...agreed })
       this.#serve(instance, connection, request)
       if (server.isClosing) connection.close(server.options.shutdownCode) // since hooks had their turn
     })

@@ -1,45 +1,18 @@
 // What slow and greedy peers cost in memory, in real figures, and that nobody waits for each other forever.
-import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { on, once } from 'node:events'
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
-import { test, type Test } from 'tap'
+import { test } from 'tap'
 import { WebSocket } from 'ws'
 import { FrameParser } from '../lib/index.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { gate, startApp, startConnection } from './helpers/app.ts'
+import { startFlowServer } from './helpers/flow.ts'
 import { clientFrame } from './helpers/frames.ts'
 import { BINARY, binary, numbered, openRawClient, ping, type RawClient } from './helpers/raw-client.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
-
-const script = fileURLToPath(new URL('helpers/flow-server.ts', import.meta.url))
-
-/** A server with echo routes in a process of its own. */
-async function startServer (t: Test): Promise<{
-  port: number
-  rss: () => Promise<number>
-  /** Resolves when the server says `what`. */
-  told: (what: string) => Promise<void>
-}> {
-  const child = fork(script)
-  t.teardown(() => child.kill('SIGKILL'))
-  const ask = async (): Promise<number> => {
-    for await (const [answer] of on(child, 'message')) if (typeof answer === 'number') return answer
-    throw new Error('the server does not answer')
-  }
-  const told = async (what: string): Promise<void> => {
-    for await (const [said] of on(child, 'message')) if (said === what) return
-  }
-  const port = await ask()
-  const rss = async (): Promise<number> => {
-    child.send('rss')
-    return ask()
-  }
-  return { port, rss, told }
-}
 
 /** Sends up to `limit` times, until nothing of what waits leaves while the server answers 50 questions. Returns how often. */
 async function sendUntilStalled (socket: Socket, limit: number, sendNext: () => void, watch: () => Promise<void>): Promise<number> {
@@ -65,7 +38,7 @@ const HEADER = 10 // of an echo
 
 for (const route of ['/listener', '/iterator', '/generator', '/duplex', '/web']) {
   test(`256 MiB to an echo by ${route.slice(1)} from a client that does not read: the server's memory stays, the client has to wait, nothing is lost`, async t => {
-    const { port, rss } = await startServer(t)
+    const { port, rss } = await startFlowServer(t)
     const client = await openRawClient(t, port, { path: route })
     const { socket } = client
 
@@ -154,7 +127,7 @@ for (const { how, startOfMessage, pieceOfMessage } of [
   }
 ]) {
   test(`a message of any size in ${how} goes to a file and comes back while it is read, and the server's memory stays`, async t => {
-    const { port, rss } = await startServer(t)
+    const { port, rss } = await startFlowServer(t)
     const { socket } = await openRawClient(t, port, { path: '/file' })
     socket.removeAllListeners('data')
 
@@ -280,7 +253,7 @@ test('a client that writes all before it reads, and a server that waits for drai
 })
 
 test('a handler that sends 256 MiB and does not look at false, to a client that does not read: slow, the memory stays bounded, the connection ends', async t => {
-  const { port, rss, told } = await startServer(t)
+  const { port, rss, told } = await startFlowServer(t)
   const before = await rss()
   const slow = told('slow')
   const client = await openRawClient(t, port, { path: '/flood' })
@@ -295,7 +268,7 @@ test('a handler that sends 256 MiB and does not look at false, to a client that 
 })
 
 test('50 connections that each hold a message of 15,000 one-byte fragments cost at most 16 MiB', async t => {
-  const { port, rss } = await startServer(t)
+  const { port, rss } = await startFlowServer(t)
   const clients = await Promise.all(Array.from({ length: 50 }, async () => openRawClient(t, port, { path: '/listener' })))
   const first = clientFrame({ opcode: BINARY, payload: 'x', fin: false })
   const next = Buffer.alloc(7 * 14_999, clientFrame({ opcode: 0, payload: 'x', fin: false }))
@@ -333,7 +306,7 @@ test('a message of 65,536 fragments is a message', async t => {
 })
 
 test('a million pings whose pongs nobody reads: the client has to wait, the server\'s memory stays, and each is answered when somebody reads', async t => {
-  const { port, rss } = await startServer(t)
+  const { port, rss } = await startFlowServer(t)
   const client = await openRawClient(t, port, { path: '/listener' })
   const thousand = Buffer.alloc(1000 * 131, ping('p'.repeat(125)))
   // as many that are read, so that what is counted is what waits, and not the garbage of reading

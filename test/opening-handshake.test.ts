@@ -1,8 +1,8 @@
 import { test } from 'tap'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
-  acceptKey, chooseProtocol, createOpeningHandshake, isWebSocketUpgrade, readHandshakeResponse, readOpeningHandshake, responseHeaders,
-  type HandshakeRequest
+  acceptKey, chooseExtensions, chooseProtocol, createOpeningHandshake, isWebSocketUpgrade, readChosenExtensions, readHandshakeResponse,
+  readOpeningHandshake, responseHeaders, type HandshakeRequest, type HandshakeResponse
 } from '../lib/opening-handshake.ts'
 
 // RFC 6455 §1.3
@@ -402,20 +402,20 @@ test('a server accepts what a client sends, and the client what the server answe
   const read = readOpeningHandshake({ method: 'GET', httpVersion: '1.1', headers, rawHeaders: ['host', 'a', ...Object.entries(headers).flat()] })
   t.strictSame(read, { key, protocols: ['chat', 'superchat'], extensions: [] })
   const answer = responseHeaders(read.key, 'superchat')
-  t.equal(readHandshakeResponse({ statusCode: 101, headers: answer }, key, ['chat', 'superchat']), 'superchat')
+  t.equal(readHandshakeResponse({ statusCode: 101, headers: answer }, key, ['chat', 'superchat']).protocol, 'superchat')
 })
 
 test('the answer of RFC 6455 §1.2 is accepted', async t => {
-  t.equal(readHandshakeResponse(response({ 'sec-websocket-protocol': 'chat' }), KEY, ['chat', 'superchat']), 'chat')
+  t.equal(readHandshakeResponse(response({ 'sec-websocket-protocol': 'chat' }), KEY, ['chat', 'superchat']).protocol, 'chat')
 })
 
 test('an answer without a subprotocol is accepted, whatever was offered', async t => {
-  t.equal(readHandshakeResponse(response(), KEY), '')
-  t.equal(readHandshakeResponse(response(), KEY, ['chat']), '')
+  t.equal(readHandshakeResponse(response(), KEY).protocol, '')
+  t.equal(readHandshakeResponse(response(), KEY, ['chat']).protocol, '')
 })
 
 test('the tokens of the answer\'s Upgrade and Connection count in any case', async t => {
-  t.equal(readHandshakeResponse(response({ upgrade: 'WebSocket', connection: 'keep-alive, UPGRADE' }), KEY), '')
+  t.equal(readHandshakeResponse(response({ upgrade: 'WebSocket', connection: 'keep-alive, UPGRADE' }), KEY).protocol, '')
 })
 
 test('an answer other than 101 fails the handshake with that status', async t => {
@@ -454,14 +454,30 @@ test('an answer to another key fails the handshake', async t => {
   }
 })
 
-test('an answer with extensions fails the handshake, as none are offered', async t => {
-  for (const extensions of ['permessage-deflate', '']) {
-    t.throws(() => readHandshakeResponse(response({ 'sec-websocket-extensions': extensions }), KEY), {
-      code: 'FST_WS_EXTENSIONS',
-      statusCode: 101,
-      message: `the server chose extensions that were not offered: "${extensions}"`
-    })
+test('the extensions of an answer are read, and fail the handshake where they were not offered', async t => {
+  const answer = (value: string): HandshakeResponse => readHandshakeResponse(response({ 'sec-websocket-extensions': value }), KEY)
+  const refuses = (read: () => unknown, value: string): void => {
+    t.throws(read, { code: 'FST_WS_EXTENSIONS', statusCode: 101, message: `the server chose extensions that were not offered: "${value}"` })
   }
+  for (const malformed of ['', 'a; =b']) refuses(() => answer(malformed), malformed)
+  const wishes = { contextTakeover: true, windowBits: 15 }
+  for (const value of ['permessage-deflate; server_max_window_bits=10', 'x-other; a']) refuses(() => readChosenExtensions(answer(value), false), value)
+  refuses(() => readChosenExtensions(answer('x-other'), wishes), 'x-other')
+  t.strictSame(readChosenExtensions(readHandshakeResponse(response(), KEY), wishes), { extensions: '', deflate: null })
+  t.match(readChosenExtensions(answer('permessage-deflate ;server_max_window_bits="10"'), wishes), {
+    extensions: 'permessage-deflate; server_max_window_bits=10',
+    deflate: { server: { contextTakeover: true, windowBits: 10 } }
+  })
+})
+
+test('an extension is chosen where one is wanted and offered', async t => {
+  const offers = [{ name: 'x-other', parameters: [] }, { name: 'permessage-deflate', parameters: [] }]
+  const none = { extensions: '', deflate: null }
+  t.strictSame(chooseExtensions(offers, false), none)
+  t.strictSame(chooseExtensions(offers.slice(0, 1), { contextTakeover: true, windowBits: 15 }), none)
+  t.match(chooseExtensions(offers, { contextTakeover: true, windowBits: 15 }), { extensions: 'permessage-deflate' })
+  t.match(responseHeaders(KEY, '', 'permessage-deflate'), { 'sec-websocket-extensions': 'permessage-deflate' })
+  t.match(createOpeningHandshake([], offers).headers, { 'sec-websocket-extensions': 'x-other, permessage-deflate' })
 })
 
 test('an answer with a subprotocol that was not offered fails the handshake', async t => {

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { test } from 'tap'
 import websocket from '../lib/index.ts'
-import { pluginSettings, readAlias, routeOptions } from '../lib/options.ts'
+import { deflateSettings, pluginSettings, readAlias, routeOptions } from '../lib/options.ts'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../types/options.ts'
 import { within } from './helpers/http.ts'
 
@@ -15,6 +15,7 @@ test('every option has the default that its documentation names', async t => {
     highWaterMark: 65_536,
     maxBufferedAmount: 16_777_216,
     stallTimeout: 60_000,
+    perMessageDeflate: false,
     heartbeat: { interval: 30_000, timeout: 30_000 },
     maxConnections: Infinity,
     messageConcurrency: Infinity,
@@ -60,6 +61,7 @@ const right: Array<[name: Name, values: unknown[]]> = [
     '*', 'same-origin', 'null', 'https://example.com', 'http://localhost:3000', 'https://[::1]:8', 'capacitor://localhost', /^https:/,
     ['same-origin', 'https://a.example', /b/], [], () => true
   ]],
+  ['perMessageDeflate', [true, false, {}, { contextTakeover: true, windowBits: 9, level: 0, memLevel: 9, threshold: 0, concurrency: 1 }]],
   ['verifyClient', [() => true]],
   ['errorHandler', [() => {}]],
   ['closeLogLevel', ['debug', 'silent', 'own']],
@@ -87,6 +89,7 @@ const wrong: Array<[name: Name, expected: string, values: unknown[]]> = [
     true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }
   ]],
   ['shutdownTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
+  ['perMessageDeflate', 'true, false or an object of its own options', [null, 5, 'true', [], () => true]],
   ['handleProtocols', 'a function', ['chat', ['chat'], {}, null, false, 1]],
   ['protocols', 'a list of tokens', ['chat', [''], ['a b'], ['a,b'], [1], [null], {}, new Set(['chat']), () => 'chat', null]],
   ['verifyClient', 'a function', [true, null, 'yes', {}]],
@@ -101,6 +104,38 @@ for (const [name, expected, values] of wrong) {
   })
 }
 
+test('what perMessageDeflate says is checked too, and completed', async t => {
+  for (const [options, message] of [
+    [{ windowBits: 8 }, 'the WebSocket option perMessageDeflate.windowBits must be an integer from 9 to 15, not 8'],
+    [{ level: 10 }, 'the WebSocket option perMessageDeflate.level must be an integer from 0 to 9, not 10'],
+    [{ memLevel: 0 }, 'the WebSocket option perMessageDeflate.memLevel must be an integer from 1 to 9, not 0'],
+    [{ threshold: '1' }, 'the WebSocket option perMessageDeflate.threshold must be an integer from 0 to 9007199254740991, not "1"'],
+    [{ concurrency: 0 }, 'the WebSocket option perMessageDeflate.concurrency must be an integer from 1 to 9007199254740991, not 0'],
+    [{ contextTakeover: 1 }, 'the WebSocket option perMessageDeflate.contextTakeover must be true or false, not 1'],
+    [{ zlibDeflateOptions: {} }, 'unknown WebSocket option perMessageDeflate.zlibDeflateOptions: there are contextTakeover, windowBits, level, memLevel, threshold, concurrency']
+  ] as const) t.throws(() => pluginSettings({ perMessageDeflate: options as never }), { name: 'TypeError', message })
+  const defaults = { contextTakeover: false, windowBits: 15, level: 3, memLevel: 8, threshold: 1024, concurrency: 4 }
+  t.equal(deflateSettings(false), false)
+  t.strictSame(deflateSettings(true), defaults)
+  t.strictSame(deflateSettings({ threshold: 0, level: undefined as never }), { ...defaults, threshold: 0 })
+})
+
+test('what ws calls it is understood', async t => {
+  const read = (perMessageDeflate: object | boolean): unknown => {
+    const { options, warnings } = readAlias({ perMessageDeflate })
+    t.strictSame(warnings, [])
+    return deflateSettings(options.perMessageDeflate!)
+  }
+  t.match(read({ serverNoContextTakeover: true, serverMaxWindowBits: 8, zlibDeflateOptions: { level: 9, memLevel: 7, chunkSize: 5 }, zlibInflateOptions: {}, concurrencyLimit: 5, threshold: 2 }),
+    { contextTakeover: false, windowBits: 9, level: 9, memLevel: 7, concurrency: 5, threshold: 2 })
+  t.match(read({ serverNoContextTakeover: false, clientNoContextTakeover: false, serverMaxWindowBits: 10, clientMaxWindowBits: 15 }), { contextTakeover: true, windowBits: 10 })
+  t.match(read({ serverMaxWindowBits: null }), { windowBits: 15 })
+  t.match(read(true), { windowBits: 15 })
+  t.equal(read(false), false)
+  t.throws(() => readAlias({ perMessageDeflate: { level: 1, unknown: 1 } }), { message: /perMessageDeflate.unknown/ })
+  t.throws(() => readAlias({ perMessageDeflate: 5 as never }), { message: /perMessageDeflate/ })
+})
+
 test('an error shows the value', async t => {
   for (const [value, shown] of [['5', '"5"'], [-1, '-1'], [true, 'true'], [{}, 'object'], [() => 1, 'function']] as const) {
     t.throws(() => pluginSettings({ maxPayload: value as never }), { message: `the WebSocket option maxPayload must be an integer from 0 to 9007199254740991, not ${shown}` })
@@ -111,7 +146,7 @@ test('an unknown option is an error that names it and those there are', async t 
   t.throws(() => pluginSettings({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
     message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ' +
-      'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
+      'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
       'shutdownCode, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
@@ -124,7 +159,7 @@ test('an option of the plugin alone is an error on a route', async t => {
     t.throws(() => routeOptions({ [name]: 5 } as WebSocketRouteOptions), {
       name: 'TypeError',
       message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ` +
-        'maxConnections, messageConcurrency, closeTimeout, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
+        'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
     })
   }
 })
@@ -164,9 +199,8 @@ test('the options under `options` count where the plugin says nothing else', asy
 
 test('what ws has besides is taken with a warning, unless it says what is done anyway', async t => {
   t.strictSame(readAlias({ clientTracking: true, autoPong: true, perMessageDeflate: false, path: undefined, allowSynchronousEvents: true, skipUTF8Validation: false }).warnings, [])
-  t.strictSame(readAlias({ path: '/ws', perMessageDeflate: { threshold: 5 }, clientTracking: false }).warnings, [
+  t.strictSame(readAlias({ path: '/ws', clientTracking: false }).warnings, [
     'the WebSocket option path has no effect: it is the URL of a route that decides',
-    'the WebSocket option perMessageDeflate has no effect: connections are not compressed',
     'the WebSocket option clientTracking has no effect: websocketServer.clients is always there'
   ])
   t.strictSame(readAlias({ maxFragments: 5, whatever: 1, noServer: false }), {

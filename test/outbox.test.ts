@@ -85,7 +85,7 @@ function setUp (t: Test, highWaterMark?: number): Setup {
     },
     onUnreadable (error) { fail(error) }
   }
-  const outbox = new Outbox(transport, new FrameSerializer({ role: 'server' }), owner)
+  const outbox = new Outbox(transport, new FrameSerializer({ role: 'server' }), null, owner)
   transport.stream.on('drain', () => { outbox.flush() })
   t.teardown(() => { transport.stream.destroy() })
   return { outbox, transport, events, unreadable }

@@ -27,6 +27,25 @@ export type VerifyClient = (
   callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: Record<string, string>) => void
 ) => boolean | Promise<boolean> | void
 
+/** How messages are compressed where the peer can do that too. RFC 7692. */
+export interface PerMessageDeflateOptions {
+  /**
+   * A message may refer back to those before it: smaller, at the cost of up to 64 KiB for each connection and some 50 to 250 us of
+   * CPU for each message that is sent. Default: false, each message stands alone.
+   */
+  contextTakeover?: boolean
+  /** The largest window, as a power of two: 9 to 15. Default: 15. */
+  windowBits?: number
+  /** Of zlib, 0 to 9. Default: 3. */
+  level?: number
+  /** Of zlib, 1 to 9. Default: 8. */
+  memLevel?: number
+  /** Messages of fewer bytes are sent as they are. Default: 1024. */
+  threshold?: number
+  /** How many messages that are too large for the event loop are compressed, and how many inflated, at a time in the process. Default: 4. */
+  concurrency?: number
+}
+
 /** What can be set for every connection, whatever it came from. */
 export interface ConnectionOptions {
   /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
@@ -55,6 +74,8 @@ export interface ConnectionOptions {
   messageConcurrency?: number
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
   closeTimeout?: number
+  /** Compression, where the peer offers it: true or in detail. Default: false. */
+  perMessageDeflate?: boolean | PerMessageDeflateOptions
 }
 
 /** How a server chooses among those who ask. */
@@ -96,7 +117,7 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
   shutdownCode?: number
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
-  options?: WebSocketRouteOptions & { server?: Server } & Record<string, unknown>
+  options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & { server?: Server, perMessageDeflate?: boolean | object } & Record<string, unknown>
   /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
   handshakeTimeout?: number
   /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */

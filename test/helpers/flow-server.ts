@@ -40,6 +40,9 @@ app.get('/file', { websocket: true }, async connection => {
     await rm(folder, { recursive: true })
   }
 })
+app.get('/deflate', { websocket: { perMessageDeflate: true } }, connection => {
+  connection.on('message', data => { connection.send(data) })
+})
 app.get('/flood', { websocket: true }, connection => {
   connection.on('slow', () => { process.send!('slow') })
   const payload = Buffer.alloc(64 * 1024)

@@ -11,7 +11,8 @@ export const SETTINGS: ConnectionSettings = {
   maxBufferedAmount: 100_000,
   closeTimeout: 1000,
   heartbeat: false,
-  stallTimeout: 60_000
+  stallTimeout: 60_000,
+  perMessageDeflate: false
 }
 
 export const OWNER: ConnectionOwner = { onError (error) { throw error }, onClose () {} }

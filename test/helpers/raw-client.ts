@@ -6,6 +6,8 @@ import { clientFrame, closePayload } from './frames.ts'
 
 export interface ReceivedFrame {
   fin: boolean
+  /** RSV1, RSV2 and RSV3 as one number of three bits, so 4 is RSV1. */
+  rsv: number
   opcode: number
   payload: Buffer
 }
@@ -212,7 +214,7 @@ export class RawClient {
       const length = length7 === 127 ? Number(header.readBigUInt64BE(2)) : length7 === 126 ? header.readUInt16BE(2) : length7
       if (this.#pendingLength < start + length) return
       const bytes = this.#peek(start + length)
-      this.frames.push({ fin: header[0]! > 127, opcode: header[0]! & 15, payload: bytes.subarray(start) })
+      this.frames.push({ fin: header[0]! > 127, rsv: header[0]! >> 4 & 7, opcode: header[0]! & 15, payload: bytes.subarray(start) })
       this.#pending[0] = this.#pending[0]!.subarray(start + length)
       this.#pendingLength -= start + length
     }

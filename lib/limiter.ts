@@ -1,0 +1,33 @@
+/** At most so many jobs at a time, in the order in which they were asked for. */
+export class Limiter {
+  static readonly #byLimit = new Map<number, Limiter>()
+  readonly #limit: number
+  #running = 0
+  #waiting: Array<() => void> = []
+
+  /** The one that everybody in the process has in common who wants this limit. */
+  static of (limit: number): Limiter {
+    let limiter = Limiter.#byLimit.get(limit)
+    if (limiter === undefined) {
+      limiter = new Limiter(limit)
+      Limiter.#byLimit.set(limit, limiter)
+    }
+    return limiter
+  }
+
+  constructor (limit: number) {
+    this.#limit = limit
+  }
+
+  async run<Result> (job: () => Promise<Result>): Promise<Result> {
+    if (this.#running >= this.#limit) await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    else this.#running++
+    try {
+      return await job()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#running--
+      else next() // in this one's place
+    }
+  }
+}
