@@ -1,53 +1,15 @@
 import { EventEmitter } from 'node:events'
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { Browser, Page } from 'puppeteer-core'
 import t, { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { ChatRoom } from '../../example/chat-room.ts'
-
-// the CommonJS build: on Node 20 tap's TypeScript loader resolves one of the ES build's imports to a file that does not exist
-const puppeteer: typeof import('puppeteer-core').default = createRequire(import.meta.url)('puppeteer-core').default
-
-// puppeteer gives each launch a new profile in the temporary folder and removes it afterwards
-const browsers = [
-  {
-    browser: 'chrome',
-    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-    args: [
-      // root, as which containers often run, cannot have the sandbox
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      // no connection of the browser's own
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync'
-    ]
-  },
-  {
-    browser: 'firefox',
-    executablePath: process.env['FIREFOX_PATH'] ?? '/usr/bin/firefox-esr',
-    args: []
-  }
-] as const
+import { BROWSERS, testInBrowser, textOf } from './browsers.ts'
 
 // for the whole file: two browsers on a busy machine take their time
 t.setTimeout(240_000)
 
-for (const { browser: name, executablePath, args } of browsers) {
-  const missing = existsSync(executablePath) ? false : `${executablePath} is missing`
-
-  test(`the example in ${name}`, { skip: process.env['CI'] ? false : missing, timeout: 120_000 }, async (t) => {
-    if (missing) {
-      t.fail(`${missing}, and CI leaves nothing out`)
-      return
-    }
-    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true })
-    t.teardown(() => browser.close())
-
+for (const name of BROWSERS) {
+  testInBrowser(`the example in ${name}`, name, async (t, browser) => {
     await t.test('the page logs open, the message and its echo, and the close with code, reason and wasClean', async (t) => {
       const { address } = await listen(t)
       const tab = await openPage(t, browser, address)
@@ -285,12 +247,6 @@ async function say (tab: Page, text: string) {
   await tab.bringToFront()
   await tab.type('#chat-text', text)
   await tab.keyboard.press('Enter')
-}
-
-/** Waits for an element and gives the text that a reader finds in it. */
-async function textOf (tab: Page, selector: string): Promise<string> {
-  const element = await tab.waitForSelector(selector)
-  return element!.evaluate(({ textContent }) => textContent.trim())
 }
 
 function textsOf (tab: Page, selector: string): Promise<string[]> {

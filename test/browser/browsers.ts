@@ -1,0 +1,57 @@
+// The browsers in which the pages of the example are tested.
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { Browser, Page } from 'puppeteer-core'
+import { test, type Test } from 'tap'
+
+// the CommonJS build: on Node 20 tap's TypeScript loader resolves one of the ES build's imports to a file that does not exist
+const puppeteer: typeof import('puppeteer-core').default = createRequire(import.meta.url)('puppeteer-core').default
+
+// puppeteer gives each launch a new profile in the temporary folder and removes it afterwards
+const EXECUTABLES = {
+  chrome: {
+    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
+    args: [
+      // root, as which containers often run, cannot have the sandbox
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-dev-shm-usage',
+      // no connection of the browser's own
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync'
+    ]
+  },
+  firefox: {
+    executablePath: process.env['FIREFOX_PATH'] ?? '/usr/bin/firefox-esr',
+    args: []
+  }
+} as const
+
+type BrowserName = keyof typeof EXECUTABLES
+
+export const BROWSERS = Object.keys(EXECUTABLES) as BrowserName[]
+
+/** A test with a browser of its own; skipped where that is not installed, except in CI. */
+export function testInBrowser (title: string, name: BrowserName, run: (t: Test, browser: Browser) => Promise<void>): void {
+  const { executablePath, args } = EXECUTABLES[name]
+  const missing = existsSync(executablePath) ? false : `${executablePath} is missing`
+
+  test(title, { skip: process.env['CI'] ? false : missing, timeout: 120_000 }, async (t) => {
+    if (missing) {
+      t.fail(`${missing}, and CI leaves nothing out`)
+      return
+    }
+    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true })
+    t.teardown(() => browser.close())
+    await run(t, browser)
+  })
+}
+
+/** Waits for an element and gives the text that a reader finds in it. */
+export async function textOf (tab: Page, selector: string): Promise<string> {
+  const element = await tab.waitForSelector(selector)
+  return element!.evaluate(({ textContent }) => textContent.trim())
+}
