@@ -1,4 +1,4 @@
-// What both panels share: element building, the state badge, the log.
+// What all panels share: element building, the state badge, the log.
 /* global WebSocket, document, location */
 
 const MAX_LOG_ENTRIES = 500
@@ -78,5 +78,6 @@ export function timeElement (date, toTheMillisecond) {
 export function formatBytes (count) {
   if (count < 1024) return `${count} B`
   if (count < 1024 * 1024) return `${Number((count / 1024).toFixed(1))} KiB`
-  return `${Number((count / 1024 / 1024).toFixed(1))} MiB`
+  if (count < 1024 ** 3) return `${Number((count / 1024 ** 2).toFixed(1))} MiB`
+  return `${Number((count / 1024 ** 3).toFixed(2))} GiB`
 }

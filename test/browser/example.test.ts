@@ -143,10 +143,10 @@ for (const name of BROWSERS) {
   })
 }
 
-test('the page and its files come with their types and a policy that allows no inline script', async (t) => {
+test('the pages and their files come with their types and a policy that allows no inline script', async (t) => {
   const app = await buildApp()
   t.teardown(() => app.close())
-  for (const [url, type] of [['/', 'text/html'], ['/style.css', 'text/css'], ['/panel.js', 'text/javascript'], ['/echo.js', 'text/javascript'], ['/chat.js', 'text/javascript'], ['/icon.svg', 'image/svg+xml']] as const) {
+  for (const [url, type] of [['/', 'text/html'], ['/style.css', 'text/css'], ['/panel.js', 'text/javascript'], ['/echo.js', 'text/javascript'], ['/chat.js', 'text/javascript'], ['/upload', 'text/html'], ['/upload.js', 'text/javascript'], ['/icon.svg', 'image/svg+xml']] as const) {
     const response = await app.inject(url)
     t.equal(response.statusCode, 200, url)
     t.ok(String(response.headers['content-type']).startsWith(type), `${url} is ${type}`)
