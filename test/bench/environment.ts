@@ -1,0 +1,24 @@
+import { createRequire } from 'node:module'
+import { cpus } from 'node:os'
+import type { Pinning } from './pinning.ts'
+
+/** Where and with what a run was made. */
+export interface Environment {
+  readonly date: string
+  readonly node: string
+  readonly processor: string
+  readonly pinning: Pinning | null
+  readonly versions: Readonly<Record<string, string>>
+}
+
+export function environment (pinning: Pinning | null): Environment {
+  const require = createRequire(import.meta.url)
+  const version = (name: string): string => (require(`${name}/package.json`) as { version: string }).version
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    node: process.version,
+    processor: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    pinning,
+    versions: Object.fromEntries(['fastify-websocket-stream', 'ws', '@fastify/websocket', 'fastify'].map(name => [name, version(name)]))
+  }
+}

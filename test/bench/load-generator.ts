@@ -1,0 +1,108 @@
+import { ClientConnection } from './client-connection.ts'
+import type { MessageRing } from './message-ring.ts'
+
+/** What came out of a load. */
+export interface Load {
+  /** Messages, deliveries or handshakes. */
+  readonly count: number
+  /** Milliseconds from the first byte that went out to the last that came in. */
+  readonly elapsed: number
+  /** Milliseconds of each round trip; empty unless one message was in flight. */
+  readonly roundTrips: readonly number[]
+}
+
+// §1.3: the key of the example, which nobody remembers
+const REQUEST_HEADERS = 'Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+// as browsers offer it
+const DEFLATE_HEADER = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n'
+
+/** The bytes of an opening handshake. */
+export function openingHandshake (path: string, deflate: boolean): string {
+  return `GET ${path} HTTP/1.1\r\n${REQUEST_HEADERS}${deflate ? DEFLATE_HEADER : ''}\r\n`
+}
+
+/** Opens `count` connections, some at a time, until that many are open or `deadline` (of performance.now()) has passed. */
+export async function open (
+  port: number, request: string, count: number, { atATime = 64, deadline = Infinity } = {}
+): Promise<ClientConnection[]> {
+  const connections: ClientConnection[] = []
+  let begun = 0
+  const openNext = async (): Promise<void> => {
+    while (begun < count && performance.now() < deadline) {
+      begun++
+      connections.push(await ClientConnection.open(port, request))
+    }
+  }
+  await Promise.all(Array.from({ length: atATime }, openNext))
+  return connections
+}
+
+/**
+ * Sends messages and waits for their echoes, `inFlight` on each connection all the time, for `duration` ms; then waits for what is
+ * on the way, so that the count is exact.
+ */
+export function echo (connections: readonly ClientConnection[], ring: MessageRing, inFlight: number, duration: number): Promise<Load> {
+  const { promise, resolve } = withResolvers<Load>()
+  const roundTrips: number[] = []
+  const started = performance.now()
+  const deadline = started + duration
+  let count = 0
+  let onTheWay = 0
+  for (const connection of connections) {
+    let next = 0
+    let sentAt = 0
+    const send = (messages: number, now: number): void => {
+      sentAt = now
+      onTheWay += messages
+      connection.write(ring.slice(next, messages))
+      next = (next + messages) % ring.length
+    }
+    connection.countMessages(messages => {
+      const now = performance.now()
+      if (inFlight === 1) roundTrips.push(now - sentAt)
+      count += messages
+      onTheWay -= messages
+      if (now < deadline) send(messages, now)
+      else if (onTheWay === 0) resolve({ count, elapsed: now - started, roundTrips })
+    })
+    send(inFlight, started)
+  }
+  return promise
+}
+
+/** Sends one message on the first connection and waits until all have got it `times`, again and again for `duration` ms. */
+export function broadcast (connections: readonly ClientConnection[], ring: MessageRing, times: number, duration: number): Promise<Load> {
+  const { promise, resolve } = withResolvers<Load>()
+  const sender = connections[0]!
+  const message = ring.slice(0, 1)
+  const roundTrips: number[] = []
+  const started = performance.now()
+  const deadline = started + duration
+  let count = 0
+  let missing = 0
+  let sentAt = 0
+  const send = (now: number): void => {
+    sentAt = now
+    missing = times * connections.length
+    sender.write(message)
+  }
+  const onMessages = (messages: number): void => {
+    count += messages
+    missing -= messages
+    if (missing > 0) return
+    const now = performance.now()
+    if (times === 1) roundTrips.push(now - sentAt)
+    if (now < deadline) send(now)
+    else resolve({ count, elapsed: now - started, roundTrips })
+  }
+  for (const connection of connections) connection.countMessages(onMessages)
+  send(started)
+  return promise
+}
+
+function withResolvers<Value> (): { promise: Promise<Value>, resolve: (value: Value) => void } {
+  let resolve!: (value: Value) => void
+  const promise = new Promise<Value>(_resolve => { resolve = _resolve })
+  return { promise, resolve }
+}

@@ -1,0 +1,84 @@
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { RunnerOptions } from './runner.ts'
+import { PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
+
+export const USAGE = `usage: npm run bench -- [options]
+
+  --quick          all workloads in under a minute, roughly
+  --guard          only whether ours is still clearly cheaper than ws: exits with 1 if not
+  --only=PATTERN   only workloads whose names this regular expression finds
+  --peers=A,B      only these beside ours: ws, fastify-websocket, net
+  --rounds=N       measurements of each server under each workload
+  --json=FILE      where to write the figures
+  --svg=FILE       where to write the chart
+
+Without --quick, --guard, --only and --peers the files are test/bench/results.json and test/bench/results.svg; with one of them
+nothing is written unless a file is named.`
+
+export interface BenchOptions extends RunnerOptions {
+  readonly guard: boolean
+  readonly workloads: readonly Workload[]
+  /** Whether servers go on with the next workload. */
+  readonly reuse: boolean
+  /** Null: not to be written. */
+  readonly json: string | null
+  readonly svg: string | null
+}
+
+type Effort = Pick<BenchOptions, 'rounds' | 'duration' | 'warmUp' | 'share' | 'reuse'>
+
+const THOROUGH: Effort = { rounds: 8, duration: 500, warmUp: 1000, share: 1, reuse: false }
+const QUICK: Effort = { rounds: 4, duration: 100, warmUp: 200, share: 0.1, reuse: true }
+const GUARD: Effort = { rounds: 8, duration: 250, warmUp: 500, share: 0.1, reuse: true }
+
+/** @throws TypeError that says what is wrong */
+export function benchOptions (args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      guard: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      peers: { type: 'string' },
+      rounds: { type: 'string' },
+      json: { type: 'string' },
+      svg: { type: 'string' }
+    }
+  })
+  const { quick, guard, only, peers, rounds, json, svg } = values
+  const isWhole = !quick && !guard && only === undefined && peers === undefined
+  return {
+    guard,
+    workloads: chosenWorkloads(only === undefined ? /(?:)/ : new RegExp(only, 'i'), guard),
+    peers: guard ? ['ours', 'ws'] : chosenPeers(peers),
+    ...(guard ? GUARD : quick ? QUICK : THOROUGH),
+    ...(rounds === undefined ? {} : { rounds: positiveInteger('--rounds', rounds) }),
+    json: json ?? (isWhole ? resultFile('results.json') : null),
+    svg: svg ?? (isWhole ? resultFile('results.svg') : null)
+  }
+}
+
+function chosenWorkloads (pattern: RegExp, guard: boolean): readonly Workload[] {
+  const chosen = WORKLOADS.filter(workload => pattern.test(workload.name) && (!guard || workload.guard !== undefined))
+  if (chosen.length > 0) return chosen
+  throw new TypeError(`no workload is called so; there are:\n  ${WORKLOADS.map(({ name }) => name).join('\n  ')}`)
+}
+
+function chosenPeers (list: string | undefined): readonly Peer[] {
+  if (list === undefined) return PEERS
+  const names = list.split(',')
+  const unknown = names.find(name => !PEERS.includes(name as Peer))
+  if (unknown !== undefined) throw new TypeError(`there is no peer '${unknown}'`)
+  return PEERS.filter(peer => peer === 'ours' || names.includes(peer))
+}
+
+function positiveInteger (option: string, text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new TypeError(`${option} takes a positive integer, not '${text}'`)
+  return Number(text)
+}
+
+/** Beside the sources: this runs in dist/test/bench. */
+function resultFile (name: string): string {
+  return fileURLToPath(new URL(`../../../test/bench/${name}`, import.meta.url))
+}

@@ -1,0 +1,39 @@
+import type { Pinning } from './pinning.ts'
+import { ServerProcess } from './server-process.ts'
+import type { Peer } from './workloads.ts'
+
+/** The servers that run. */
+export class ServerPool {
+  readonly #pinning: Pinning | null
+  readonly #reuse: boolean
+  readonly #servers = new Map<string, ServerProcess>()
+
+  /** @param reuse whether servers go on with the next workload, warm but with its traces, or each gets processes of its own */
+  constructor ({ pinning, reuse }: { readonly pinning: Pinning | null, readonly reuse: boolean }) {
+    this.#pinning = pinning
+    this.#reuse = reuse
+  }
+
+  /** @throws Unavailable when it does not start */
+  async take (peer: Peer, deflate: boolean): Promise<ServerProcess> {
+    const name = `${peer} ${deflate}`
+    const server = this.#servers.get(name) ?? await ServerProcess.start(peer, { deflate, pinning: this.#pinning })
+    if (this.#reuse) this.#servers.set(name, server)
+    return server
+  }
+
+  /** A server that nobody else uses, before or afterwards: its taker stops it. @throws Unavailable as take() does */
+  fresh (peer: Peer, deflate: boolean): Promise<ServerProcess> {
+    return ServerProcess.start(peer, { deflate, pinning: this.#pinning })
+  }
+
+  /** Takes a server back whose connections are closed. */
+  async giveBack (server: ServerProcess): Promise<void> {
+    if (this.#reuse) await server.settle()
+    else await server.stop()
+  }
+
+  async stop (): Promise<void> {
+    await Promise.all([...this.#servers.values()].map(server => server.stop()))
+  }
+}

@@ -1,0 +1,71 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Pinning } from './pinning.ts'
+import type { Question, ServerMessage, Usage } from './servers/probe.ts'
+import type { Peer } from './workloads.ts'
+
+/** Why something cannot be measured, which is no failure. */
+export class Unavailable extends Error {}
+
+export interface ServerOptions {
+  readonly deflate: boolean
+  readonly pinning: Pinning | null
+}
+
+/** One server in a process of its own: plain compiled JavaScript without any loader. */
+export class ServerProcess {
+  readonly port: number
+  readonly #child: ChildProcess
+
+  /** @throws Unavailable when the server does not start */
+  static async start (peer: Peer, { deflate, pinning }: ServerOptions): Promise<ServerProcess> {
+    const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(`servers/${peer}.js`, import.meta.url))]
+    const [command, ...parameters] = pinning === null ? node : ['taskset', '--cpu-list', String(pinning.server), ...node]
+    if (deflate) parameters.push('deflate')
+    const child = spawn(command!, parameters, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const message = await answer(child)
+    if ('port' in message) return new ServerProcess(child, message.port)
+    child.disconnect()
+    throw new Unavailable('unavailable' in message ? message.unavailable : 'the server does not tell its port')
+  }
+
+  private constructor (child: ChildProcess, port: number) {
+    this.#child = child
+    this.port = port
+  }
+
+  async usage (question: Question): Promise<Usage> {
+    this.#child.send(question)
+    return await answer(this.#child) as Usage
+  }
+
+  /** Waits until the server has nothing left to do from before. */
+  async settle (): Promise<void> {
+    const interval = 30
+    for (let before = (await this.usage('cpu')).cpu; ;) {
+      await new Promise(resolve => { setTimeout(resolve, interval) })
+      const { cpu } = await this.usage('cpu')
+      if (cpu - before < interval * 1000 * 0.1) return
+      before = cpu
+    }
+  }
+
+  async stop (): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#child.kill('SIGKILL')
+    await once(this.#child, 'exit')
+  }
+}
+
+async function answer (child: ChildProcess): Promise<ServerMessage> {
+  const ended = new AbortController()
+  try {
+    return await Promise.race([
+      once(child, 'message', ended).then(([message]) => message as ServerMessage),
+      once(child, 'exit', ended).then(([code, signal]) => { throw new Error(`the server ended with ${code ?? signal}`) })
+    ])
+  } finally {
+    ended.abort()
+  }
+}

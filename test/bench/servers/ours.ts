@@ -1,0 +1,20 @@
+// The whole product on Fastify, with its defaults.
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import websocket from '../../../lib/index.ts'
+import { serve } from './probe.ts'
+import { addRoutes } from './routes.ts'
+
+await serve(async () => {
+  const app = Fastify()
+  await app.register(websocket, process.argv.includes('deflate') ? { perMessageDeflate: true } as object : {})
+  addRoutes(app)
+  app.get('/iterator', { websocket: true }, async connection => {
+    for await (const message of connection) connection.send(message)
+  })
+  app.get('/generator', { websocket: true }, async function * (connection) {
+    for await (const message of connection) yield message
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return (app.server.address() as AddressInfo).port
+})

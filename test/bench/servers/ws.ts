@@ -1,0 +1,28 @@
+// ws on node:http, with its defaults.
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { WebSocketServer } from 'ws'
+import { BURST } from '../workloads.ts'
+import { serve } from './probe.ts'
+
+await serve(async () => {
+  const server = createServer()
+  const webSockets = new WebSocketServer({ server, perMessageDeflate: process.argv.includes('deflate') && { threshold: 0 } })
+  webSockets.on('connection', (webSocket, { url }) => {
+    webSocket.on('error', () => {})
+    if (url === '/echo') {
+      webSocket.on('message', (data, isBinary) => { webSocket.send(data, { binary: isBinary }) })
+      return
+    }
+    const times = url === '/burst' ? BURST : 1
+    webSocket.on('message', (data, isBinary) => {
+      for (let i = 0; i < times; i++) {
+        for (const client of webSockets.clients) client.send(data, { binary: isBinary })
+      }
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+})

@@ -1,0 +1,65 @@
+import { cost, threeDigits } from './number-format.ts'
+import type { Results, ServerResult, WorkloadResult } from './results.ts'
+import { PEERS, type Rival } from './workloads.ts'
+
+/** All figures of a run as text. */
+export function resultTables ({ environment, rounds, duration, workloads }: Results): string {
+  const { pinning, versions } = environment
+  const measured = workloads.filter(({ servers }) => servers.ours !== undefined)
+  return [
+    `Node ${environment.node}, ${environment.processor}, ${Object.entries(versions).map(entry => entry.join(' ')).join(', ')}`,
+    pinning === null
+      ? 'Servers and load generator are not pinned to processors: mind the spread.'
+      : `Servers run on processor ${pinning.server}, the load generator on processor ${pinning.generator}.`,
+    `Medians of ${rounds} rounds of ${duration} ms in which the servers take turns.`,
+    '',
+    'CPU of the server per message (delivery, handshake) or memory per connection, and how many times as much the others cost:',
+    'median [min to max] of the ratios within each round, and the goal.',
+    '',
+    columns([
+      ['', 'ours', 'ws', '', 'ws / ours', '@fastify/websocket / ours', 'net / ours'],
+      ...measured.map(costRow)
+    ]),
+    '',
+    'Messages per second, round trip p50 / p99 in ms with all connections at work, and how busy the server (and the load generator) was:',
+    'a server well under 100 % has waited for the generator, which does not change its CPU per message much, but its messages per second.',
+    '',
+    columns([
+      ['', ...PEERS],
+      ...measured.filter(({ kind }) => kind !== 'memory').map(speedRow)
+    ]),
+    ...workloads.flatMap(({ name, notes }) => notes.map(note => `\n${name}: ${note}`))
+  ].join('\n')
+}
+
+function costRow (result: WorkloadResult): string[] {
+  const { name, kind, servers, ratios, goals } = result
+  const ratio = (rival: Rival): string => {
+    const found = ratios[rival]
+    if (found === undefined) return ''
+    const goal = goals[rival]
+    return `${threeDigits(found.median)} [${threeDigits(found.min)} to ${threeDigits(found.max)}]${goal === undefined ? '' : ` of ${goal}`}`
+  }
+  const { ours, ws } = servers
+  const spread = (ours!.cost.max - ours!.cost.min) / ours!.cost.median / 2
+  return [
+    name, cost(kind, ours!.cost.median), ws === undefined ? '' : cost(kind, ws.cost.median), `±${Math.round(spread * 100)} %`,
+    ratio('ws'), ratio('fastify-websocket'), ratio('net')
+  ]
+}
+
+function speedRow ({ name, servers }: WorkloadResult): string[] {
+  return [name, ...PEERS.map(peer => servers[peer] === undefined ? '' : speed(servers[peer]))]
+}
+
+function speed ({ rate, latency, serverBusy, generatorBusy }: ServerResult): string {
+  const percent = (part: number | null): string => `${Math.round(part! * 100)}`
+  const roundTrip = latency === null ? '' : `  ${threeDigits(latency.p50)} / ${threeDigits(latency.p99)} ms`
+  return `${Math.round(rate!).toLocaleString('en-US')}/s${roundTrip}  ${percent(serverBusy)} (${percent(generatorBusy)}) %`
+}
+
+/** The first column to the left, the others to the right. */
+function columns (rows: readonly string[][]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
+  return rows.map(row => row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join('  ').trimEnd()).join('\n')
+}

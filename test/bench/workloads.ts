@@ -1,0 +1,100 @@
+// What is measured: values only.
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+
+/** How many messages /burst sends to everyone for each that comes. */
+export const BURST = 16
+
+export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net'] as const
+export type Peer = typeof PEERS[number]
+export type Rival = Exclude<Peer, 'ours'>
+
+interface Common {
+  readonly name: string
+  readonly peers: readonly Peer[]
+  readonly connections: number
+  /** Whether permessage-deflate is on. */
+  readonly deflate?: true
+  /** What is aimed at: how many times as much each rival is to cost. */
+  readonly goals: Partial<Record<Rival, number>>
+  /** The least ratio to `ws` that --guard lets pass, far below the usual one. Absent: not guarded. */
+  readonly guard?: number
+}
+
+export interface Echo extends Common {
+  readonly kind: 'echo'
+  /** Bytes of a payload. */
+  readonly size: number
+  readonly content: 'binary' | 'ascii' | 'utf8' | 'json'
+  /** Messages that each connection has on the way. */
+  readonly inFlight: number
+  /** Default: 1. */
+  readonly fragments?: number
+  /** Of our server; the others have /echo alone. */
+  readonly path?: '/iterator' | '/generator'
+}
+
+export interface Broadcast extends Common {
+  readonly kind: 'broadcast'
+  readonly size: number
+  /** What every connection gets for each message that one of them sends. */
+  readonly times: 1 | typeof BURST
+}
+
+/** `connections` that shake hands at a time, and stay until the measurement is over. */
+export interface Handshakes extends Common {
+  readonly kind: 'handshakes'
+}
+
+/** What `connections` hold that do nothing, or have echoed one message. */
+export interface Memory extends Common {
+  readonly kind: 'memory'
+  readonly message: Echo | null
+}
+
+export type Workload = Echo | Broadcast | Handshakes | Memory
+
+const FRAMED = ['ours', 'ws', 'fastify-websocket'] as const
+
+const deflate1KiB: Echo = {
+  kind: 'echo',
+  name: 'deflate 1 KiB x 1',
+  peers: FRAMED,
+  connections: 64,
+  size: KIB,
+  content: 'json',
+  inFlight: 1,
+  deflate: true,
+  goals: { ws: 2.5, 'fastify-websocket': 2.5 }
+}
+
+export const WORKLOADS: readonly Workload[] = [
+  echo({ name: '16 B x 1', size: 16, inFlight: 1, goals: { ws: 1.15, 'fastify-websocket': 1.3, net: 0.85 } }),
+  echo({ name: '16 B x 16', size: 16, inFlight: 16, goals: { ws: 6, 'fastify-websocket': 6, net: 0.7 }, guard: 2 }),
+  echo({ name: '125 B text x 16', size: 125, content: 'ascii', inFlight: 16, goals: { ws: 4.5, 'fastify-websocket': 4, net: 0.45 } }),
+  echo({ name: '1 KiB x 16', size: KIB, inFlight: 16, goals: { ws: 4.5, 'fastify-websocket': 5, net: 0.6 }, guard: 1.6 }),
+  echo({ name: '1 KiB UTF-8 x 16', size: KIB, content: 'utf8', inFlight: 16, goals: {} }),
+  echo({ name: '16 KiB x 1', size: 16 * KIB, inFlight: 1, goals: { ws: 2.7, 'fastify-websocket': 4, net: 0.9 } }),
+  echo({ name: '64 KiB x 1', size: 64 * KIB, inFlight: 1, goals: { ws: 5, 'fastify-websocket': 5.5, net: 0.95 }, guard: 1.5 }),
+  echo({ name: '1 MiB x 1', size: MIB, connections: 16, inFlight: 1, goals: { ws: 5.5, 'fastify-websocket': 6, net: 0.65 } }),
+  echo({ name: '1 KiB in 4 fragments x 16', size: KIB, inFlight: 16, fragments: 4, goals: { ws: 4.5, 'fastify-websocket': 4.5, net: 0.3 } }),
+  deflate1KiB,
+  { ...deflate1KiB, name: 'deflate 16 KiB x 1', size: 16 * KIB, goals: { ws: 1.7, 'fastify-websocket': 1.7 } },
+  echo({ name: 'iterator 125 B text x 16', size: 125, content: 'ascii', inFlight: 16, path: '/iterator', peers: FRAMED, goals: { ws: 2.5, 'fastify-websocket': 2.5 } }),
+  echo({ name: 'generator 125 B text x 16', size: 125, content: 'ascii', inFlight: 16, path: '/generator', peers: FRAMED, goals: { ws: 2.5, 'fastify-websocket': 2.5 } }),
+  broadcast({ name: 'broadcast to 1,000', times: 1, goals: { ws: 1, 'fastify-websocket': 1.05 } }),
+  broadcast({ name: 'broadcast of 16 to 1,000', times: BURST, goals: { ws: 12, 'fastify-websocket': 11 } }),
+  { kind: 'handshakes', name: 'handshakes', peers: PEERS, connections: 64, goals: { ws: 0.95, 'fastify-websocket': 1.1 } },
+  { kind: 'memory', name: 'memory, idle', peers: PEERS, connections: 10_000, message: null, goals: { ws: 1, 'fastify-websocket': 1.33 } },
+  // 248 KiB of ws against 10
+  { kind: 'memory', name: 'memory, deflate', peers: FRAMED, connections: 1_000, message: deflate1KiB, deflate: true, goals: { ws: 25 } }
+]
+
+function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Partial<Echo>): Echo {
+  return { kind: 'echo', peers: PEERS, connections: 64, content: 'binary', ...fields }
+}
+
+function broadcast (fields: Pick<Broadcast, 'name' | 'times' | 'goals'>): Broadcast {
+  return { kind: 'broadcast', peers: FRAMED, connections: 1_000, size: 128, ...fields }
+}
