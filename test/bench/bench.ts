@@ -19,7 +19,7 @@ try {
 }
 
 const pinning = pinGenerator()
-const pool = new ServerPool({ pinning, reuse: options.reuse })
+const pool = new ServerPool({ pinning, reuse: options.reuse, profile: options.profile })
 const workloads: WorkloadResult[] = []
 for (const workload of options.workloads) {
   const started = performance.now()

@@ -47,7 +47,7 @@ export async function checkedMessages (peer: Peer, port: number, workload: Echo,
     assert.equal(first.rsv, deflate ? 4 : 0, 'whether an echo is compressed')
     const payload = deflate ? inflate(data, before) : data
     if (deflate) before = Buffer.concat([before, payload]).subarray(-WINDOW)
-    assert.equal(Buffer.compare(payload, expected[i]!), 0, `echo ${i} differs from what was sent`)
+    assert.ok(payload.equals(expected[i]!), `echo ${i} differs from what was sent`)
   })
   return ring
 }

@@ -12,8 +12,9 @@ export const USAGE = `usage: npm run bench -- [options]
   --rounds=N       measurements of each server under each workload
   --json=FILE      where to write the figures
   --svg=FILE       where to write the chart
+  --profile=DIR    also write a CPU profile of each server; the figures are worth less then
 
-Without --quick, --guard, --only and --peers the files are test/bench/results.json and test/bench/results.svg; with one of them
+Without --quick, --guard, --only, --peers and --profile the files are test/bench/results.json and test/bench/results.svg; with one of them
 nothing is written unless a file is named.`
 
 export interface BenchOptions extends RunnerOptions {
@@ -21,6 +22,8 @@ export interface BenchOptions extends RunnerOptions {
   readonly workloads: readonly Workload[]
   /** Whether servers go on with the next workload. */
   readonly reuse: boolean
+  /** The folder for CPU profiles. Null: none. */
+  readonly profile: string | null
   /** Null: not to be written. */
   readonly json: string | null
   readonly svg: string | null
@@ -28,7 +31,7 @@ export interface BenchOptions extends RunnerOptions {
 
 type Effort = Pick<BenchOptions, 'rounds' | 'duration' | 'warmUp' | 'share' | 'reuse'>
 
-const THOROUGH: Effort = { rounds: 8, duration: 500, warmUp: 1000, share: 1, reuse: false }
+const THOROUGH: Effort = { rounds: 6, duration: 500, warmUp: 1000, share: 1, reuse: false }
 const QUICK: Effort = { rounds: 4, duration: 100, warmUp: 200, share: 0.1, reuse: true }
 const GUARD: Effort = { rounds: 8, duration: 250, warmUp: 500, share: 0.1, reuse: true }
 
@@ -43,17 +46,19 @@ export function benchOptions (args: readonly string[]): BenchOptions {
       peers: { type: 'string' },
       rounds: { type: 'string' },
       json: { type: 'string' },
-      svg: { type: 'string' }
+      svg: { type: 'string' },
+      profile: { type: 'string' }
     }
   })
-  const { quick, guard, only, peers, rounds, json, svg } = values
-  const isWhole = !quick && !guard && only === undefined && peers === undefined
+  const { quick, guard, only, peers, rounds, json, svg, profile = null } = values
+  const isWhole = !quick && !guard && only === undefined && peers === undefined && profile === null
   return {
     guard,
     workloads: chosenWorkloads(only === undefined ? /(?:)/ : new RegExp(only, 'i'), guard),
     peers: guard ? ['ours', 'ws'] : chosenPeers(peers),
     ...(guard ? GUARD : quick ? QUICK : THOROUGH),
     ...(rounds === undefined ? {} : { rounds: positiveInteger('--rounds', rounds) }),
+    profile,
     json: json ?? (isWhole ? resultFile('results.json') : null),
     svg: svg ?? (isWhole ? resultFile('results.svg') : null)
   }

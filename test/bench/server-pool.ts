@@ -1,30 +1,29 @@
-import type { Pinning } from './pinning.ts'
-import { ServerProcess } from './server-process.ts'
+import { ServerProcess, type ServerOptions } from './server-process.ts'
 import type { Peer } from './workloads.ts'
 
 /** The servers that run. */
 export class ServerPool {
-  readonly #pinning: Pinning | null
+  readonly #options: Pick<ServerOptions, 'pinning' | 'profile'>
   readonly #reuse: boolean
   readonly #servers = new Map<string, ServerProcess>()
 
   /** @param reuse whether servers go on with the next workload, warm but with its traces, or each gets processes of its own */
-  constructor ({ pinning, reuse }: { readonly pinning: Pinning | null, readonly reuse: boolean }) {
-    this.#pinning = pinning
+  constructor ({ reuse, ...options }: Pick<ServerOptions, 'pinning' | 'profile'> & { readonly reuse: boolean }) {
+    this.#options = options
     this.#reuse = reuse
   }
 
   /** @throws Unavailable when it does not start */
   async take (peer: Peer, deflate: boolean): Promise<ServerProcess> {
     const name = `${peer} ${deflate}`
-    const server = this.#servers.get(name) ?? await ServerProcess.start(peer, { deflate, pinning: this.#pinning })
+    const server = this.#servers.get(name) ?? await ServerProcess.start(peer, { deflate, ...this.#options })
     if (this.#reuse) this.#servers.set(name, server)
     return server
   }
 
   /** A server that nobody else uses, before or afterwards: its taker stops it. @throws Unavailable as take() does */
   fresh (peer: Peer, deflate: boolean): Promise<ServerProcess> {
-    return ServerProcess.start(peer, { deflate, pinning: this.#pinning })
+    return ServerProcess.start(peer, { deflate, ...this.#options })
   }
 
   /** Takes a server back whose connections are closed. */

@@ -8,9 +8,13 @@ import type { Peer } from './workloads.ts'
 /** Why something cannot be measured, which is no failure. */
 export class Unavailable extends Error {}
 
+let profiles = 0
+
 export interface ServerOptions {
   readonly deflate: boolean
   readonly pinning: Pinning | null
+  /** The folder for a CPU profile, or null. */
+  readonly profile: string | null
 }
 
 /** One server in a process of its own: plain compiled JavaScript without any loader. */
@@ -19,8 +23,9 @@ export class ServerProcess {
   readonly #child: ChildProcess
 
   /** @throws Unavailable when the server does not start */
-  static async start (peer: Peer, { deflate, pinning }: ServerOptions): Promise<ServerProcess> {
-    const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(`servers/${peer}.js`, import.meta.url))]
+  static async start (peer: Peer, { deflate, pinning, profile }: ServerOptions): Promise<ServerProcess> {
+    const profiler = profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${peer}-${++profiles}.cpuprofile`]
+    const node = [process.execPath, '--expose-gc', ...profiler, fileURLToPath(new URL(`servers/${peer}.js`, import.meta.url))]
     const [command, ...parameters] = pinning === null ? node : ['taskset', '--cpu-list', String(pinning.server), ...node]
     if (deflate) parameters.push('deflate')
     const child = spawn(command!, parameters, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
@@ -53,8 +58,10 @@ export class ServerProcess {
 
   async stop (): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
-    this.#child.kill('SIGKILL')
-    await once(this.#child, 'exit')
+    const exit = once(this.#child, 'exit')
+    // it exits by itself then, and writes its profile
+    this.#child.disconnect()
+    await exit
   }
 }
 

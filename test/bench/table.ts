@@ -1,11 +1,13 @@
 import { cost, threeDigits } from './number-format.ts'
 import type { Results, ServerResult, WorkloadResult } from './results.ts'
-import { PEERS, type Rival } from './workloads.ts'
+import { PEERS, type Peer, type Rival } from './workloads.ts'
 
 /** All figures of a run as text. */
 export function resultTables ({ environment, rounds, duration, workloads }: Results): string {
   const { pinning, versions } = environment
   const measured = workloads.filter(({ servers }) => servers.ours !== undefined)
+  const peers = PEERS.filter(peer => measured.some(({ servers }) => servers[peer] !== undefined))
+  const rivals = peers.filter(peer => peer !== 'ours')
   return [
     `Node ${environment.node}, ${environment.processor}, ${Object.entries(versions).map(entry => entry.join(' ')).join(', ')}`,
     pinning === null
@@ -17,39 +19,34 @@ export function resultTables ({ environment, rounds, duration, workloads }: Resu
     'median [min to max] of the ratios within each round, and the goal.',
     '',
     columns([
-      ['', 'ours', 'ws', '', 'ws / ours', '@fastify/websocket / ours', 'net / ours'],
-      ...measured.map(costRow)
+      ['', 'ours', 'spread', ...rivals.map(rival => `${rival} / ours`)],
+      ...measured.map(result => costRow(result, rivals))
     ]),
     '',
     'Messages per second, round trip p50 / p99 in ms with all connections at work, and how busy the server (and the load generator) was:',
     'a server well under 100 % has waited for the generator, which does not change its CPU per message much, but its messages per second.',
     '',
     columns([
-      ['', ...PEERS],
-      ...measured.filter(({ kind }) => kind !== 'memory').map(speedRow)
+      ['', ...peers],
+      ...measured.filter(({ kind }) => kind !== 'memory').map(result => speedRow(result, peers))
     ]),
     ...workloads.flatMap(({ name, notes }) => notes.map(note => `\n${name}: ${note}`))
   ].join('\n')
 }
 
-function costRow (result: WorkloadResult): string[] {
-  const { name, kind, servers, ratios, goals } = result
+function costRow ({ name, kind, servers, ratios, goals }: WorkloadResult, rivals: readonly Rival[]): string[] {
   const ratio = (rival: Rival): string => {
     const found = ratios[rival]
     if (found === undefined) return ''
     const goal = goals[rival]
     return `${threeDigits(found.median)} [${threeDigits(found.min)} to ${threeDigits(found.max)}]${goal === undefined ? '' : ` of ${goal}`}`
   }
-  const { ours, ws } = servers
-  const spread = (ours!.cost.max - ours!.cost.min) / ours!.cost.median / 2
-  return [
-    name, cost(kind, ours!.cost.median), ws === undefined ? '' : cost(kind, ws.cost.median), `±${Math.round(spread * 100)} %`,
-    ratio('ws'), ratio('fastify-websocket'), ratio('net')
-  ]
+  const { median, min, max } = servers.ours!.cost
+  return [name, cost(kind, median), `±${Math.round((max - min) / median / 2 * 100)} %`, ...rivals.map(ratio)]
 }
 
-function speedRow ({ name, servers }: WorkloadResult): string[] {
-  return [name, ...PEERS.map(peer => servers[peer] === undefined ? '' : speed(servers[peer]))]
+function speedRow ({ name, servers }: WorkloadResult, peers: readonly Peer[]): string[] {
+  return [name, ...peers.map(peer => servers[peer] === undefined ? '' : speed(servers[peer]))]
 }
 
 function speed ({ rate, latency, serverBusy, generatorBusy }: ServerResult): string {
