@@ -19,6 +19,7 @@ try {
 }
 
 const pinning = pinGenerator()
+const before = environment(pinning)
 const pool = new ServerPool({ pinning, reuse: options.reuse, profile: options.profile })
 const workloads: WorkloadResult[] = []
 for (const workload of options.workloads) {
@@ -27,7 +28,7 @@ for (const workload of options.workloads) {
   console.error(`${workload.name}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }
 await pool.stop()
-const results: Results = { environment: environment(pinning), rounds: options.rounds, duration: options.duration, workloads }
+const results: Results = { environment: before, rounds: options.rounds, duration: options.duration, workloads }
 console.log(resultTables(results))
 if (options.json !== null) writeFileSync(options.json, JSON.stringify(results, null, 2) + '\n')
 if (options.svg !== null) writeFileSync(options.svg, chart(results))

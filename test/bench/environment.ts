@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import type { Pinning } from './pinning.ts'
 
 /** Where and with what a run was made. */
@@ -8,6 +8,8 @@ export interface Environment {
   readonly node: string
   readonly processor: string
   readonly pinning: Pinning | null
+  /** Processes that wanted to run in the minute before. */
+  readonly load: number
   readonly versions: Readonly<Record<string, string>>
 }
 
@@ -19,6 +21,7 @@ export function environment (pinning: Pinning | null): Environment {
     node: process.version,
     processor: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
     pinning,
+    load: Math.round(loadavg()[0]! * 10) / 10,
     versions: Object.fromEntries(['fastify-websocket-stream', 'ws', '@fastify/websocket', 'fastify'].map(name => [name, version(name)]))
   }
 }

@@ -13,6 +13,7 @@ export function resultTables ({ environment, rounds, duration, workloads }: Resu
     pinning === null
       ? 'Servers and load generator are not pinned to processors: mind the spread.'
       : `Servers run on processor ${pinning.server}, the load generator on processor ${pinning.generator}.`,
+    ...(environment.load > 0.5 ? [`Others were at work on this machine (load ${environment.load}): mind the spread.`] : []),
     `Medians of ${rounds} rounds of ${duration} ms in which the servers take turns.`,
     '',
     'CPU of the server per message (delivery, handshake) or memory per connection, and how many times as much the others cost:',
@@ -24,7 +25,8 @@ export function resultTables ({ environment, rounds, duration, workloads }: Resu
     ]),
     '',
     'Messages per second, round trip p50 / p99 in ms with all connections at work, and how busy the server (and the load generator) was:',
-    'a server well under 100 % has waited for the generator, which does not change its CPU per message much, but its messages per second.',
+    'a server well under 100 % has waited, for the generator if that is near 100 %, else for whoever else was at work. Its messages per',
+    'second are less then than it can do; its CPU per message is hardly another.',
     '',
     columns([
       ['', ...peers],
