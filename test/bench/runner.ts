@@ -15,11 +15,16 @@ export interface RunnerOptions {
   readonly share: number
 }
 
+// ms; a server that has lost a message would be waited for without end
+const PATIENCE = 60_000
+
 /**
  * Measures all servers under one workload, each in a process of its own. They take turns: A B C D, D C B A and so on, so that what
  * else the machine does meanwhile meets all of them alike.
  */
-export async function run (workload: Workload, pool: ServerPool, { peers, rounds, duration, warmUp, share }: RunnerOptions): Promise<WorkloadResult> {
+export async function run (
+  workload: Workload, pool: ServerPool, { peers, rounds, duration, warmUp, share }: RunnerOptions
+): Promise<WorkloadResult> {
   const deflate = workload.deflate === true
   const servers: ServerProcess[] = []
   const sessions = new Map<Peer, Session>()
@@ -28,11 +33,12 @@ export async function run (workload: Workload, pool: ServerPool, { peers, rounds
     try {
       const server = await pool.take(peer, deflate)
       servers.push(server)
-      sessions.set(peer, await openSession(peer, server, workload, { share, start: () => pool.fresh(peer, deflate) }))
+      const session = openSession(peer, server, workload, { share, start: () => pool.fresh(peer, deflate) })
+      sessions.set(peer, await within(PATIENCE, session))
     } catch (error) {
       const { message } = error as Error
       if (!(error instanceof Unavailable)) throw new Error(`${workload.name}, ${peer}: ${message}`, { cause: error })
-      notes.push(`${peer} left out: ${message}`)
+      notes.push(`${peer} left out: ${message.split(':', 1)[0]}`)
       // there is nothing to compare with
       if (peer === 'ours') break
     }
@@ -41,13 +47,26 @@ export async function run (workload: Workload, pool: ServerPool, { peers, rounds
   const samples = new Map([...sessions.keys()].map(peer => [peer, [] as Sample[]]))
   // memory varies little, and takes a process for each measurement
   const isMemory = workload.kind === 'memory'
-  if (!isMemory) for (const session of sessions.values()) await session.measure(warmUp)
+  if (isMemory && share < 1 && sessions.size > 0) notes.push('of fewer connections than usual, which makes each look larger')
+  if (!isMemory) for (const session of sessions.values()) await within(PATIENCE, session.measure(warmUp))
   for (let round = 0; round < (isMemory ? Math.ceil(rounds / 4) : rounds); round++) {
     const order = round % 2 === 0 ? [...sessions] : [...sessions].toReversed()
-    for (const [peer, session] of order) samples.get(peer)!.push(await session.measure(duration))
+    for (const [peer, session] of order) samples.get(peer)!.push(await within(PATIENCE, session.measure(duration)))
   }
 
   for (const session of sessions.values()) session.close()
   for (const server of servers) await pool.giveBack(server)
   return workloadResult(workload, samples, notes)
+}
+
+async function within<Value> (limit: number, promise: Promise<Value>): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new Error(`not everything was answered within ${limit / 1000} s`)) }, limit)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -60,5 +60,6 @@ function speed ({ rate, latency, serverBusy, generatorBusy }: ServerResult): str
 /** The first column to the left, the others to the right. */
 function columns (rows: readonly string[][]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  return rows.map(row => row.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join('  ').trimEnd()).join('\n')
+  const pad = (cell: string, column: number): string => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)
+  return rows.map(row => row.map(pad).join('  ').trimEnd()).join('\n')
 }

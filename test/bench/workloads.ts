@@ -78,11 +78,17 @@ export const WORKLOADS: readonly Workload[] = [
   echo({ name: '16 KiB x 1', size: 16 * KIB, inFlight: 1, goals: { ws: 2.7, 'fastify-websocket': 4, net: 0.9 } }),
   echo({ name: '64 KiB x 1', size: 64 * KIB, inFlight: 1, goals: { ws: 5, 'fastify-websocket': 5.5, net: 0.95 }, guard: 0.6 }),
   echo({ name: '1 MiB x 1', size: MIB, connections: 16, inFlight: 1, goals: { ws: 5.5, 'fastify-websocket': 6, net: 0.65 } }),
-  echo({ name: '1 KiB in 4 fragments x 16', size: KIB, inFlight: 16, fragments: 4, goals: { ws: 4.5, 'fastify-websocket': 4.5, net: 0.3 } }),
+  echo({
+    name: '1 KiB in 4 fragments x 16',
+    size: KIB,
+    inFlight: 16,
+    fragments: 4,
+    goals: { ws: 4.5, 'fastify-websocket': 4.5, net: 0.3 }
+  }),
   deflate1KiB,
   { ...deflate1KiB, name: 'deflate 16 KiB x 1', size: 16 * KIB, goals: { ws: 1.7, 'fastify-websocket': 1.7 } },
-  echo({ name: 'iterator 125 B text x 16', size: 125, content: 'ascii', inFlight: 16, path: '/iterator', peers: FRAMED, goals: { ws: 2.5, 'fastify-websocket': 2.5 } }),
-  echo({ name: 'generator 125 B text x 16', size: 125, content: 'ascii', inFlight: 16, path: '/generator', peers: FRAMED, goals: { ws: 2.5, 'fastify-websocket': 2.5 } }),
+  pull('iterator'),
+  pull('generator'),
   broadcast({ name: 'broadcast to 1,000', times: 1, goals: { ws: 1, 'fastify-websocket': 1.05 } }),
   broadcast({ name: 'broadcast of 16 to 1,000', times: BURST, goals: { ws: 12, 'fastify-websocket': 11 } }),
   { kind: 'handshakes', name: 'handshakes', peers: PEERS, connections: 64, goals: { ws: 0.95, 'fastify-websocket': 1.1 } },
@@ -93,6 +99,12 @@ export const WORKLOADS: readonly Workload[] = [
 
 function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Partial<Echo>): Echo {
   return { kind: 'echo', peers: PEERS, connections: 64, content: 'binary', ...fields }
+}
+
+/** Ours reads and answers by a loop, the others by their listener. */
+function pull (way: 'iterator' | 'generator'): Echo {
+  const goals = { ws: 2.5, 'fastify-websocket': 2.5 }
+  return echo({ name: `${way} 125 B text x 16`, size: 125, content: 'ascii', inFlight: 16, path: `/${way}`, peers: FRAMED, goals })
 }
 
 function broadcast (fields: Pick<Broadcast, 'name' | 'times' | 'goals'>): Broadcast {
