@@ -23,7 +23,7 @@ import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { MessageDuplex } from './message-duplex.ts'
 import { MessageIterator, messageValue } from './message-reader.ts'
 import { toWebStreams } from './message-web-streams.ts'
-import { BINARY, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
+import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import { MessageSlot, Outbox } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { DeflateAgreement } from './permessage-deflate.ts'
@@ -485,8 +485,14 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #sendClose (close: Close): void {
     if (this.#closing.sent !== null) return
     this.#closing.send(close)
+    this.#cutOutgoing()
+    this.#outbox!.add(CLOSE, true, serializeClosePayload(close))
+  }
+
+  /** What is sent in pieces does not go on. */
+  #cutOutgoing (): void {
     const error = new ConnectionClosedError('the connection was closed before the message was sent')
-    for (const callback of this.#outbox!.addClose(serializeClosePayload(close))) process.nextTick(() => { this.callSafely(callback, error) })
+    for (const callback of this.#outbox!.cut()) process.nextTick(() => { this.callSafely(callback, error) })
   }
 
   #onClose (close: Close): void {
@@ -500,6 +506,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #onEnd (): void {
     this.#isBroken = true
+    this.#cutOutgoing()
     this.#outbox!.end()
     this.#intake.reader?.end(this.#endError())
   }

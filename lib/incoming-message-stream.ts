@@ -54,7 +54,6 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
 export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
   /** Bytes of one message, which may be more than for messages in memory. */
   readonly maxPayload: number
-  override keepsMessages = true
   readonly #connection: WebSocketConnection
   readonly #highWaterMark: number
   readonly #onWant: () => void

@@ -3,7 +3,7 @@
 // it has room, so what a slow peer does not take waits here and is counted here.
 import type { Deflater } from './deflater.ts'
 import type { FrameSerializer } from './frame-serializer.ts'
-import { BINARY, CLOSE, CONTINUATION, TEXT, type Opcode } from './opcode.ts'
+import { BINARY, CONTINUATION, TEXT, type Opcode } from './opcode.ts'
 import { SendQueue } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
@@ -57,7 +57,7 @@ export class Outbox {
     return this.#added > this.#written
   }
 
-  /** Adds a frame of a message: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
+  /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
   add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback, mayCompress = true): void {
     if (payload instanceof Blob) {
       this.#queue.add({ size: payload.size, callback, run: () => this.#readBlob(opcode, fin, payload, callback, mayCompress) })
@@ -82,13 +82,11 @@ export class Outbox {
   }
 
   /**
-   * Adds Close behind all that was added. A message that has not ended is cut off, and what waits behind it cannot be sent.
+   * Nobody may go on with a message that has not ended: it is cut off, and what waits behind it cannot be sent.
    * @returns the callbacks of that
    */
-  addClose (payload: Buffer): SendCallback[] {
-    const dropped = this.#queue.cut()
-    this.add(CLOSE, true, payload)
-    return dropped
+  cut (): SendCallback[] {
+    return this.#queue.cut()
   }
 
   /** Adds a Ping or Pong, which may stand before messages that are not ready. */

@@ -224,6 +224,17 @@ test('after a local close() the message in progress is still read to its end', a
   t.match(await connection.closed, { wasClean: true })
 })
 
+test('after a local close() the peer\'s Close waits for nobody who does not ask for the next message', async t => {
+  const { client, connection, next } = await startStreams(t)
+  client.write(binary('a'), binary('b'))
+  t.equal(await read(await next()), 'binary a')
+  connection.close(1000)
+  client.write(close(1000))
+  t.strictSame(await client.rest(), ['close 1000'])
+  client.end()
+  t.match(await connection.closed, { wasClean: true })
+})
+
 test('leaving the loop skips the message and closes with 1000, or leaves the rest to the next reader', async t => {
   const { client, streams, next } = await startStreams(t)
   client.write(fragment(BINARY, 'a'))

@@ -110,6 +110,17 @@ test('so does the peer\'s Close, and the death of the connection, without an err
   t.match(unheard.errored, ConnectionClosedError)
 })
 
+test('so does the end of the peer\'s stream, at once', async t => {
+  const { client, connection } = await startConnection(t, NEVER, () => {})
+  const message = connection.createMessageStream()
+  message.write('a')
+  t.strictSame(await client.take(1), ['binary... a'])
+  const failed = once(message, 'error') as Promise<[Error]>
+  client.end()
+  t.match((await failed)[0], ConnectionClosedError)
+  t.match(await connection.closed, { code: 1006 })
+})
+
 test('on a connection that is closed it fails, on one that is not open yet it throws', async t => {
   const { connection } = await startConnection(t, NEVER, () => {})
   connection.terminate()
