@@ -257,7 +257,8 @@ export function contract (door: Door): void {
     client.send('x'.repeat(1001))
     t.match(await client.closed, { code: 1009 })
     const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
-    await open('/large', { maxPayload: 1000 })
+    const reader = await open('/large', { maxPayload: 1000 })
+    t.equal(await reader.receive(), null)
     t.match(await (await connected)[0].closed, { code: 1009 })
   })
 
