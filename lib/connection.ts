@@ -16,15 +16,15 @@ import { ListenableConnection } from './event-target.ts'
 import { MAX_CONTROL_PAYLOAD } from './frame.ts'
 import { FrameSerializer } from './frame-serializer.ts'
 import type { IncomingMessageStream } from './incoming-message-stream.ts'
-import { Intake, type IntakeSettings } from './intake.ts'
-import { Liveness, type LivenessSettings } from './liveness.ts'
+import { Intake, type IntakeOwner, type IntakeSettings } from './intake.ts'
+import { Liveness, type LivenessOwner, type LivenessSettings } from './liveness.ts'
 import type { Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { MessageDuplex } from './message-duplex.ts'
 import { MessageIterator, messageValue } from './message-reader.ts'
 import { toWebStreams } from './message-web-streams.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
-import { MessageSlot, Outbox } from './outbox.ts'
+import { MessageSlot, Outbox, type OutboxOwner } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { DeflateAgreement } from './permessage-deflate.ts'
 import type { Transport } from './transport.ts'
@@ -83,6 +83,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #transport: Transport | null = null
   #agreed: Agreement = {}
+  readonly #parts: IntakeOwner & OutboxOwner & LivenessOwner
   readonly #intake: Intake
   #outbox: Outbox | null = null
   #liveness: Liveness | null = null
@@ -113,27 +114,43 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     super()
     this.#settings = settings
     this.#owner = owner
-    this.#intake = new Intake(settings, {
-      during: read => { this.#during(read) },
-      mayRead: () => this.#mayRead(),
-      hasMessageListener: () => this.listenerCount('message') > 0,
-      onTaken: () => { this.#onTaken() },
-      onMessage: message => this.#onMessage(message),
-      onPing: payload => { this.#onPing(payload) },
-      onPong: payload => { this.emitSafely('pong', payload) },
-      onEnding: () => { this.#startDeadline() },
-      onClose: close => { this.#onClose(close) },
-      onEnd: () => { this.#onEnd() },
-      onFailure: error => { this.#onFailure(error) },
-      onFailureTurn: error => {
-        if (this.listenerCount('error') > 0) this.emitSafely('error', error)
-        this.#intake.reader?.end(this.#endError())
-      },
-      onInternalError: error => {
-        this.handlerFailed(error)
-        this.closeFailed() // whatever the handler thinks of it: a message is missing
-      }
-    })
+    this.#parts = new Connection.#Inside(this)
+    this.#intake = new Intake(settings, this.#parts)
+  }
+
+  /** The connection as its parts see it: one object with methods, where closures would cost each connection 2 KiB. */
+  static readonly #Inside = class implements IntakeOwner, OutboxOwner, LivenessOwner {
+    readonly #connection: Connection
+
+    constructor (connection: Connection) {
+      this.#connection = connection
+    }
+
+    // Intake
+    during (read: () => void): void { this.#connection.#during(read) }
+    mayRead (): boolean { return this.#connection.#mayRead() }
+    hasMessageListener (): boolean { return this.#connection.listenerCount('message') > 0 }
+    onTaken (): void { this.#connection.#onTaken() }
+    onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
+    onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
+    onEnding (): void { this.#connection.#startDeadline() }
+    onClose (close: Close): void { this.#connection.#onClose(close) }
+    onEnd (): void { this.#connection.#onEnd() }
+    onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
+    onFailureTurn (error: ProtocolError): void { this.#connection.#onFailureTurn(error) }
+    onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
+
+    // Outbox
+    onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
+    onUnreadable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnreadable(error, callback) }
+
+    // Liveness
+    isReading (): boolean { return !this.#connection.#transport!.stream.isPaused() }
+    hasUnsentBytes (): boolean { return this.#connection.#outbox!.hasUnsentBytes }
+    onSilence (): void { this.#connection.#askForLife() }
+    onDead (): void { this.#connection.terminate() }
+    onStalled (): void { this.#connection.#onStalled() }
   }
 
   get readyState (): ReadyState {
@@ -184,23 +201,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const { deflate = null } = agreed
     this.#intake.open(transport, deflate === null ? null : deflate[role === 'server' ? 'client' : 'server'])
     const deflater = deflate === null || perMessageDeflate === false ? null : new Deflater(deflate[role], perMessageDeflate)
-    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), deflater, {
-      onWritten: callbacks => { this.#onWritten(callbacks) },
-      onUnreadable: (error, callback) => { this.#onUnreadable(error, callback) }
-    })
-    this.#liveness = new Liveness(this.#settings, {
-      isReading: () => !stream.isPaused(),
-      hasUnsentBytes: () => this.#outbox!.hasUnsentBytes,
-      onSilence: () => { if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING) },
-      onDead: () => { this.terminate() },
-      onStalled: () => {
-        this.#publish('stalled')
-        this.terminate()
-      }
-    })
+    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), deflater, this.#parts)
+    this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
     this.#publish('open')
-    stream.on('error', () => {}) // 'close' follows
+    stream.on('error', noop) // 'close' follows
     transport.tune()
     stream.on('close', () => { this.#onTransportClose() })
     stream.on('end', () => { this.#intake.end() })
@@ -274,6 +279,15 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #answerPing (payload: Buffer): void {
     this.#unansweredPing = null
     if (this.readyState === OPEN) this.#outbox!.addControl(PONG, payload)
+  }
+
+  #askForLife (): void {
+    if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING)
+  }
+
+  #onStalled (): void {
+    this.#publish('stalled')
+    this.terminate()
   }
 
   pause (): void {
@@ -473,6 +487,16 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
   }
 
+  #onFailureTurn (error: ProtocolError): void {
+    if (this.listenerCount('error') > 0) this.emitSafely('error', error)
+    this.#intake.reader?.end(this.#endError())
+  }
+
+  #onInternalError (error: unknown): void {
+    this.handlerFailed(error)
+    this.closeFailed() // whatever the handler thinks of it: a message is missing
+  }
+
   /** Sends Close and does not wait for the peer's. */
   #abandon (close: Close): void {
     this.#isBroken = true
@@ -598,6 +622,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED })) {
   Object.defineProperty(Connection.prototype, name, { value, enumerable: true })
 }
+
+const noop = (): void => {}
 
 const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')
 

@@ -259,10 +259,12 @@ export class Intake {
   scheduleRead (): void {
     if (this.#isReadScheduled || this.#transport === null) return
     this.#isReadScheduled = true
-    process.nextTick(() => {
-      this.#isReadScheduled = false
-      this.read()
-    })
+    process.nextTick(Intake.#readScheduled, this)
+  }
+
+  static readonly #readScheduled = (intake: Intake): void => {
+    intake.#isReadScheduled = false
+    intake.read()
   }
 
   /** Reads on if reading has stopped. */
@@ -354,17 +356,17 @@ export class Intake {
     const now = performance.now()
     if (this.#turnStart === null) {
       this.#turnStart = now
-      setImmediate(this.#onNextTurn)
+      setImmediate(Intake.#onNextTurn, this)
     } else if (now - this.#turnStart >= TURN) {
       this.#isTurnOver = true
     }
   }
 
-  readonly #onNextTurn = (): void => {
-    this.#turnStart = null
-    if (!this.#isTurnOver) return
-    this.#isTurnOver = false
-    this.read()
+  static readonly #onNextTurn = (intake: Intake): void => {
+    intake.#turnStart = null
+    if (!intake.#isTurnOver) return
+    intake.#isTurnOver = false
+    intake.read()
   }
 
   #take (frame: Frame): void {

@@ -31,7 +31,7 @@ export class Outbox {
   #callbacks: Array<{ readonly end: number, readonly callback: SendCallback }> = []
   readonly #queue = new SendQueue()
   #held = false
-  #flushScheduled = false
+  #isFlushScheduled = false
   #ended = false
   #destroyed = false
 
@@ -167,14 +167,14 @@ export class Outbox {
     if (this.#destroyed) return
     this.#added += this.#serializer.feed({ opcode, fin, rsv1, payload })
     if (callback !== undefined) this.#callbacks.push({ end: this.#added, callback })
-    if (this.#held || this.#flushScheduled) return
-    this.#flushScheduled = true
-    process.nextTick(this.#scheduledFlush)
+    if (this.#held || this.#isFlushScheduled) return
+    this.#isFlushScheduled = true
+    process.nextTick(Outbox.#flushScheduled, this)
   }
 
-  readonly #scheduledFlush = (): void => {
-    this.#flushScheduled = false
-    this.flush()
+  static readonly #flushScheduled = (outbox: Outbox): void => {
+    outbox.#isFlushScheduled = false
+    outbox.flush()
   }
 
   readonly #onPieceWritten = (error?: Error | null): void => {

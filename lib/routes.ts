@@ -5,11 +5,11 @@ import type { WebSocketHandler } from '../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../types/options.ts'
 import { admit } from './admission.ts'
 import { NORMAL_CLOSURE } from './close-code.ts'
-import { Connection } from './connection.ts'
+import { Connection, type ConnectionSettings } from './connection.ts'
 import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from './errors.ts'
 import type { UpgradeHub } from './hub.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from './opening-handshake.ts'
-import { deflateSettings, routeOptions, type RouteSettings } from './options.ts'
+import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from './options.ts'
 import { RequestOwner } from './request-owner.ts'
 import { isThenable } from './thenable.ts'
 import type { PendingUpgrade } from './upgrade.ts'
@@ -75,11 +75,14 @@ function declareHttpRoute ({ hub }: Scope, route: RouteOptions): void {
   route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
 }
 
+type ConnectedRouteSettings = RouteSettings & ConnectionSettings
+
 class WebSocketRoute {
   readonly #handler: WebSocketHandler
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: WebSocketRouteOptions
   #scope: Scope
+  #merged: { readonly from: PluginSettings, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
 
@@ -123,15 +126,24 @@ class WebSocketRoute {
     }
   }
 
-  #settings (): RouteSettings {
-    const { verifyClient, ...inherited } = this.#scope.server.options
+  /** Made once, as all connections of a route hold the same, and anew when somebody changes the options of the server. */
+  #settings (): ConnectedRouteSettings {
+    const { options } = this.#scope.server
+    if (this.#merged === null || !isSame(options, this.#merged.from)) {
+      this.#merged = { from: { ...options }, settings: this.#merge(options) }
+    }
+    return this.#merged.settings
+  }
+
+  #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
-    return { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    return { ...settings, role: 'server', perMessageDeflate: deflateSettings(settings.perMessageDeflate) }
   }
 
   #accept (
-    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingUpgrade, settings: RouteSettings,
+    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingUpgrade, settings: ConnectedRouteSettings,
     { key, protocols, extensions: offers }: OpeningHandshake
   ): void {
     const { hub, server } = this.#scope
@@ -139,12 +151,11 @@ class WebSocketRoute {
     const seats = this.#seats ?? server.seats
     if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
     const protocol = chooseProtocol(protocols, request.raw, settings)
-    const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
-    const agreed = chooseExtensions(offers, perMessageDeflate)
+    const agreed = chooseExtensions(offers, settings.perMessageDeflate)
     const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
     const leave = seats.take()
-    const connection = new Connection({ ...settings, perMessageDeflate, role: 'server' }, new RequestOwner({
+    const connection = new Connection(settings, new RequestOwner({
       instance,
       request,
       reply,
@@ -212,6 +223,12 @@ async function sendAll (generator: AsyncGenerator<MessageData>, connection: Conn
 function isDisconnect (error: unknown, connection: Connection): boolean {
   if (connection.readyState === connection.OPEN) return false
   return error instanceof ConnectionClosedError || (error instanceof Error && error.name === 'AbortError')
+}
+
+/** Whether two objects have the same values. */
+function isSame<Options extends object> (a: Options, b: Options): boolean {
+  const names = Object.keys(a) as Array<keyof Options>
+  return names.length === Object.keys(b).length && names.every(name => Object.is(a[name], b[name]))
 }
 
 function isPlainObject (value: unknown): value is object {

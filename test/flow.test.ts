@@ -111,7 +111,7 @@ for (const route of ['/listener', '/iterator', '/generator', '/duplex', '/web'])
 }
 
 // As many MiB as the environment says, for who wants to see more.
-const MESSAGE_SIZE = Number(process.env['MESSAGE_MIB'] ?? 256) * MIB
+const MESSAGE_SIZE = Number(process.env['MESSAGE_MIB'] ?? 96) * MIB
 const PIECE = 1 * MIB
 
 for (const { how, startOfMessage, pieceOfMessage } of [

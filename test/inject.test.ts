@@ -79,6 +79,7 @@ test('header fields, a subprotocol field among them, and options of the client',
   const client = await app.injectWS('/', { headers: { 'api-key': 'key', 'Sec-WebSocket-Protocol': 'a, b', host: 'example.com' } })
   t.equal(await client.receive(), 'a key example.com')
   const other = await app.injectWS('/large', { maxPayload: 10 })
+  t.equal(await other.receive(), null)
   t.match(await other.closed, { code: 1006 })
   await app.close()
 })
