@@ -6,6 +6,7 @@ import type {
   BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions, MessageWebStreams,
   ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
 } from '../types/connection.ts'
+import { Backpressure } from './backpressure.ts'
 import { CHANNELS } from './channels.ts'
 import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from './close-code.ts'
 import { createClose, serializeClosePayload, type Close } from './close-payload.ts'
@@ -22,9 +23,10 @@ import type { Message } from './message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { MessageDuplex } from './message-duplex.ts'
 import { MessageIterator, messageValue } from './message-reader.ts'
+import { MessageSlot } from './message-slot.ts'
 import { toWebStreams } from './message-web-streams.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
-import { MessageSlot, Outbox, type OutboxOwner } from './outbox.ts'
+import { Outbox, type OutboxOwner } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { DeflateAgreement } from './permessage-deflate.ts'
 import type { Transport } from './transport.ts'
@@ -102,10 +104,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #closed = false
   #deadline: NodeJS.Timeout | null = null
 
-  #needsDrain = false
-  // bytes that were unsent after the last message of a sender that send() had not told to wait
-  #obedientAmount = 0
-  #drainWaiters: Array<() => void> = []
+  readonly #backpressure: Backpressure
   #unansweredPing: Buffer | null = null
   #closedPromise: PromiseWithResolver<CloseInfo> | null = null
   #abortController: AbortController | null = null
@@ -114,6 +113,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     super()
     this.#settings = settings
     this.#owner = owner
+    this.#backpressure = new Backpressure(settings.highWaterMark)
     this.#parts = new Connection.#Inside(this)
     this.#intake = new Intake(settings, this.#parts)
   }
@@ -250,9 +250,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.#settings.role === 'client' || this.#closing.sent !== null || !this.#isBacklogged()
   }
 
-  /** So much is unsent as whoever obeys `false` never has, not with a large message either. */
   #isBacklogged (): boolean {
-    return this.bufferedAmount > Math.max(2 * this.#settings.highWaterMark, this.#obedientAmount)
+    return this.#backpressure.isExceededBy(this.bufferedAmount)
   }
 
   /** While the peer's Close waits for its turn: who goes on taking messages is not cut off. */
@@ -368,9 +367,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
     if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
-    if (!this.#needsDrain) this.#obedientAmount = this.bufferedAmount
-    this.#needsDrain ||= this.bufferedAmount >= this.#settings.highWaterMark
-    return !this.#needsDrain
+    return this.#backpressure.sent(this.bufferedAmount)
   }
 
   createMessageStream ({ binary = true, highWaterMark = this.#settings.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
@@ -382,8 +379,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   drained (): Promise<void> {
-    if (!this.#needsDrain) return Promise.resolve()
-    return new Promise(resolve => { this.#drainWaiters.push(resolve) })
+    return this.#backpressure.drained()
   }
 
   ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
@@ -431,7 +427,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.#closing.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
-    if (this.#needsDrain && this.bufferedAmount === 0) this.#drain()
+    if (this.#backpressure.mustWait && this.bufferedAmount === 0) this.#drain()
     this.#intake.readOn() // which may have waited for this
   }
 
@@ -442,10 +438,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   #drain (): void {
-    this.#needsDrain = false
-    const waiters = this.#drainWaiters
-    this.#drainWaiters = []
-    for (const resolve of waiters) resolve()
+    this.#backpressure.release()
     if (!this.#closed) this.inContext(() => { this.emitSafely('drain') })
   }
 

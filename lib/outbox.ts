@@ -3,7 +3,8 @@
 // it has room, so what a slow peer does not take waits here and is counted here.
 import type { Deflater } from './deflater.ts'
 import type { FrameSerializer } from './frame-serializer.ts'
-import { BINARY, CONTINUATION, TEXT, type Opcode } from './opcode.ts'
+import { BINARY, TEXT, type Opcode } from './opcode.ts'
+import { MessageSlot } from './message-slot.ts'
 import { SendQueue } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
@@ -192,69 +193,6 @@ export class Outbox {
     if (this.#destroyed) return
     if (bytes instanceof Error) this.#owner.onUnreadable(bytes, callback)
     else await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)
-  }
-}
-
-/** The place of a message whose fragments come one by one. */
-export class MessageSlot {
-  readonly size = 0
-  /** Resolves when it may send, or never will. */
-  readonly turn: Promise<void>
-  #isCut = false
-  #isBegun = false
-  #isDone = false
-  readonly #send: (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void
-  readonly #opcode: Opcode
-  readonly #done: Promise<void>
-  #setTurn!: () => void
-  #setDone!: () => void
-  #cutListener: (() => void) | null = null
-
-  constructor (opcode: Opcode, send: (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void) {
-    this.#opcode = opcode
-    this.#send = send
-    this.turn = new Promise(resolve => { this.#setTurn = resolve })
-    this.#done = new Promise(resolve => { this.#setDone = resolve })
-  }
-
-  /** One that will have no turn. */
-  static cut (opcode: Opcode): MessageSlot {
-    const slot = new MessageSlot(opcode, () => {})
-    slot.onCut()
-    return slot
-  }
-
-  /** A part of it is sent, and its end is not. */
-  get isHalf (): boolean { return this.#isBegun && !this.#isDone }
-
-  /** @param callback called when it is cut off: the connection is closing or closed */
-  whenCut (callback: () => void): void {
-    if (this.#isCut) callback()
-    else this.#cutListener = callback
-  }
-
-  send (payload: Buffer, fin: boolean, callback: SendCallback): void {
-    this.#send(this.#isBegun ? CONTINUATION : this.#opcode, fin, payload, callback)
-    this.#isBegun = true
-    if (fin) this.leave()
-  }
-
-  /** Lets go what waits behind it. */
-  leave (): void {
-    this.#isDone = true
-    this.#setDone()
-  }
-
-  run (): Promise<void> {
-    this.#setTurn()
-    return this.#done
-  }
-
-  onCut (): void {
-    this.#isCut = true
-    this.#setTurn()
-    this.#setDone()
-    this.#cutListener?.()
   }
 }
 

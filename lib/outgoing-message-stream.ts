@@ -4,7 +4,7 @@ import type { WebSocketConnection } from '../types/connection.ts'
 import { INTERNAL_ERROR } from './close-code.ts'
 import { ConnectionClosedError } from './errors.ts'
 import { COPY_UP_TO } from './frame-serializer.ts'
-import type { MessageSlot } from './outbox.ts'
+import type { MessageSlot } from './message-slot.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)

@@ -1,0 +1,41 @@
+/** What the sender on one connection is told about its unsent bytes, and whether it heeds that. */
+export class Backpressure {
+  readonly #highWaterMark: number
+  #mustWait = false
+  // bytes that were unsent after the last message of a sender that was not told to wait
+  #obedientAmount = 0
+  #waiters: Array<() => void> = []
+
+  /** @param highWaterMark unsent bytes from which the sender is to wait */
+  constructor (highWaterMark: number) {
+    this.#highWaterMark = highWaterMark
+  }
+
+  /** Until all is out. */
+  get mustWait (): boolean { return this.#mustWait }
+
+  /** A message was sent. @param unsent bytes, with it @returns false when the sender is to wait */
+  sent (unsent: number): boolean {
+    if (!this.#mustWait) this.#obedientAmount = unsent
+    this.#mustWait ||= unsent >= this.#highWaterMark
+    return !this.#mustWait
+  }
+
+  /** So much is unsent as whoever waits when it is told to never has, not with a large message either. */
+  isExceededBy (unsent: number): boolean {
+    return unsent > Math.max(2 * this.#highWaterMark, this.#obedientAmount)
+  }
+
+  /** Resolves when the sender need not wait. */
+  drained (): Promise<void> {
+    if (!this.#mustWait) return Promise.resolve()
+    return new Promise(resolve => { this.#waiters.push(resolve) })
+  }
+
+  release (): void {
+    this.#mustWait = false
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const resolve of waiters) resolve()
+  }
+}
