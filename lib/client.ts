@@ -2,6 +2,7 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { ConnectOptions } from '../types/options.ts'
 import { Connection } from './connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from './errors.ts'
@@ -9,11 +10,17 @@ import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } f
 import { connectSettings, deflateSettings } from './options.ts'
 import { createOffer } from './permessage-deflate.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
-import { SocketTransport } from './transport.ts'
+import { SocketTransport, type Transport } from './transport.ts'
 
 // What of the body of a refusal is kept for the error.
 const MAX_BODY = 64 * 1024
 const FRAMING = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
+/** How a handshake gets to the server. */
+export interface Exchange {
+  readonly request: (options: RequestOptions) => ClientRequest
+  readonly transport: (stream: Duplex) => Transport
+}
+
 // by scheme, and with the names that WHATWG's WebSocket takes too
 const SCHEMES: Readonly<Record<string, typeof requestHttp>> = {
   'ws:': requestHttp, 'http:': requestHttp, 'wss:': requestHttps as typeof requestHttp, 'https:': requestHttps as typeof requestHttp
@@ -33,7 +40,7 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
 }
 
 /** As connect(), but gives the connection while it is CONNECTING. */
-export function startConnecting (url: string | URL, options: ConnectOptions): { connection: Connection, opened: Promise<void> } {
+export function startConnecting (url: string | URL, options: ConnectOptions, exchange: Exchange | null = null): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
   const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
@@ -45,7 +52,8 @@ export function startConnecting (url: string | URL, options: ConnectOptions): { 
 
   const opened = new Promise<void>((resolve, reject) => {
     signal?.throwIfAborted()
-    request = SCHEMES[target.protocol]!({
+    const send = exchange === null ? SCHEMES[target.protocol]! : exchange.request
+    request = send({
       // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
       agent: requestOptions.createConnection === undefined ? false : undefined,
       ...requestOptions,
@@ -74,7 +82,8 @@ export function startConnecting (url: string | URL, options: ConnectOptions): { 
         if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
         const answer = readHandshakeResponse(response, key, protocols)
         const agreed = readChosenExtensions(answer, perMessageDeflate)
-        connection.open(new SocketTransport(socket), head, { protocol: answer.protocol, ...agreed })
+        const transport = exchange === null ? new SocketTransport(socket) : exchange.transport(socket)
+        connection.open(transport, head, { protocol: answer.protocol, ...agreed })
         resolve()
       } catch (error) {
         socket.destroy()

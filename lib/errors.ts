@@ -114,6 +114,11 @@ export const wrongVersion = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 426, `the Sec-WebSocket-Version header field must be 13, it is ${quote(value)}`,
     // RFC 9110 §15.5.22: 426 names what to upgrade to, §7.8: which Connection must list
     { 'sec-websocket-version': '13', upgrade: 'websocket', connection: 'close, Upgrade' })
+// 426 would have to name in an Upgrade field what to upgrade to, which HTTP/2 does not have
+export const wrongVersionOverHttp2 = (value: string | undefined) =>
+  new HandshakeError('FST_WS_VERSION', 400, `the sec-websocket-version header field must be 13, it is ${quote(value)}`, { 'sec-websocket-version': '13' })
+export const endedHandshake = () =>
+  new HandshakeError('FST_WS_END_STREAM', 400, 'the opening handshake must leave its stream open')
 export const wrongProtocolField = (value: string | undefined) =>
   new HandshakeError('FST_WS_PROTOCOL', 400, `the Sec-WebSocket-Protocol header field must be a list of different tokens, it is ${quote(value)}`)
 export const wrongExtensionsField = (value: string | undefined) =>

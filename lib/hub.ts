@@ -1,8 +1,13 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Http2Server, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { notUpgradable, serverClosing } from './errors.ts'
+import { declineConnect, isWebSocketConnect, PendingConnect } from './extended-connect.ts'
 import { listHasToken } from './header-field.ts'
+import { Http2Door } from './http2-door.ts'
 import { isWebSocketUpgrade } from './opening-handshake.ts'
+import type { PendingHandshake } from './pending-handshake.ts'
 import { afterEarlierAnswers } from './pipelining.ts'
 import type { RoutePaths } from './route-paths.ts'
 import { PendingUpgrade } from './upgrade.ts'
@@ -20,8 +25,8 @@ type Router = (request: IncomingMessage, response: ServerResponse) => void
 const HUB = Symbol.for('fastify-websocket-stream.hub')
 
 /**
- * All upgrades of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where others listen
- * to 'upgrade' too (socket.io, a proxy, a development server) it takes those that a WebSocket route matches.
+ * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where others listen
+ * to 'upgrade' (on HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket route matches.
  */
 export class UpgradeHub {
   readonly #server: Server
@@ -31,10 +36,11 @@ export class UpgradeHub {
   readonly #paths: RoutePaths
   // handshakes that others may take: looks whether somebody has
   readonly #undecided = new Set<() => void>()
-  readonly #upgrades = new WeakMap<IncomingMessage, PendingUpgrade>()
+  readonly #upgrades = new WeakMap<IncomingMessage, PendingHandshake>()
   // their turn has not come: earlier requests are not answered
   readonly #waiting = new Set<PendingUpgrade>()
-  readonly #pending = new Set<PendingUpgrade>()
+  readonly #pending = new Set<PendingHandshake>()
+  readonly #http2: Http2Door | null
   readonly #closeListeners: Array<() => Promise<void>> = []
   #closed: Promise<void> | null = null // made when closing begins
 
@@ -58,6 +64,7 @@ export class UpgradeHub {
     this.#paths = paths
     // the first, so that what is ours is known before another listener looks at it
     server.prependListener('upgrade', this.#onUpgrade)
+    this.#http2 = Http2Door.of(server, this.#onConnect)
   }
 
   /** Where handshakes come in. */
@@ -80,7 +87,7 @@ export class UpgradeHub {
   }
 
   /** The opening handshake that `request` is; undefined for an ordinary request. */
-  upgradeOf (request: IncomingMessage): PendingUpgrade | undefined {
+  upgradeOf (request: IncomingMessage): PendingHandshake | undefined {
     return this.#upgrades.get(request)
   }
 
@@ -94,6 +101,7 @@ export class UpgradeHub {
    * all at the same time. Later calls wait for the first.
    */
   close (): Promise<void> {
+    if (this.#closed === null) this.#http2?.close(this.#settings.shutdownTimeout)
     this.#closed ??= allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
     return this.#closed
   }
@@ -101,6 +109,7 @@ export class UpgradeHub {
   /** After close(): the server may go on, or get another app. */
   release (): void {
     this.#server.off('upgrade', this.#onUpgrade)
+    this.#http2?.release()
     delete (this.#server as Server & { [HUB]?: UpgradeHub })[HUB]
   }
 
@@ -117,8 +126,12 @@ export class UpgradeHub {
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
-    if (this.#isOurs(request)) this.#take(new PendingUpgrade(request, socket, head))
-    else this.#leaveToOthers(request, socket, head)
+    if (this.#isOurs(request)) {
+      this.#take(new PendingUpgrade(request, socket, head))
+      return
+    }
+    const written = socket.bytesWritten
+    this.#leaveToOthers(socket, () => socket.bytesWritten > written, () => { this.#take(new PendingUpgrade(request, socket, head)) })
   }
 
   #isOurs ({ headers, url }: IncomingMessage): boolean {
@@ -126,21 +139,37 @@ export class UpgradeHub {
     return isWebSocketUpgrade(headers) ? this.#paths.has(url!) : listHasToken(headers.upgrade, 'h2c')
   }
 
-  /** Whoever takes it listens to its socket, or writes to it. What nobody takes in the time for a handshake gets an answer all the same. */
-  #leaveToOthers (request: IncomingMessage, socket: Socket, head: Buffer): void {
+  readonly #onConnect = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse | Socket): void => {
+    const isAlone = server.listenerCount('connect') === 1
+    if (!('stream' in response)) { // HTTP/1.1, of which Node's server drops the socket when nobody listens
+      if (isAlone) response.destroy()
+    } else if (!isWebSocketConnect(request)) {
+      if (isAlone) declineConnect(request, response)
+    } else {
+      const take = (): void => {
+        const connect = new PendingConnect(request, response)
+        this.#upgrades.set(connect.request, connect)
+        this.#run(connect)
+      }
+      if (isAlone || this.#paths.has(request.url)) take()
+      else this.#leaveToOthers(request.stream, () => response.headersSent, take)
+    }
+  }
+
+  /** Whoever takes it listens to its stream, or writes to it. What nobody takes in the time for a handshake gets an answer all the same. */
+  #leaveToOthers (stream: Duplex, isAnswered: () => boolean, take: () => void): void {
     const decide = (): void => {
       clearTimeout(timer)
       this.#undecided.delete(decide)
-      socket.off('close', decide)
-      const isTaken = socket.bytesWritten > written || listenersOf(socket).some(listener => !listeners.has(listener))
-      if (!socket.destroyed && !isTaken) this.#take(new PendingUpgrade(request, socket, head))
+      stream.off('close', decide)
+      const isTaken = isAnswered() || listenersOf(stream).some(listener => !listeners.has(listener))
+      if (!stream.destroyed && !isTaken) take()
     }
     const timer = setTimeout(decide, this.isClosing ? 0 : this.#settings.handshakeTimeout)
     this.#undecided.add(decide)
-    socket.on('error', () => {}) // a client that resets the connection must not end the process
-    socket.on('close', decide)
-    const listeners = new Set(listenersOf(socket))
-    const written = socket.bytesWritten
+    stream.on('error', () => {}) // a client that resets the connection must not end the process
+    stream.on('close', decide)
+    const listeners = new Set(listenersOf(stream))
   }
 
   #take (upgrade: PendingUpgrade): void {
@@ -162,11 +191,14 @@ export class UpgradeHub {
       this.#decline(upgrade)
       return
     }
-    const { request, response } = upgrade
-    if (!upgrade.start(this.#settings.handshakeTimeout)) return
-    this.#pending.add(upgrade)
-    void upgrade.over.then(() => { this.#pending.delete(upgrade) })
-    this.#route(request, response)
+    this.#run(upgrade)
+  }
+
+  #run (handshake: PendingHandshake): void {
+    if (!handshake.start(this.#settings.handshakeTimeout)) return
+    this.#pending.add(handshake)
+    void handshake.over.then(() => { this.#pending.delete(handshake) })
+    this.#route(handshake.request, handshake.response)
   }
 
   /** RFC 9110 §7.8: a server may ignore an Upgrade field. `curl --http2` sends h2c with every first request. */
@@ -188,6 +220,6 @@ async function allSettled (promises: ReadonlyArray<Promise<unknown>>): Promise<v
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
-function listenersOf (socket: Socket): unknown[] {
-  return socket.eventNames().flatMap(event => socket.rawListeners(event))
+function listenersOf (stream: Duplex): unknown[] {
+  return stream.eventNames().flatMap(event => stream.rawListeners(event))
 }

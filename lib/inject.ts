@@ -1,13 +1,16 @@
 import type { Server } from 'node:http'
+import { connect } from 'node:http2'
 import { Server as TlsServer } from 'node:tls'
 import type { InjectWS } from '../types/fastify.ts'
 import { CONNECT_NAMES } from './options.ts'
 import { startConnecting } from './client.ts'
 import type { Connection } from './connection.ts'
+import { overHttp2 } from './http2-client.ts'
 import { MemorySocket } from './memory-socket.ts'
 
 /**
- * Opens a WebSocket to `server` without a network: what it gets is a connection of bytes like any other.
+ * Opens a WebSocket to `server` without a network: what it gets is a connection of bytes like any other, of HTTP/2 if it
+ * speaks that.
  * @param onConnection gets the connection before anybody else
  */
 export async function injectWS (
@@ -15,18 +18,22 @@ export async function injectWS (
   { headers = {}, socket, ...context }: Parameters<InjectWS>[1] = {}, { onInit, onOpen }: Parameters<InjectWS>[2] = {}
 ): Promise<Connection> {
   const encrypted = server instanceof TlsServer
-  const [client, remote] = MemorySocket.pair({ encrypted, remoteAddress: socket?.remoteAddress })
+  const isHttp2 = 'updateSettings' in server
+  const [client, remote] = MemorySocket.pair({ encrypted, remoteAddress: socket?.remoteAddress, isUnlimited: isHttp2 })
   // offered in a header field, as a request has it
   const field = Object.keys(headers).find(name => name.toLowerCase() === 'sec-websocket-protocol')
   const { [field ?? '']: offered, ...others } = headers
   const protocols = offered === undefined ? {} : { protocols: String(offered).split(',').map(protocol => protocol.trim()) }
+  const session = isHttp2 ? connect('http://localhost', { createConnection: () => client }) : null
+  session?.on('error', () => {}) // its streams have it too
   const { connection, opened } = startConnecting(new URL(path, 'ws://localhost'), {
     ...protocols,
     // what else a request may have is not asked for
     ...Object.fromEntries(Object.entries(context).filter(([name]) => CONNECT_NAMES.has(name))),
     headers: { host: 'localhost', ...others },
     request: { createConnection: () => client }
-  })
+  }, session === null ? null : overHttp2(session))
+  connection.once('close', () => { session?.destroy() })
   onConnection(connection)
   try {
     onInit?.(connection)

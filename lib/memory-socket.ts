@@ -1,5 +1,17 @@
 import { Duplex } from 'node:stream'
 
+export interface MemorySocketOptions {
+  /** What is written and read is meant to have been decrypted by a TLSSocket. Default: false. */
+  encrypted?: boolean
+  /** Default: 127.0.0.1. */
+  remoteAddress?: string | undefined
+  /**
+   * A write does not wait for the other end to read. For HTTP/2, which limits itself what is on its way: Node stops reading a
+   * session that has a write to do, and two such would wait for each other. Default: false.
+   */
+  isUnlimited?: boolean
+}
+
 /** What Node's HTTP, and this library, call on a socket beside what a stream has. */
 interface SocketSurface {
   setTimeout (milliseconds: number): this
@@ -19,19 +31,21 @@ export class MemorySocket extends Duplex implements SocketSurface {
   readonly remotePort = 0
   /** What is written and read is meant to have been decrypted by a TLSSocket. */
   readonly encrypted: boolean
+  readonly #isUnlimited: boolean
   #other: MemorySocket | null = null
   // of a write of the other end that waits until this one reads
   #onRead: (() => void) | null = null
 
-  static pair (options: { encrypted?: boolean, remoteAddress?: string | undefined } = {}): [MemorySocket, MemorySocket] {
+  static pair (options: MemorySocketOptions = {}): [MemorySocket, MemorySocket] {
     const pair: [MemorySocket, MemorySocket] = [new MemorySocket(options), new MemorySocket(options)]
     pair[0].#other = pair[1]
     pair[1].#other = pair[0]
     return pair
   }
 
-  private constructor ({ encrypted = false, remoteAddress = '127.0.0.1' }: { encrypted?: boolean, remoteAddress?: string | undefined }) {
+  private constructor ({ encrypted = false, remoteAddress = '127.0.0.1', isUnlimited = false }: MemorySocketOptions) {
     super()
+    this.#isUnlimited = isUnlimited
     this.encrypted = encrypted
     this.remoteAddress = remoteAddress
   }
@@ -48,7 +62,7 @@ export class MemorySocket extends Duplex implements SocketSurface {
       callback(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
       return
     }
-    if (other.push(Buffer.from(chunk))) process.nextTick(callback)
+    if (other.push(Buffer.from(chunk)) || this.#isUnlimited) process.nextTick(callback)
     else other.#onRead = callback
   }
 

@@ -2,9 +2,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
-  handshakeWithBody, tooManyHeaderFields, unexpectedExtensions, unexpectedProtocol, unexpectedResponse, unofferedProtocol, wrongAccept,
+  endedHandshake, handshakeWithBody, tooManyHeaderFields, unexpectedExtensions, unexpectedProtocol, unexpectedResponse, unofferedProtocol, wrongAccept,
   wrongConnection, wrongExtensionsField, wrongHost, wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField,
-  wrongServerUpgrade, wrongUpgrade, wrongVersion
+  wrongServerUpgrade, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
 } from './errors.ts'
 import { acceptOffer, readAnswer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
 import { formatExtensions, isToken, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
@@ -16,10 +16,13 @@ export interface HandshakeRequest {
   readonly headers: IncomingHttpHeaders
   /** Names and values in turn, as received: shows what `headers` hides, repeated fields. */
   readonly rawHeaders: readonly string[]
+  /** Of HTTP/2, which "HTTP/2.0" in a request line does not show. */
+  readonly stream?: { readonly endAfterHeaders: boolean }
 }
 
 export interface OpeningHandshake {
-  readonly key: string
+  /** Null where none came, as usual over HTTP/2. */
+  readonly key: string | null
   /** What the client offers, in its order of preference. */
   readonly protocols: readonly string[]
   readonly extensions: readonly Extension[]
@@ -39,12 +42,13 @@ export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
 const MAX_HEADER_FIELDS = 1000
 
 /**
- * Reads the client's opening handshake. RFC 6455 §4.2.1.
+ * Reads the client's opening handshake. RFC 6455 §4.2.1, over HTTP/2 RFC 8441 §5.
  * @param maxHeaderFields how many fields the HTTP parser keeps: of as many or more it may have dropped some, and what
  * they said (a body, a second Host) cannot be seen
  * @throws HandshakeError 400, 405, 426 or 431 for the first rule that it breaks
  */
 export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields = MAX_HEADER_FIELDS): OpeningHandshake {
+  if (request.stream !== undefined) return readExtendedConnect(request, request.stream)
   const { method, httpVersion, headers, rawHeaders } = request
   if (rawHeaders.length >= 2 * maxHeaderFields) throw tooManyHeaderFields(maxHeaderFields)
   if (method !== 'GET') throw wrongMethod(method)
@@ -63,6 +67,21 @@ export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields
   if (key === undefined || !KEY.test(key) || countField(rawHeaders, 'sec-websocket-key') !== 1) throw wrongKey(key)
   return {
     key,
+    protocols: readProtocols(headers['sec-websocket-protocol']),
+    extensions: readExtensions(headers['sec-websocket-extensions'])
+  }
+}
+
+/** What is left to check of a CONNECT with `:protocol: websocket`: nghttp2 has seen to its other pseudo-header fields. */
+function readExtendedConnect ({ headers, rawHeaders }: HandshakeRequest, { endAfterHeaders }: { endAfterHeaders: boolean }): OpeningHandshake {
+  if ((headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
+  if (endAfterHeaders) throw endedHandshake()
+  const version = headers['sec-websocket-version']
+  if (version !== '13') throw wrongVersionOverHttp2(version)
+  // not asked for; proxies pass on that of their client, and some clients wait for the answer to it
+  const key = headers['sec-websocket-key'] ?? ''
+  return {
+    key: KEY.test(key) && countField(rawHeaders, 'sec-websocket-key') === 1 ? key : null,
     protocols: readProtocols(headers['sec-websocket-protocol']),
     extensions: readExtensions(headers['sec-websocket-extensions'])
   }
@@ -126,11 +145,11 @@ export function readChosenExtensions ({ extensions }: HandshakeResponse, deflate
 }
 
 /** The header fields of the 101 response. RFC 6455 §4.2.2. */
-export function responseHeaders (key: string, protocol: string, extensions = ''): Record<string, string> {
+export function responseHeaders (key: string | null, protocol: string, extensions = ''): Record<string, string> {
   return {
     upgrade: 'websocket',
     connection: 'Upgrade',
-    'sec-websocket-accept': acceptKey(key),
+    ...(key === null ? {} : { 'sec-websocket-accept': acceptKey(key) }),
     ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
     ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
   }

@@ -10,9 +10,9 @@ import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, 
 import type { UpgradeHub } from './hub.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from './opening-handshake.ts'
 import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from './options.ts'
+import type { PendingHandshake } from './pending-handshake.ts'
 import { RequestOwner } from './request-owner.ts'
 import { isThenable } from './thenable.ts'
-import type { PendingUpgrade } from './upgrade.ts'
 import { Seats, type WebSocketServer } from './websocket-server.ts'
 
 /** One registration of the plugin: what its routes share. */
@@ -143,7 +143,7 @@ class WebSocketRoute {
   }
 
   #accept (
-    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingUpgrade, settings: ConnectedRouteSettings,
+    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingHandshake, settings: ConnectedRouteSettings,
     { key, protocols, extensions: offers }: OpeningHandshake
   ): void {
     const { hub, server } = this.#scope
