@@ -9,7 +9,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { test } from 'tap'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { ACCEPT, CERTIFICATE, close, deferred, echo, handshake, KEY, Peer, text, within } from './helpers/http.ts'
-import { openSession, serveHttp2 } from './helpers/http2.ts'
+import { openOverHttp2, openSession, serveHttp2 } from './helpers/http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
 
@@ -73,6 +73,19 @@ test('header fields and cookies of hooks are on the 200, but not those of a conn
   const { ':status': status, date: _date, ...fields } = await client.handshake('/ws', { 'sec-websocket-protocol': 'a, b' }).response
   t.equal(status, 200)
   t.strictSame(Object.fromEntries(Object.entries(fields)), { 'x-own': 'yes', 'x-raw': 'yes', 'set-cookie': ['a=1', 'b=2'], 'sec-websocket-protocol': 'a' })
+})
+
+test('permessage-deflate is agreed on as on HTTP/1.1', async t => {
+  const app = await serveHttp2(t, app => { app.get('/ws', { websocket: { perMessageDeflate: { threshold: 0 } } }, echo) })
+  const client = await openSession(t, app)
+  const { 'sec-websocket-extensions': field } = await client.handshake('/ws', { 'sec-websocket-extensions': 'permessage-deflate; client_max_window_bits' }).response
+  t.match(field, /^permessage-deflate/)
+  const connection = await openOverHttp2(app, '/ws', { perMessageDeflate: true } as object)
+  t.teardown(() => { connection.terminate() })
+  t.match(connection.extensions, /^permessage-deflate/)
+  connection.send('hello '.repeat(1000))
+  t.equal(await connection.receive(), 'hello '.repeat(1000))
+  t.ok(connection.stats().bytesReceived < 1000)
 })
 
 test('onResponse runs at the handshake, and onRequestAbort not when the WebSocket is dropped', async t => {

@@ -44,7 +44,7 @@ export function testInBrowser (title: string, name: BrowserName, run: (t: Test, 
       t.fail(`${missing}, and CI leaves nothing out`)
       return
     }
-    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true })
+    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true, acceptInsecureCerts: true })
     t.teardown(() => browser.close())
     await run(t, browser)
   })

@@ -1,30 +1,13 @@
 // A page that came over HTTP/2 opens WebSockets on the session that it came on.
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import cookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t, { test, type Test } from 'tap'
+import t, { type Test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { CERTIFICATE } from '../helpers/http.ts'
-
-// the CommonJS build: on Node 20 tap's TypeScript loader resolves one of the ES build's imports to a file that does not exist
-const puppeteer: typeof import('puppeteer-core').default = createRequire(import.meta.url)('puppeteer-core').default
-
-const browsers = [
-  {
-    browser: 'chrome',
-    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  },
-  {
-    browser: 'firefox',
-    executablePath: process.env['FIREFOX_PATH'] ?? '/usr/bin/firefox-esr',
-    args: []
-  }
-] as const
+import { BROWSERS, testInBrowser } from './browsers.ts'
 
 t.setTimeout(240_000)
 
@@ -63,7 +46,7 @@ async function serve (t: Test): Promise<Site> {
   app.get('/cookies', async request => request.cookies)
   for (const path of ['/ws', '/first']) {
     app.get(path, {
-      websocket: { handleProtocols: protocols => protocols.has('second') ? 'second' : false },
+      websocket: { perMessageDeflate: true, handleProtocols: protocols => protocols.has('second') ? 'second' : false },
       preHandler: async (_request, reply) => { reply.setCookie('socket', 'baked', { path: '/' }) }
     }, (connection, request) => { seen(connection, path, request.raw.httpVersion) })
   }
@@ -72,17 +55,8 @@ async function serve (t: Test): Promise<Site> {
   return { app, url: `https://localhost:${(app.server.address() as AddressInfo).port}`, doors, counts, closes }
 }
 
-for (const { browser: name, executablePath, args } of browsers) {
-  const missing = existsSync(executablePath) ? false : `${executablePath} is missing`
-
-  test(`HTTP/2 in ${name}`, { skip: process.env['CI'] ? false : missing, timeout: 120_000 }, async t => {
-    if (missing) {
-      t.fail(`${missing}, and CI leaves nothing out`)
-      return
-    }
-    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true, acceptInsecureCerts: true })
-    t.teardown(() => browser.close())
-
+for (const name of BROWSERS) {
+  testInBrowser(`HTTP/2 in ${name}`, name, async (t, browser) => {
     await t.test('a WebSocket rides the session of its page', async t => {
       const { url, doors, counts, closes } = await serve(t)
       const page = await browser.newPage()
@@ -108,12 +82,13 @@ for (const { browser: name, executablePath, args } of browsers) {
         const ends = [closed(socket), closed(others[0])]
         socket.close(4001, 'by the page')
         others[0].send('close')
-        return { text, echoed, protocol: socket.protocol, cookies, ends: await Promise.all(ends), page: performance.getEntriesByType('navigation')[0].nextHopProtocol }
+        return { text, echoed, protocol: socket.protocol, extensions: socket.extensions, cookies, ends: await Promise.all(ends), page: performance.getEntriesByType('navigation')[0].nextHopProtocol }
       })()`)
       t.match(result, {
         text: 'hello',
         echoed: true,
         protocol: 'second',
+        extensions: /^permessage-deflate/,
         cookies: { socket: 'baked' },
         page: 'h2',
         ends: [[4001, 'by the page', true], [4002, 'by the server', true]]
