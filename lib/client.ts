@@ -15,6 +15,7 @@ import { SocketTransport, type Transport } from './transport.ts'
 // What of the body of a refusal is kept for the error.
 const MAX_BODY = 64 * 1024
 const FRAMING = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
 /** How a handshake gets to the server. */
 export interface Exchange {
   readonly request: (options: RequestOptions) => ClientRequest
@@ -40,7 +41,9 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
 }
 
 /** As connect(), but gives the connection while it is CONNECTING. */
-export function startConnecting (url: string | URL, options: ConnectOptions, exchange: Exchange | null = null): { connection: Connection, opened: Promise<void> } {
+export function startConnecting (
+  url: string | URL, options: ConnectOptions, exchange: Exchange | null = null
+): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
   const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)

@@ -25,8 +25,9 @@ type Router = (request: IncomingMessage, response: ServerResponse) => void
 const HUB = Symbol.for('fastify-websocket-stream.hub')
 
 /**
- * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where others listen
- * to 'upgrade' (on HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket route matches.
+ * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where
+ * others listen to 'upgrade' (HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket
+ * route matches.
  */
 export class UpgradeHub {
   readonly #server: Server

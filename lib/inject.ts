@@ -33,7 +33,7 @@ export async function injectWS (
     headers: { host: 'localhost', ...others },
     request: { createConnection: () => client }
   }, session === null ? null : overHttp2(session))
-  connection.once('close', () => { session?.destroy() })
+  if (session !== null) void connection.closed.then(() => { session.destroy() })
   onConnection(connection)
   try {
     onInit?.(connection)

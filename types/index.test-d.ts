@@ -1,3 +1,4 @@
+import type { Http2ServerRequest } from 'node:http2'
 import type { Socket } from 'node:net'
 import { expectTypeOf } from 'expect-type'
 import Fastify from 'fastify'
@@ -140,3 +141,14 @@ expectTypeOf(app.injectWS('/', { headers: { a: 'b' } }, { onInit: connection => 
 app.server.on('upgrade', (request, socket, head) => {
   expectTypeOf(upgrade(request, socket as Socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
 })
+
+// HTTP/2
+const http2App = Fastify({ http2: true })
+await http2App.register(websocket)
+http2App.get('/ws', { websocket: true }, (connection, request) => {
+  expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+  expectTypeOf(request.raw).toEqualTypeOf<Http2ServerRequest>()
+})
+http2App.get('/gen', { websocket: { maxPayload: 5 } }, async function * (connection) { for await (const message of connection) yield message })
+http2App.route({ method: 'GET', url: '/both', handler: async () => '', wsHandler: connection => { connection.send('') } })
+expectTypeOf(http2App.injectWS).returns.resolves.toEqualTypeOf<WebSocketConnection>()
