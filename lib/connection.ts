@@ -251,7 +251,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   #isBacklogged (): boolean {
-    return this.#backpressure.isExceededBy(this.bufferedAmount)
+    return this.#backpressure.isExceededBy(this.#outbox?.amountInWork ?? 0)
   }
 
   /** While the peer's Close waits for its turn: who goes on taking messages is not cut off. */

@@ -59,7 +59,7 @@ export class Deflater {
 
   /** One at a time. @returns null when it would not get smaller */
   async deflate (payload: Buffer): Promise<Buffer | null> {
-    const deflated = await Limiter.of(this.#settings.concurrency).run(() => deflateRawAsync(payload, this.#options(payload.length)))
+    const deflated = await Limiter.of('deflate', this.#settings.concurrency).run(() => deflateRawAsync(payload, this.#options(payload.length)))
     return this.#taken(payload, deflated)
   }
 

@@ -23,6 +23,7 @@ const WINDOW_SIZE = 2 ** MAX_WINDOW_BITS
 const TRAILER = Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])
 // §7.2.3.4: a message may hold last blocks. Each costs a call, and a stranger can put one into two bytes.
 const MAX_LAST_BLOCKS = 256
+const SYNC_LAST_BLOCKS = 3
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
@@ -67,7 +68,7 @@ export class Inflater {
 
   /** @param onReady called, in a later turn, when next() has more to say */
   constructor ({ contextTakeover }: { contextTakeover: boolean }, concurrency: number, onReady: () => void) {
-    this.#limiter = Limiter.of(concurrency)
+    this.#limiter = Limiter.of('inflate', concurrency)
     this.#onReady = onReady
     this.#window = contextTakeover ? new Window(WINDOW_SIZE) : null
   }
@@ -123,7 +124,6 @@ export class Inflater {
     if (input.length <= SYNC_INPUT) {
       const output = inflateNow(input, this.#window?.bytes, Math.min(maxLength, SYNC_OUTPUT))
       if (output !== null) return this.#finish(output)
-      if (maxLength <= SYNC_OUTPUT) return this.#exceed(maxLength)
     }
     this.#isBusy = true
     const job = (): Promise<Buffer | null> => this.#inMessage ? inflateLater(input, this.#window?.bytes, maxLength) : Promise.resolve(EMPTY)
@@ -204,19 +204,22 @@ class TooLarge extends Error {
   }
 }
 
-/** @returns null for more than `maxLength` bytes */
+/** @returns null for more than `maxLength` bytes, or too many last blocks to be done with it at once */
 function inflateNow (data: Buffer, window: Buffer | undefined, maxLength: number): Buffer | null {
   try {
     const run = steps(data, window, maxLength)
     let step = run.next()
-    while (!step.done) step = run.next(inflateRawSync(step.value.input, step.value.options) as unknown as Inflated)
+    for (let calls = 0; !step.done; calls++) {
+      if (calls > SYNC_LAST_BLOCKS) return null
+      step = run.next(inflateRawSync(step.value.input, step.value.options) as unknown as Inflated)
+    }
     return step.value
   } catch (error) {
     return tooLarge(error)
   }
 }
 
-/** As inflateNow(), beside the event loop. */
+/** As inflateNow(), beside the event loop. @returns null for more than `maxLength` bytes */
 async function inflateLater (data: Buffer, window: Buffer | undefined, maxLength: number): Promise<Buffer | null> {
   try {
     const run = steps(data, window, maxLength)

@@ -119,7 +119,10 @@ export class Intake {
   /** Something waits for somebody who takes it. */
   get isHolding (): boolean { return !this.#inbox.isEmpty }
   /** All that came has had its turn. */
-  get isDone (): boolean { return this.#inbox.isEmpty && !this.#isTurnOver && this.#inflater?.isBusy !== true }
+  get isDone (): boolean {
+    return this.#inbox.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#inflater?.isBusy !== true)
+  }
+
   get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
   get counts (): Readonly<Counts> { return this.#counts }
@@ -426,6 +429,7 @@ export class Intake {
 
   #fail (error: ProtocolError): void {
     this.#isDeaf = true
+    this.#inflater?.destroy()
     this.#inbox.add({ type: 'failure', error })
     this.#owner.onFailure(error)
   }

@@ -1,16 +1,17 @@
 /** At most so many jobs at a time, in the order in which they were asked for. */
 export class Limiter {
-  static readonly #byLimit = new Map<number, Limiter>()
+  static readonly #shared = new Map<string, Limiter>()
   readonly #limit: number
   #running = 0
   #waiting: Array<() => void> = []
 
-  /** The one that everybody in the process has in common who wants this limit. */
-  static of (limit: number): Limiter {
-    let limiter = Limiter.#byLimit.get(limit)
+  /** The one that everybody in the process has in common who wants this limit for these jobs. */
+  static of (jobs: string, limit: number): Limiter {
+    const name = `${jobs} ${limit}`
+    let limiter = Limiter.#shared.get(name)
     if (limiter === undefined) {
       limiter = new Limiter(limit)
-      Limiter.#byLimit.set(limit, limiter)
+      Limiter.#shared.set(name, limiter)
     }
     return limiter
   }

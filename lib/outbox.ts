@@ -2,7 +2,7 @@
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
 // it has room, so what a slow peer does not take waits here and is counted here.
 import type { Deflater } from './deflater.ts'
-import type { FrameSerializer } from './frame-serializer.ts'
+import { COPY_UP_TO, type FrameSerializer } from './frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from './opcode.ts'
 import { MessageSlot } from './message-slot.ts'
 import { SendQueue } from './send-queue.ts'
@@ -53,6 +53,11 @@ export class Outbox {
     return this.#added - this.#written + this.#queue.size
   }
 
+  /** Of those, the bytes that wait for the peer, or for work on them, and not for the end of a message that is sent in pieces. */
+  get amountInWork (): number {
+    return this.#added - this.#written + this.#queue.sizeInWork
+  }
+
   /** There are bytes that the transport could take. */
   get hasUnsentBytes (): boolean {
     return this.#added > this.#written
@@ -70,9 +75,13 @@ export class Outbox {
     }
     const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
     const deflater = this.#deflaterFor(opcode, fin, size, mayCompress)
-    const run = (): Promise<void> | undefined => this.#send(opcode, fin, payload, deflater, callback)
-    if (this.#queue.isEmpty && (deflater === null || deflater.isQuick(size))) void run()
-    else this.#queue.add({ size, callback, run })
+    if (this.#queue.isEmpty && (deflater === null || deflater.isQuick(size))) {
+      void this.#send(opcode, fin, payload, deflater, callback)
+      return
+    }
+    // as when it is serialized at once: whoever sends so little may use the memory again
+    const kept = typeof payload !== 'string' && size <= COPY_UP_TO ? Buffer.from(payload) : payload
+    this.#queue.add({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
   }
 
   /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */

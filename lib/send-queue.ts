@@ -14,14 +14,27 @@ export interface QueueEntry {
 export class SendQueue {
   #entries: QueueEntry[] = []
   #size = 0
+  // entries that somebody has to end
+  #open = 0
   #isRunning = false
 
   get isEmpty (): boolean { return this.#entries.length === 0 }
   get size (): number { return this.#size }
 
+  /** Of what waits for nothing but the work on it, so not behind an entry that somebody has to end. */
+  get sizeInWork (): number {
+    if (this.#open === 0) return this.#size
+    let size = 0
+    for (const entry of this.#entries) {
+      if (entry.onCut !== undefined) break
+      size += entry.size
+    }
+    return size
+  }
+
   add (entry: QueueEntry): void {
     this.#entries.push(entry)
-    this.#size += entry.size
+    this.#count(entry, 1)
     if (!this.#isRunning) void this.#run()
   }
 
@@ -39,7 +52,7 @@ export class SendQueue {
   #drop (first: number): SendCallback[] {
     const dropped = this.#entries.splice(first)
     for (const entry of dropped) {
-      this.#size -= entry.size
+      this.#count(entry, -1)
       entry.onCut?.()
     }
     return dropped.map(({ callback }) => callback).filter(callback => callback !== undefined)
@@ -52,8 +65,13 @@ export class SendQueue {
       if (done !== undefined) await done
       if (this.#entries[0] !== entry) continue // it was dropped meanwhile
       this.#entries.shift()
-      this.#size -= entry.size
+      this.#count(entry, -1)
     }
     this.#isRunning = false
+  }
+
+  #count (entry: QueueEntry, sign: 1 | -1): void {
+    this.#size += sign * entry.size
+    if (entry.onCut !== undefined) this.#open += sign
   }
 }

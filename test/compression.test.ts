@@ -319,6 +319,21 @@ test('a compressed message is inflated as it comes, where it is read so, however
   t.strictSame(await (next as AsyncIterable<Buffer> & { toArray: () => Promise<Buffer[]> }).toArray(), [Buffer.from('next')])
 })
 
+for (const { title, bytes, answer } of [
+  { title: 'data that are not valid', bytes: clientFrame({ opcode: BINARY, payload: Buffer.from([0xff, 0xff, 0xff]), rsv: 4 }), answer: /^close 1007/ },
+  { title: 'data that are too large', bytes: compressed(Buffer.alloc(3_000_000)), answer: /^close 1009/ }
+]) {
+  test(`${title}, in a message that is inflated as it comes, end the connection without waiting for anybody`, async t => {
+    const { client, connection } = await startDeflated(t, true, async connection => {
+      for await (const stream of connection.messageStreams({ maxPayload: 1_000_000 })) stream.resume()
+    })
+    client.write(bytes)
+    t.match(await client.rest(), [answer])
+    client.end()
+    t.match(await connection.closed, { wasClean: false })
+  })
+}
+
 test('one that is left unread is skipped, and its own limit holds', async t => {
   const { client, connection } = await startDeflated(t, true, () => {})
   const streams = connection.messageStreams({ maxPayload: 2_000_000 })

@@ -177,6 +177,19 @@ test('a small message is inflated at once, and a stream is read no faster than i
   t.equal(streaming.next(), null)
 })
 
+test('a message of many last blocks is inflated beside the event loop', async t => {
+  const blocks = (count: number): Frame => new Frame(2, true, true, Buffer.concat([...Array(count).fill(deflateRawSync('abc')), hex('00')]), true, true)
+  for (const [count, isQuick] of [[1, true], [3, true], [4, false]] as const) {
+    const ready = gate()
+    const inflater = new Inflater({ contextTakeover: false }, 1, ready.open)
+    inflater.feed(blocks(count))
+    const frame = inflater.next()
+    t.equal(frame !== null, isQuick, `${count} blocks`)
+    if (frame === null) await ready.opened
+    t.equal(String((frame ?? inflater.next())!.payload), 'abc'.repeat(count))
+  }
+})
+
 test('what is destroyed gives nothing any more, and its jobs are not done', async t => {
   let ready = 0
   const inflaters = Array.from({ length: 4 }, () => new Inflater({ contextTakeover: true }, 1, () => { ready++ }))

@@ -24,7 +24,8 @@ test('so many jobs run at a time, in order, also when one fails', async t => {
   t.equal(await limiter.run(async () => 'again'), 'again')
 })
 
-test('all who want the same limit share it', async t => {
-  t.equal(Limiter.of(3), Limiter.of(3))
-  t.not(Limiter.of(3), Limiter.of(4))
+test('all who want the same limit for the same jobs share it', async t => {
+  t.equal(Limiter.of('a', 3), Limiter.of('a', 3))
+  t.not(Limiter.of('a', 3), Limiter.of('a', 4))
+  t.not(Limiter.of('a', 3), Limiter.of('b', 3))
 })

@@ -52,6 +52,17 @@ test('inside of a message that was begun with fin: false there is no other', asy
   t.throws(() => connection.createMessageStream(), { message: /fin: false/ })
 })
 
+test('what waits behind it does not hold up reading, and may be changed where it is small', async t => {
+  const { client, connection } = await startConnection(t, { ...NEVER, highWaterMark: 1000 }, () => {})
+  const message = connection.createMessageStream()
+  const memory = Buffer.alloc(3000)
+  for (const letter of 'abcd') connection.send(memory.fill(letter))
+  client.write(ping('p'))
+  t.strictSame(await client.take(1), ['pong p'])
+  message.end()
+  t.strictSame(await client.take(5), ['binary', ...'abcd'.split('').map(letter => `binary ${letter.repeat(3000)}`)])
+})
+
 test('one that is given up before its first byte leaves no trace', async t => {
   const { client, connection } = await startConnection(t, NEVER, () => {})
   const message = connection.createMessageStream()
