@@ -508,8 +508,15 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   /** What is sent in pieces does not go on. */
   #cutOutgoing (): void {
+    const callbacks = this.#outbox!.cut()
+    if (callbacks.length > 0) process.nextTick(() => { this.#failUnsent(callbacks) })
+  }
+
+  /** The callbacks of what was not sent get to know it. */
+  #failUnsent (callbacks: SendCallback[]): void {
+    if (callbacks.length === 0) return // most of the time, and an error costs more than the rest of the end
     const error = new ConnectionClosedError('the connection was closed before the message was sent')
-    for (const callback of this.#outbox!.cut()) process.nextTick(() => { this.callSafely(callback, error) })
+    for (const callback of callbacks) this.callSafely(callback, error)
   }
 
   #onClose (close: Close): void {
@@ -532,10 +539,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.#isTransportClosed) return
     this.#isTransportClosed = true
     this.#isBroken = true
-    const error = new ConnectionClosedError('the connection was closed before the message was sent')
-    for (const callback of this.#outbox!.destroy(error)) this.callSafely(callback)
-    this.#startDeadline()
+    this.#failUnsent(this.#outbox!.destroy())
     this.#intake.read()
+    if (!this.#closed) this.#startDeadline()
   }
 
   /** One time-out for whatever the ending waits for: the peer's Close, the end of its stream, or our own consumer. */

@@ -138,15 +138,15 @@ export class Outbox {
     if (room && this.#ended && this.#queue.isEmpty && !stream.writableEnded) this.#transport.finish()
   }
 
-  /** Drops everything; the callbacks of what was not sent get `error`. */
-  destroy (error: Error): SendCallback[] {
+  /** Drops everything. @returns the callbacks of what was not sent */
+  destroy (): SendCallback[] {
     this.#destroyed = true
     const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue.clear()]
     this.#callbacks = []
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
     this.#serializer.clear()
-    return unsent.map(callback => () => callback(error))
+    return unsent
   }
 
   /** What compresses such a frame: a whole message, that is large enough. Null: nothing. */
