@@ -4,7 +4,7 @@
 import type { Duplex, Writable } from 'node:stream'
 import type {
   BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions, MessageWebStreams,
-  ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
+  PreparedMessage as Prepared, ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
 } from '../types/connection.ts'
 import { Backpressure } from './backpressure.ts'
 import { CHANNELS } from './channels.ts'
@@ -29,6 +29,7 @@ import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import { Outbox, type OutboxOwner } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { DeflateAgreement } from './permessage-deflate.ts'
+import { PreparedMessage } from './prepared-message.ts'
 import type { Transport } from './transport.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -355,24 +356,35 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   // Sending
 
-  send (data: MessageData, options?: SendOptions | SendCallback, callback?: SendCallback): boolean {
-    if (typeof options === 'function') return this.send(data, undefined, options)
+  send (data: MessageData | Prepared, options?: SendOptions | SendCallback, callback?: SendCallback): boolean {
+    if (typeof options === 'function') return this.send(data as MessageData, undefined, options)
     if (!this.#maySend(callback)) return false
-    const payload = toPayload(data)
-    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
-    const fin = options?.fin ?? true
     const queued = this.bufferedAmount
-    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
-    this.#outbox!.add(opcode, fin, payload, callback ?? undefined, options?.compress)
-    this.#outgoingMessage = !fin
-    if (fin) this.#messagesSent++
+    if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
+    else this.#addMessage(data as MessageData, options, callback ?? undefined)
     if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
     return this.#backpressure.sent(this.bufferedAmount)
   }
 
+  #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
+    const payload = toPayload(data)
+    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    const fin = options?.fin ?? true
+    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
+    this.#outbox!.add(opcode, fin, payload, callback, options?.compress)
+    this.#outgoingMessage = !fin
+    if (fin) this.#messagesSent++
+  }
+
+  #addPrepared (message: PreparedMessage, callback: SendCallback | undefined): void {
+    if (this.#outgoingMessage) throw unfinishedMessage()
+    this.#outbox!.addPrepared(message, callback)
+    this.#messagesSent++
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.#settings.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
     if (this.readyState === CONNECTING) throw notOpenYet()
-    if (this.#outgoingMessage) throw new Error('a message that was begun with fin: false has not ended')
+    if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
     const slot = this.readyState === OPEN ? this.#outbox!.addMessage(opcode) : MessageSlot.cut(opcode)
     return new OutgoingMessageStream(this, slot, { highWaterMark }).once('finish', () => { this.#messagesSent++ })
@@ -624,6 +636,7 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
 
 const noop = (): void => {}
 
+const unfinishedMessage = (): Error => new Error('a message that was begun with fin: false has not ended')
 const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')
 
 interface PromiseWithResolver<Value> {

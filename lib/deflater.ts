@@ -40,6 +40,15 @@ export class Deflater {
     this.#window = contextTakeover && windowBits >= MIN_WINDOW_BITS ? new Window(2 ** windowBits) : null
   }
 
+  /** A message may refer to those before it, so that it is no other connection's. */
+  get keepsContext (): boolean { return this.#window !== null }
+
+  /** What keep no context and have the same form make the same of a message. */
+  get form (): string {
+    const { level, memLevel } = this.#settings
+    return `${level} ${memLevel} ${this.#windowBits}`
+  }
+
   /** Whether a message of so many bytes is compressed. */
   takes (length: number): boolean {
     if (this.#windowBits < MIN_WINDOW_BITS && length > 2 ** this.#windowBits) return false

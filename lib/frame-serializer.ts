@@ -68,6 +68,23 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
+  /** It masks what it is given, so that no frame is encoded beforehand. */
+  get masks (): boolean {
+    return this.#masks
+  }
+
+  /** Takes in a whole frame that is encoded already. @returns its length in bytes */
+  feedFrame (frame: Buffer): number {
+    if (frame.length > COPY_UP_TO) {
+      this.#finishBatch()
+      this.#ready.push(frame)
+    } else {
+      frame.copy(this.#reserve(frame.length), this.#batchLength)
+      this.#batchLength += frame.length
+    }
+    return frame.length
+  }
+
   override next (): Buffer | null {
     if (this.#ready.length === 0) this.#finishBatch()
     const head = this.#ready[0]

@@ -6,14 +6,15 @@ import { Frame } from './frame.ts'
 import { FrameParser } from './frame-parser.ts'
 import { FrameSerializer } from './frame-serializer.ts'
 import { fastifyWebsocket as registered } from './plugin.ts'
+import { prepare } from './prepared-message.ts'
 
 export type * from '../types/index.ts'
 export type { FrameParserOptions, Role } from './frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './frame-serializer.ts'
-export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError, upgrade }
+export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
 
 const exported = {
-  connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, ProtocolError, ReaderBusyError, upgrade
+  connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade
 }
 
 export const fastifyWebsocket: typeof registered & typeof exported & {

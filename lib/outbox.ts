@@ -5,6 +5,7 @@ import type { Deflater } from './deflater.ts'
 import { COPY_UP_TO, type FrameSerializer } from './frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from './opcode.ts'
 import { MessageSlot } from './message-slot.ts'
+import type { PreparedMessage } from './prepared-message.ts'
 import { SendQueue } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
@@ -82,6 +83,22 @@ export class Outbox {
     // as when it is serialized at once: whoever sends so little may use the memory again
     const kept = typeof payload !== 'string' && size <= COPY_UP_TO ? Buffer.from(payload) : payload
     this.#queue.add({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
+  }
+
+  /** Adds a message that others get too. */
+  addPrepared (message: PreparedMessage, callback?: SendCallback): void {
+    const { opcode, payload, length, mayCompress } = message
+    const deflater = this.#deflaterFor(opcode, true, length, mayCompress)
+    if (this.#serializer.masks || deflater?.keepsContext === true) { // nobody else gets the same bytes
+      this.add(opcode, true, payload, callback, mayCompress)
+      return
+    }
+    const frame = deflater === null ? message.frame : message.deflatedBy(deflater)
+    if (this.#queue.isEmpty && !(frame instanceof Promise)) {
+      this.#serializeFrame(frame ?? message.frame, callback)
+    } else {
+      this.#queue.add({ size: length, callback, run: async () => { this.#serializeFrame(await frame ?? message.frame, callback) } })
+    }
   }
 
   /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */
@@ -174,8 +191,15 @@ export class Outbox {
   }
 
   #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback, rsv1 = false): void {
-    if (this.#destroyed) return
-    this.#added += this.#serializer.feed({ opcode, fin, rsv1, payload })
+    if (!this.#destroyed) this.#onSerialized(this.#serializer.feed({ opcode, fin, rsv1, payload }), callback)
+  }
+
+  #serializeFrame (frame: Buffer, callback: SendCallback | undefined): void {
+    if (!this.#destroyed) this.#onSerialized(this.#serializer.feedFrame(frame), callback)
+  }
+
+  #onSerialized (length: number, callback: SendCallback | undefined): void {
+    this.#added += length
     if (callback !== undefined) this.#callbacks.push({ end: this.#added, callback })
     if (this.#held || this.#isFlushScheduled) return
     this.#isFlushScheduled = true

@@ -14,6 +14,18 @@ export interface SendOptions {
   fin?: boolean | undefined
 }
 
+/** What prepare() makes of a message that goes to many. */
+export interface PreparedMessage {
+  /** Bytes, uncompressed. */
+  readonly length: number
+}
+
+export interface PrepareOptions {
+  /** As in SendOptions. */
+  binary?: boolean | undefined
+  compress?: boolean | undefined
+}
+
 /** Called once the bytes were handed to the operating system, or with the reason why they never will be. */
 export type SendCallback = (error?: Error) => void
 
@@ -157,9 +169,9 @@ export interface WebSocketConnection extends EventEmitter {
    * Sends one message, or with `fin: false` a fragment of one. Sends of one tick leave in one write.
    * @returns false when `highWaterMark` bytes or more are waiting: wait for 'drain' or drained() before the next, or memory grows;
    * false too when the connection is not open: nothing is sent and `callback` gets a ConnectionClosedError
-   * @throws TypeError for data of another type, Error while CONNECTING
+   * @throws TypeError for data of another type, Error while CONNECTING, and for a prepared message in one that was begun with `fin: false`
    */
-  send (data: MessageData, callback?: SendCallback): boolean
+  send (data: MessageData | PreparedMessage, callback?: SendCallback): boolean
   send (data: MessageData, options?: SendOptions, callback?: SendCallback): boolean
 
   /** Resolves when send() would return true, at once if it would now, and when the connection closes. Never rejects. */

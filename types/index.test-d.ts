@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, upgrade } from '../lib/index.ts'
+import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, prepare, upgrade } from '../lib/index.ts'
 import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../lib/index.ts'
 
 const app = Fastify()
@@ -91,6 +91,8 @@ const handler: WebSocketHandler = connection => {
   connection.addEventListener('close', event => { expectTypeOf(event.wasClean).toEqualTypeOf<boolean>() })
   connection.onmessage = event => { expectTypeOf(event.data).toEqualTypeOf<string | Buffer | ArrayBuffer | Buffer[] | Blob>() }
   expectTypeOf(connection.send('x')).toEqualTypeOf<boolean>()
+  const prepared = prepare('x', { compress: false })
+  expectTypeOf(connection.send(prepared, error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })).toEqualTypeOf<boolean>()
   connection.send(new Float64Array(1), { binary: true }, error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
   connection.send(new ArrayBuffer(1), () => {})
   // @ts-expect-error not a message

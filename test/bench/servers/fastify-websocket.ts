@@ -12,7 +12,9 @@ const websocket: FastifyPluginAsync<{ options?: ServerOptions }> = createRequire
 await serve(async () => {
   const app = Fastify()
   await app.register(websocket, process.argv.includes('deflate') ? { options: { perMessageDeflate: { threshold: 0 } } } : {})
-  addRoutes(app)
+  addRoutes(app, (clients, data, binary) => {
+    for (const client of clients) client.send(data, { binary })
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
 })

@@ -1,14 +1,17 @@
 // The whole product on Fastify, with its defaults.
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import websocket from '../../../lib/index.ts'
+import websocket, { prepare } from '../../../lib/index.ts'
 import { serve } from './probe.ts'
 import { addRoutes } from './routes.ts'
 
 await serve(async () => {
   const app = Fastify()
   await app.register(websocket, process.argv.includes('deflate') ? { perMessageDeflate: true } as object : {})
-  addRoutes(app)
+  addRoutes(app, (clients, data, binary) => {
+    const message = prepare(data, { binary })
+    for (const client of clients) client.send(message)
+  })
   app.get('/iterator', { websocket: true }, async connection => {
     for await (const message of connection) connection.send(message)
   })
