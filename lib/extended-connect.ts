@@ -5,7 +5,7 @@ import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-hand
 import { Http2Transport } from './transport.ts'
 
 // RFC 9113 §8.2.2: fields of an HTTP/1.1 connection; Node throws at some of them
-const OF_A_CONNECTION = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'])
+export const OF_A_CONNECTION: ReadonlySet<string> = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'])
 const NOTHING = Buffer.alloc(0)
 
 // of Node's, without their overloads
@@ -45,6 +45,7 @@ export class PendingConnect extends PendingHandshake {
     ;(request as { method: string }).method = 'GET' // by which a router finds the route
     this.#request = request
     this.#stream = request.stream
+    request.on('error', () => {}) // of a hook that destroys it
     this.#guardStream()
     this.#teachResponse(response)
     this.#stream.once('finish', () => { this.#onAnswered() })
@@ -78,10 +79,10 @@ export class PendingConnect extends PendingHandshake {
   /** No 2xx gets out that is not ours, and no field of an HTTP/1.1 connection, whoever answers and by which way. */
   #guardStream (): void {
     const stream = this.#stream
-    const guard = (headers: OutgoingHttpHeaders = {}): OutgoingHttpHeaders => {
-      const fields = Object.entries(headers).filter(([name]) => !OF_A_CONNECTION.has(name.toLowerCase()))
-      const statusCode = Number(headers[':status'] ?? 200)
-      return { ...Object.fromEntries(fields), ':status': statusCode < 300 ? 403 : statusCode }
+    const guard = (headers: OutgoingHttpHeaders | null = {}): OutgoingHttpHeaders => {
+      const fields = Object.entries(headers ?? {}).filter(([name]) => !OF_A_CONNECTION.has(name.toLowerCase()))
+      const statusCode = Number(headers?.[':status'] ?? 200)
+      return { ...Object.fromEntries(fields), ':status': statusCode >= 300 ? statusCode : 403 }
     }
     const { respond, respondWithFD, respondWithFile } = stream as unknown as Methods<'respond' | 'respondWithFD' | 'respondWithFile'>
     stream.respond = (headers, options) => {
@@ -97,9 +98,15 @@ export class PendingConnect extends PendingHandshake {
       this.#isFile = true
       respondWithFD.call(stream, fd, guard(headers), options)
     }
-    stream.respondWithFile = (path, headers, options) => {
+    stream.respondWithFile = (path, headers, options = {}) => {
       this.#isFile = true
-      respondWithFile.call(stream, path, guard(headers), options)
+      const { statCheck } = options
+      const guarded: typeof statCheck = (stat, fields, range) => { // which may change the fields at the last moment
+        const result = statCheck?.(stat, fields, range)
+        Object.assign(fields, guard(fields))
+        return result
+      }
+      respondWithFile.call(stream, path, guard(headers), { ...options, statCheck: guarded })
     }
   }
 
@@ -111,7 +118,9 @@ export class PendingConnect extends PendingHandshake {
     const taught: { readonly [Name in keyof Http2ServerResponse]?: (...given: never[]) => unknown } = {
       writeHead: (statusCode: number, ...rest: unknown[]) => {
         if (response.writableEnded) return response // somebody else has answered for a handler that was late
-        const fields = rest.at(-1) as OutgoingHttpHeaders // without the reason phrase, of which HTTP/2 has none
+        const last = rest.at(-1)
+        // without the reason phrase, of which HTTP/2 has none
+        const fields = typeof last === 'object' && last !== null ? last as OutgoingHttpHeaders : {}
         if (statusCode !== 101) return writeHead.call(response, statusCode, fields)
         this.#isAccepting = this.#agreed !== null
         try {
@@ -130,7 +139,7 @@ export class PendingConnect extends PendingHandshake {
         }
         return response
       },
-      // which Node also calls for a write that is late
+      // which Node calls for a write() after end()
       destroy: (error?: Error) => this.#isAccepted ? response : destroy.call(response, error)
     }
     for (const [name, value] of Object.entries(taught)) Object.defineProperty(response, name, { value, writable: true, configurable: true })

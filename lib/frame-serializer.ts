@@ -85,13 +85,15 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return frame.length
   }
 
-  override next (): Buffer | null {
+  /** @param maxLength of what is wanted at once, in bytes; never more than 64 KiB */
+  override next (maxLength = MAX_PIECE): Buffer | null {
     if (this.#ready.length === 0) this.#finishBatch()
     const head = this.#ready[0]
     if (head === undefined) return null
-    if (head.length <= MAX_PIECE) return this.#ready.shift()!
-    this.#ready[0] = head.subarray(MAX_PIECE)
-    return head.subarray(0, MAX_PIECE)
+    const length = Math.min(maxLength, MAX_PIECE)
+    if (head.length <= length) return this.#ready.shift()!
+    this.#ready[0] = head.subarray(length)
+    return head.subarray(0, length)
   }
 
   /** Nothing waits for next(). */

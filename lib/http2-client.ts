@@ -1,14 +1,15 @@
 // A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that client.ts makes.
 import { EventEmitter, once } from 'node:events'
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http'
+import { validateHeaderName, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
 import type { Exchange } from './client.ts'
+import { OF_A_CONNECTION } from './extended-connect.ts'
 import { acceptKey } from './opening-handshake.ts'
 import { Http2Transport } from './transport.ts'
 
 const NOTHING = Buffer.alloc(0)
 // what an extended CONNECT says by its pseudo-header fields, or not at all
-const OF_HTTP1 = new Set(['connection', 'host', 'sec-websocket-key', 'upgrade'])
+const OF_HTTP1 = new Set([...OF_A_CONNECTION, 'host', 'sec-websocket-key'])
 
 /** Opens a WebSocket on `session`, which stays open after it. */
 export function overHttp2 (session: ClientHttp2Session): Exchange {
@@ -53,12 +54,13 @@ class ConnectRequest extends EventEmitter {
     if (this.#isDestroyed) return
     const { path, signal, headers } = this.#options
     const given = Object.entries(headers as OutgoingHttpHeaders)
-    const host = given.find(([name]) => name.toLowerCase() === 'host')?.[1]
+    for (const [name] of given) validateHeaderName(name) // as for HTTP/1.1: no pseudo-header field is among them
+    const host = given.findLast(([name]) => name.toLowerCase() === 'host')?.[1]
     const stream = session.request({
       ':method': 'CONNECT',
       ':protocol': 'websocket',
       ':scheme': session.encrypted === true ? 'https' : 'http',
-      ':authority': String(host),
+      ':authority': String(host ?? 'localhost'),
       ':path': path!,
       ...Object.fromEntries(given.filter(([name]) => !OF_HTTP1.has(name.toLowerCase())))
     }, { endStream: false, ...(signal === undefined ? {} : { signal }) })

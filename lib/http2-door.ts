@@ -1,7 +1,7 @@
 // What of an app speaks HTTP/2: its server, those that listen('localhost') makes beside it, and the sessions of them all.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server } from 'node:http'
-import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from 'node:http2'
+import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 
 type ConnectListener = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse) => void
@@ -12,7 +12,7 @@ const LISTENING = 'tracing:net.server.listen:asyncStart'
 interface OpenSession {
   readonly socket: Socket
   /** Those that are open, whatever they carry. */
-  streams: number
+  readonly streams: Set<ServerHttp2Stream>
 }
 
 export class Http2Door {
@@ -34,7 +34,7 @@ export class Http2Door {
     this.#server = server
     this.#onConnectOf = onConnect
     this.#adopt(server)
-    subscribe(LISTENING, this.#onListening)
+    server.once('listening', this.#watch)
   }
 
   /** Asks clients to leave, and drops those that have not when time is up, but for requests that are not answered. */
@@ -49,6 +49,7 @@ export class Http2Door {
 
   release (): void {
     clearTimeout(this.#deadline)
+    this.#server.off('listening', this.#watch)
     unsubscribe(LISTENING, this.#onListening)
     for (const leave of this.#leave) leave()
   }
@@ -59,7 +60,7 @@ export class Http2Door {
     // Node 22.21 asks servers of HTTP/2 too, of which it has forgotten to give them one; https://github.com/nodejs/node/issues/60336
     const upgradable = server as unknown as { shouldUpgradeCallback?: () => boolean }
     upgradable.shouldUpgradeCallback ??= () => server.listenerCount('upgrade') > 0
-    // a session is made in the turn of the event that brings its socket, which it does not show
+    // A session does not show its socket, but is made in the turn of the event that brings that.
     let socket: Socket
     const onSocket = (given: Socket): void => { socket = given }
     const onSession = (session: ServerHttp2Session): void => { this.#onSession(session, socket) }
@@ -79,6 +80,9 @@ export class Http2Door {
     })
   }
 
+  // not before: an app that never listens must not be kept by a subscription of the process
+  readonly #watch = (): void => { subscribe(LISTENING, this.#onListening) }
+
   readonly #onListening = (message: unknown): void => {
     const { server } = message as { server: Http2Server }
     if (server === this.#server) return
@@ -88,23 +92,26 @@ export class Http2Door {
   }
 
   #onSession (session: ServerHttp2Session, socket: Socket): void {
-    const open: OpenSession = { socket, streams: 0 }
+    const open: OpenSession = { socket, streams: new Set() }
     this.#sessions.set(session, open)
     // of the socket and not of the session: that one ends first, and waits for the client with the socket
     socket.once('close', () => { this.#sessions.delete(session) })
-    // the first: who comes after it is taken for somebody who may answer
+    // The first, as the listeners that a stream has later are looked at to see whether somebody has taken it.
     session.prependListener('stream', stream => {
-      open.streams++
+      const look = (): void => { if (this.#state === 'overdue') this.#dropIfIdle(session) }
+      open.streams.add(stream)
+      stream.once('finish', () => { setImmediate(() => { setImmediate(look) }) }) // the last of it is on its way then
       stream.once('close', () => {
-        open.streams--
-        if (this.#state === 'overdue') this.#dropIfIdle(session)
+        open.streams.delete(stream)
+        look()
       })
     })
     if (this.#state !== 'open') session.close()
   }
 
+  /** A stream that was answered may be open for as long as the client has more to send. */
   #dropIfIdle (session: ServerHttp2Session): void {
     const open = this.#sessions.get(session)
-    if (open?.streams === 0) open.socket.destroy()
+    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket.destroy()
   }
 }

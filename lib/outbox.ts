@@ -27,11 +27,13 @@ export class Outbox {
   #written = 0
   // bytes that will never be
   #dropped = 0
-  // lengths of the writes that the transport has not taken yet
+  // lengths of the writes that the transport has not taken yet, and their sum
   readonly #writing: number[] = []
+  #inFlight = 0
   // in the order of `end`, the value of #written at which each is due
   #callbacks: Array<{ readonly end: number, readonly callback: SendCallback }> = []
   readonly #queue = new SendQueue()
+  #waitsForTurn = false
   #held = false
   #isFlushScheduled = false
   #ended = false
@@ -138,21 +140,36 @@ export class Outbox {
   }
 
   flush (): void {
-    if (this.#destroyed || this.#held) return
-    const { stream } = this.#transport
-    if (stream.writableNeedDrain) return // goes on at 'drain'
+    if (this.#destroyed || this.#held || this.#waitsForTurn) return
+    const { stream, maxInFlight = Infinity } = this.#transport
+    // goes on at 'drain', or when what is in flight is out
+    if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) return
     let room = true
-    let piece = this.#serializer.next()
+    let piece = this.#serializer.next(maxInFlight)
     // a header and the payload behind it, or the pieces of a long one, in one system call; most flushes are a single piece
     const isCorked = !this.#serializer.isEmpty
     if (isCorked) stream.cork()
     while (piece !== null) {
       this.#writing.push(piece.length)
-      room = stream.write(piece, this.#onPieceWritten)
-      piece = room ? this.#serializer.next() : null
+      this.#inFlight += piece.length
+      room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
+      piece = room ? this.#serializer.next(maxInFlight) : null
     }
     if (isCorked) stream.uncork()
     if (room && this.#ended && this.#queue.isEmpty && !stream.writableEnded) this.#transport.finish()
+  }
+
+  /** After a piece is out: with what was more than may be in flight. Whoever has filled that lets others go first. */
+  #goOn (length: number): void {
+    if (length < this.#transport.maxInFlight! || this.#transport.takeTurn === undefined) {
+      this.flush()
+      return
+    }
+    this.#waitsForTurn = true
+    this.#transport.takeTurn(() => {
+      this.#waitsForTurn = false
+      this.flush()
+    })
   }
 
   /** Drops everything. @returns the callbacks of what was not sent */
@@ -214,11 +231,14 @@ export class Outbox {
   readonly #onPieceWritten = (error?: Error | null): void => {
     // after an error the transport closes, and destroy() settles all
     if (error || this.#destroyed) return
-    this.#written += this.#writing.shift()!
+    const length = this.#writing.shift()!
+    this.#written += length
+    this.#inFlight -= length
     let due = 0
     while (due < this.#callbacks.length && this.#callbacks[due]!.end <= this.#written) due++
     const callbacks = due === 0 ? [] : this.#callbacks.splice(0, due).map(({ callback }) => callback)
     this.#owner.onWritten(callbacks)
+    if (this.#transport.maxInFlight !== undefined) this.#goOn(length)
   }
 
   async #readBlob (opcode: Opcode, fin: boolean, blob: Blob, callback: SendCallback | undefined, mayCompress: boolean): Promise<void> {

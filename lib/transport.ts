@@ -1,12 +1,17 @@
 import { constants, type Http2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { SessionTurns } from './session-turns.ts'
 
 /** A byte stream that a connection owns, and how that kind of stream is begun, ended and dropped. */
 export interface Transport {
   readonly stream: Duplex
   /** Chunks come from a socket of our own: nobody else sees their memory. */
   readonly ownsChunks: boolean
+  /** Bytes that may be on their way out of the process at a time; undefined: as many as the stream takes. */
+  readonly maxInFlight?: number
+  /** Calls `write`, which has more to send after so many, when others had their turn. */
+  takeTurn? (write: () => void): void
   /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay, lets TCP look for a lost peer. */
   tune (): void
   /** After the closing handshake: flushes what was written and ends our side. */
@@ -45,8 +50,17 @@ export class Http2Transport implements Transport {
   readonly stream: Http2Stream
   readonly ownsChunks = true // a chunk goes to one stream alone
 
+  // Of all streams of a session together Node takes 10 MB (maxSessionMemory), and refuses new streams beyond.
+  readonly maxInFlight = 16 * 1024
+
   constructor (stream: Http2Stream) {
     this.stream = stream
+  }
+
+  takeTurn (write: () => void): void {
+    const { session } = this.stream
+    if (session === undefined) write() // it is gone, and the stream with it
+    else SessionTurns.of(session).take(write)
   }
 
   /** A stream of HTTP/2 is not destroyed by an error, such as a write after RST_STREAM with NO_ERROR while it is paused. */

@@ -188,7 +188,14 @@ test('no 2xx gets out that does not open a WebSocket', async t => {
       stream: (_request, reply) => reply.code(206).send(Readable.from(['hel', 'lo'])),
       raw: (_request, reply) => { reply.hijack(); rawReply(reply).end('hello') },
       core: (request, reply) => { reply.hijack(); h2(request).stream.respond(); h2(request).stream.end('hello') },
+      core2: (request, reply) => { reply.hijack(); h2(request).stream.respond({ ':status': 'none' as never }); h2(request).stream.end('hello') },
+      core3: (request, reply) => { reply.hijack(); h2(request).stream.respond(null as never); h2(request).stream.end('hello') },
       file: (request, reply) => { reply.hijack(); h2(request).stream.respondWithFile(path) },
+      late: (request, reply) => {
+        reply.hijack()
+        h2(request).stream.respondWithFile(path, { ':status': 404 }, { statCheck (_stat, fields) { fields[':status'] = 200 } })
+      },
+      reason: (_request, reply) => { reply.hijack(); rawReply(reply).writeHead(101, 'Switching Protocols').end() },
       fd: async (request, reply) => {
         reply.hijack()
         const { open } = await import('node:fs/promises')
@@ -205,7 +212,8 @@ test('no 2xx gets out that does not open a WebSocket', async t => {
   const client = await openSession(t, app)
   const expected: Array<[string, number, RegExp]> = [
     ['/http', 404, /Not Found/], ['/send', 403, /^hello$/], ['/empty', 403, /^$/], ['/stream', 403, /^hello$/], ['/raw', 403, /^hello$/],
-    ['/core', 403, /^hello$/], ['/file', 403, /seen by a client/], ['/fd', 403, /seen by a client/], ['/switching', 500, /^$/]
+    ['/core', 403, /^hello$/], ['/core2', 403, /^hello$/], ['/core3', 403, /^hello$/], ['/late', 403, /seen by a client/], ['/reason', 500, /^$/],
+    ['/file', 403, /seen by a client/], ['/fd', 403, /seen by a client/], ['/switching', 500, /^$/]
   ]
   for (const [path, status, body] of expected) {
     const peer = client.handshake(path)

@@ -6,6 +6,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { WebSocketConnection } from '../types/connection.ts'
+import type { WebSocketHandler } from '../types/fastify.ts'
 import { CERTIFICATE, content, deferred, echo, text, within } from './helpers/http.ts'
 import { addressOf, openOverHttp2, openSession, serveHttp2, type Http2Client } from './helpers/http2.ts'
 
@@ -269,6 +270,52 @@ test('a WebSocket whose 30 MiB nobody reads does not disturb other streams of it
     if (missing === 0) break
   }
   t.equal(connection.bufferedAmount, 0)
+})
+
+/** Sends without end, at the client's pace. */
+const flood: WebSocketHandler = async connection => {
+  const data = Buffer.alloc(60_000)
+  while (connection.readyState === connection.OPEN) if (!connection.send(data)) await connection.drained()
+}
+
+test('WebSockets that always have more to send, to a client that reads, let other streams of their session through', async t => {
+  const app = await serveHttp2(t, app => {
+    serveEcho(app)
+    app.get('/flood', { websocket: true }, flood)
+  })
+  const client = await openSession(t, app)
+  for (let i = 0; i < 8; i++) {
+    const peer = client.handshake('/flood', {}, { deaf: true })
+    t.equal(await peer.status(), 200)
+    peer.stream.resume()
+  }
+  for (let i = 0; i < 3; i++) t.equal((await within(5000, client.get('/').whole(), 'the page')).body, 'page')
+  t.strictSame(await (await client.open()).write(text('a')).contents(1), ['a'])
+})
+
+test('so many of them, read or not, that Node would refuse new streams leave room for those', async t => {
+  const app = await serveHttp2(t, app => {
+    serveEcho(app)
+    app.get('/flood', { websocket: true }, flood)
+  })
+  const client = await openSession(t, app)
+  for (let i = 0; i < 200; i++) {
+    const peer = client.handshake('/flood', {}, { deaf: true })
+    if (await peer.status() !== 200) t.fail(`number ${i} is refused`)
+    if (i % 2 === 0) peer.stream.resume()
+  }
+  t.equal((await within(5000, client.get('/').whole(), 'the page')).body, 'page')
+})
+
+test('a request that was answered and whose client goes on sending does not hold up the end', async t => {
+  const app = await serveHttp2(t, app => { app.post('/', { bodyLimit: 10 }, () => 'ok') }, { plugin: { shutdownTimeout: 100 } })
+  const { session } = await openSession(t, app)
+  const request = session.request({ ':method': 'POST', ':path': '/', 'content-type': 'text/plain', 'content-length': '1000000' }, { endStream: false })
+  request.on('error', () => {})
+  request.write('x'.repeat(1000))
+  const [fields] = await once(request, 'response') as [{ ':status': number }]
+  t.equal(fields[':status'], 413)
+  await within(5000, app.close(), 'the end')
 })
 
 test('300 WebSockets share a session, half of them unread or not reading', async t => {
