@@ -50,9 +50,9 @@ test('2,000 idle connections that have sent and got a compressed message cost no
       }
     }
     await open(500)
-    const before = await rss()
+    const before = await rss('collect')
     await open(2000)
-    return (await rss() - before) / 2000 / KIB
+    return (await rss('collect') - before) / 2000 / KIB
   }
   const message = Buffer.alloc(2000, 'as compressible as that ')
   const plain = await cost({ path: '/deflate' }, binary(message))

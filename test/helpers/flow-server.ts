@@ -1,11 +1,13 @@
 // A server in a process of its own, so that its memory can be told from its client's: `fork('flow-server.ts')`. It tells its port
-// by a message, and answers every other message with its resident set size in bytes.
+// by a message, and answers every other message with its resident set size in bytes, after a collection of garbage for 'collect'.
 import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import websocket from '../../lib/index.ts'
 
@@ -49,5 +51,10 @@ app.get('/flood', { websocket: true }, connection => {
   for (let i = 0; i < 256 * 16; i++) connection.send(payload)
 })
 await app.listen({ port: 0, host: '127.0.0.1' })
-process.on('message', () => { process.send!(process.memoryUsage.rss()) })
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+process.on('message', what => {
+  if (what === 'collect') collectGarbage()
+  process.send!(process.memoryUsage.rss())
+})
 process.send!((app.server.address() as AddressInfo).port)

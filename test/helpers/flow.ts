@@ -8,7 +8,7 @@ const script = fileURLToPath(new URL('flow-server.ts', import.meta.url))
 /** The server of flow-server.ts, in a process of its own. */
 export async function startFlowServer (t: Test): Promise<{
   port: number
-  rss: () => Promise<number>
+  rss: (what?: 'collect') => Promise<number>
   /** Resolves when the server says `what`. */
   told: (what: string) => Promise<void>
 }> {
@@ -22,8 +22,8 @@ export async function startFlowServer (t: Test): Promise<{
     for await (const [said] of on(child, 'message')) if (said === what) return
   }
   const port = await ask()
-  const rss = async (): Promise<number> => {
-    child.send('rss')
+  const rss = async (what: string = 'rss'): Promise<number> => {
+    child.send(what)
     return ask()
   }
   return { port, rss, told }
