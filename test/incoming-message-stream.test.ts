@@ -8,7 +8,7 @@ import type { IncomingMessageReadable, MessageStreamsOptions } from '../types/co
 import type { WebSocketPluginOptions } from '../types/options.ts'
 import { gate, startConnection, turn, type StartedConnection } from './helpers/app.ts'
 import { clientFrame } from './helpers/frames.ts'
-import { BINARY, binary, close, ping, TEXT, text } from './helpers/raw-client.ts'
+import { BINARY, binary, close, ping, PONG, TEXT, text } from './helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000, shutdownTimeout: 100 }
 
@@ -279,12 +279,14 @@ test('a message that goes out already is not shown to listeners, and there is on
 })
 
 test('a slow reader that goes on is not cut off when the peer has said Close behind its messages', async t => {
-  const { client, next, connection } = await startStreams(t, { closeTimeout: 200 })
+  const heartbeat = { interval: 60, timeout: 60_000 }
+  const { client, next, connection } = await startStreams(t, { closeTimeout: 200, heartbeat })
   client.write(...'abcdefgh'.split('').map(text), close(1000))
   const received: string[] = []
   for (let i = 0; i < 8; i++) {
     const stream = await next()
-    await new Promise(resolve => { setTimeout(resolve, 60) })
+    t.strictSame(await client.take(1), ['ping'], 'some 60 ms have passed')
+    client.write(clientFrame({ opcode: PONG }))
     received.push(await read(stream))
   }
   t.strictSame(received, 'abcdefgh'.split('').map(name => `text ${name}`))
