@@ -244,8 +244,12 @@ export class Outbox {
   async #readBlob (opcode: Opcode, fin: boolean, blob: Blob, callback: SendCallback | undefined, mayCompress: boolean): Promise<void> {
     const bytes = await readBlob(blob)
     if (this.#destroyed) return
-    if (bytes instanceof Error) this.#owner.onUnreadable(bytes, callback)
-    else await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)
+    if (bytes instanceof Error) {
+      process.nextTick(Outbox.#flushScheduled, this) // there may be nothing else to wait for before the end
+      this.#owner.onUnreadable(bytes, callback)
+      return
+    }
+    await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)
   }
 }
 

@@ -302,3 +302,17 @@ test('a Blob that cannot be read is reported', async t => {
   outbox.add(BINARY, true, blob)
   t.match(await unreadable, { name: 'NotReadableError' })
 })
+
+test('a Blob that cannot be read does not hold up the end', async t => {
+  const { outbox, transport, unreadable } = setUp(t)
+  const path = join(t.testdir({ file: 'before' }), 'file')
+  const blob = await openAsBlob(path)
+  await writeFile(path, 'changed, and longer')
+  const closed = new Promise(resolve => { transport.stream.on('finish', resolve) })
+  outbox.add(BINARY, true, blob)
+  outbox.end()
+  t.equal(transport.finished, 0)
+  await unreadable
+  await closed
+  t.equal(transport.finished, 1)
+})
