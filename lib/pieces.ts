@@ -1,4 +1,5 @@
-const MIN_CAPACITY = 256
+// Most fragments are small; so little comes from the pool that small Buffers share.
+const MIN_CAPACITY = 1024
 // A piece as large as this, and not much smaller than the chunk that it is a view into, waits as it is.
 const LARGE_PIECE = 4 * 1024
 
@@ -25,7 +26,7 @@ export class Pieces {
     }
     const needed = this.#tailLength + piece.length
     if (this.#tail === null || this.#tail.length < needed) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(MIN_CAPACITY, needed, this.#tailLength * 2))
+      const grown = Buffer.allocUnsafe(Math.max(MIN_CAPACITY, needed, this.#tailLength * 2))
       this.#tail?.copy(grown, 0, 0, this.#tailLength)
       this.#tail = grown
     }
