@@ -956,8 +956,14 @@ test('memory that runs out for a message closes the connection, even with an err
     const { client, connection } = await startConnection(t, options, connection => {
       connection.on('message', data => { received.push(String(data)) })
     })
-    const failing = t.intercept(Buffer, 'allocUnsafeSlow', { value () { throw new RangeError('Array buffer allocation failed') } })
-    client.write(clientFrame({ opcode: 0x2, fin: false, payload: 'a' }))
+    const { allocUnsafe } = Buffer
+    const failing = t.intercept(Buffer, 'allocUnsafe', {
+      value (size: number) {
+        if (size === 3000) throw new RangeError('Array buffer allocation failed')
+        return allocUnsafe(size)
+      }
+    })
+    client.write(clientFrame({ opcode: 0x2, fin: false, payload: 'a'.repeat(3000) }))
     const frames = await client.rest()
     failing.restore()
     t.match(frames, [/^close (1009|1011)/])
