@@ -7,6 +7,7 @@ import { mask } from './mask.ts'
 import type { Opcode } from './opcode.ts'
 import type { Role } from './frame-parser.ts'
 import { PullTransform } from './pull-transform.ts'
+import type { WriteSlab } from './write-slab.ts'
 
 export interface OutgoingFrame {
   readonly opcode: Opcode
@@ -38,6 +39,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   // small frames, side by side, behind what is ready
   #batch: Buffer | null = null
   #batchLength = 0
+  // whose memory the first batch is laid into, whether that batch is not complete yet, and its length once it is
+  #slab: WriteSlab | null = null
+  #isInSlab = false
+  #lengthInSlab = 0
 
   constructor ({ role }: FrameSerializerOptions) {
     super({ writableObjectMode: true, readableHighWaterMark: MAX_PIECE })
@@ -73,11 +78,15 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#masks
   }
 
-  /** Takes in a whole frame that is encoded already. @returns its length in bytes */
+  /** Takes in a whole frame that is encoded already, and does not change. @returns its length in bytes */
   feedFrame (frame: Buffer): number {
     if (frame.length > COPY_UP_TO) {
       this.#finishBatch()
       this.#ready.push(frame)
+    } else if (this.#batch === null) {
+      // the only frame of its tick goes out as it is; there is no room in it, so that the next makes a copy
+      this.#batch = frame
+      this.#batchLength = frame.length
     } else {
       frame.copy(this.#reserve(frame.length), this.#batchLength)
       this.#batchLength += frame.length
@@ -101,17 +110,44 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#ready.length === 0 && this.#batch === null
   }
 
+  /** Lays what is fed from now on, while nothing waits, into `slab` for as long as there is room, if nobody else has it. */
+  borrow (slab: WriteSlab): void {
+    this.#batch = slab.lend()
+    if (this.#batch === null) return
+    this.#slab = slab
+    this.#isInSlab = true
+  }
+
+  /** Gives the slab back after the first call of next(). @param isTaken nothing refers any more to what that returned */
+  giveBack (isTaken: boolean): void {
+    if (this.#slab === null) return
+    this.#slab.giveBack(isTaken ? 0 : this.#lengthInSlab)
+    this.#slab = null
+    this.#lengthInSlab = 0
+  }
+
+  /** Gives the slab back before that: what is in it has to wait, and does so elsewhere. */
+  vacate (): void {
+    if (this.#slab === null) return
+    this.#finishBatch()
+    if (this.#lengthInSlab > 0) this.#ready[0] = Buffer.from(this.#ready[0]!)
+    this.giveBack(true)
+  }
+
   /** Drops what was fed and did not come out by next(). */
   clear (): void {
     this.#ready = []
     this.#batch = null
     this.#batchLength = 0
+    this.#isInSlab = false
+    this.giveBack(true)
   }
 
   /** The batch, with room for `length` more bytes. */
   #reserve (length: number): Buffer {
     const needed = this.#batchLength + length
-    if (this.#batch !== null && this.#batchLength > 0 && needed > MAX_PIECE) {
+    const capacity = this.#isInSlab ? this.#batch!.length : MAX_PIECE
+    if (this.#batch !== null && this.#batchLength > 0 && needed > capacity) {
       this.#finishBatch()
       return this.#reserve(length)
     }
@@ -122,13 +158,17 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
       const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
       this.#batch.copy(grown, 0, 0, this.#batchLength)
       this.#batch = grown
+      this.#isInSlab = false
     }
     return this.#batch
   }
 
   #finishBatch (): void {
     if (this.#batch === null) return
-    this.#ready.push(this.#batch.subarray(0, this.#batchLength))
+    if (this.#batchLength === this.#batch.length) this.#ready.push(this.#batch)
+    else if (this.#batchLength > 0) this.#ready.push(this.#batch.subarray(0, this.#batchLength))
+    if (this.#isInSlab) this.#lengthInSlab = this.#batchLength
+    this.#isInSlab = false
     this.#batch = null
     this.#batchLength = 0
   }

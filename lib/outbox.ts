@@ -142,8 +142,10 @@ export class Outbox {
   flush (): void {
     if (this.#destroyed || this.#held || this.#waitsForTurn) return
     const { stream, maxInFlight = Infinity } = this.#transport
-    // goes on at 'drain', or when what is in flight is out
-    if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) return
+    if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
+      this.#serializer.vacate()
+      return // goes on at 'drain', or when what is in flight is out
+    }
     let room = true
     let piece = this.#serializer.next(maxInFlight)
     // a header and the payload behind it, or the pieces of a long one, in one system call; most flushes are a single piece
@@ -156,6 +158,7 @@ export class Outbox {
       piece = room ? this.#serializer.next(maxInFlight) : null
     }
     if (isCorked) stream.uncork()
+    this.#serializer.giveBack(stream.writableLength === 0)
     if (room && this.#ended && this.#queue.isEmpty && !stream.writableEnded) this.#transport.finish()
   }
 
@@ -208,11 +211,19 @@ export class Outbox {
   }
 
   #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback, rsv1 = false): void {
-    if (!this.#destroyed) this.#onSerialized(this.#serializer.feed({ opcode, fin, rsv1, payload }), callback)
+    if (this.#destroyed) return
+    this.#borrowSlab()
+    this.#onSerialized(this.#serializer.feed({ opcode, fin, rsv1, payload }), callback)
   }
 
   #serializeFrame (frame: Buffer, callback: SendCallback | undefined): void {
     if (!this.#destroyed) this.#onSerialized(this.#serializer.feedFrame(frame), callback)
+  }
+
+  /** Where the stream takes at once what is written. */
+  #borrowSlab (): void {
+    const { slab, stream } = this.#transport
+    if (slab !== undefined && this.#serializer.isEmpty && stream.writableLength === 0) this.#serializer.borrow(slab)
   }
 
   #onSerialized (length: number, callback: SendCallback | undefined): void {

@@ -1,13 +1,17 @@
 import { constants, type Http2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { SessionTurns } from './session-turns.ts'
+import { WriteSlab } from './write-slab.ts'
 
 /** A byte stream that a connection owns, and how that kind of stream is begun, ended and dropped. */
 export interface Transport {
   readonly stream: Duplex
   /** Chunks come from a socket of our own: nobody else sees their memory. */
   readonly ownsChunks: boolean
+  /** For small frames that are written at once. Absent: the stream may refer to what it was given after it says that nothing waits. */
+  readonly slab?: WriteSlab | undefined
   /** Bytes that may be on their way out of the process at a time; undefined: as many as the stream takes. */
   readonly maxInFlight?: number
   /** Calls `write`, which has more to send after so many, when others had their turn. */
@@ -20,14 +24,18 @@ export interface Transport {
   abort (): void
 }
 
+const slab = new WriteSlab()
+
 /** A TCP or TLS socket; or any other Duplex, which Node's HTTP takes too. */
 export class SocketTransport implements Transport {
   readonly stream: Duplex & Partial<Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>>
   readonly ownsChunks: boolean
+  readonly slab: WriteSlab | undefined
 
   constructor (socket: SocketTransport['stream']) {
     this.stream = socket
     this.ownsChunks = socket instanceof Socket
+    this.slab = this.ownsChunks && !(socket instanceof TLSSocket) ? slab : undefined
   }
 
   tune (): void {

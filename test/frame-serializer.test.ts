@@ -6,6 +6,7 @@ import { test } from 'tap'
 import { FrameParser, type Role } from '../lib/frame-parser.ts'
 import { FrameSerializer, type OutgoingFrame } from '../lib/frame-serializer.ts'
 import type { Opcode } from '../lib/opcode.ts'
+import { WriteSlab } from '../lib/write-slab.ts'
 import { corpus, describe, frameLabel } from './helpers/corpus.ts'
 import { readFrames, serverFrame, show } from './helpers/frames.ts'
 import { integer, random } from './helpers/random.ts'
@@ -388,4 +389,91 @@ test('what one serializer writes, the parser of the other side reads', async t =
     }
     t.strictSame(wrong.slice(0, 1), [], `from ${role} to ${reader}`)
   }
+})
+
+// ---- In lent memory ----
+
+test('frames of any sizes are the same bytes in a slab, piece by piece, and those of up to 16 KiB lie in it', async t => {
+  const next = random(31)
+  let memory: unknown
+  const slab = new class extends WriteSlab {
+    override lend (): Buffer | null {
+      const lent = super.lend()
+      memory = lent?.buffer
+      return lent
+    }
+  }()
+  const wrong: unknown[] = []
+  let inSlab = 0
+  for (let round = 0; round < 300; round++) {
+    const frames = Array.from({ length: integer(next, 1, 12) }, (): OutgoingFrame => {
+      const length = next() < 0.8 ? integer(next, 0, 300) : integer(next, 0, 90 * KIB)
+      return { opcode: next() < 0.5 ? 0x1 : 0x2, payload: next() < 0.3 ? 'x'.repeat(length) : pattern(length) }
+    })
+    const serializer = new FrameSerializer({ role: 'server' })
+    serializer.borrow(slab)
+    for (const frame of frames) serializer.feed(frame)
+    if (next() < 0.2) serializer.vacate()
+    const pieces = takeAll(serializer)
+    if (pieces.slice(1).some(({ buffer }) => buffer === memory)) wrong.push({ round, why: 'not the first piece' })
+    if (pieces[0]!.buffer === memory) inSlab++
+    if (!Buffer.concat(pieces).equals(serialize('server', ...frames))) wrong.push({ round, why: 'other bytes' })
+    serializer.giveBack(next() < 0.5)
+  }
+  t.strictSame(wrong, [])
+  t.ok(inSlab > 50, `${inSlab} of 300`)
+})
+
+test('a slab goes back when its first piece was written, and keeps the bytes that are not out', async t => {
+  const slab = new WriteSlab()
+  const serializer = new FrameSerializer({ role: 'server' })
+  const other = new FrameSerializer({ role: 'server' })
+  serializer.borrow(slab)
+  other.borrow(slab)
+  serializer.feed({ opcode: 0x1, payload: 'first' })
+  other.feed({ opcode: 0x1, payload: 'other' })
+  const first = serializer.next()!
+  t.not(other.next()!.buffer, first.buffer, 'nobody else writes to it meanwhile')
+  serializer.giveBack(false)
+  other.borrow(slab)
+  other.feed({ opcode: 0x1, payload: 'later' })
+  const later = other.next()!
+  t.equal(later.buffer, first.buffer)
+  t.equal(first.subarray(2).toString(), 'first')
+  other.giveBack(true)
+  serializer.borrow(slab)
+  serializer.feed({ opcode: 0x1, payload: 'again' })
+  t.equal(serializer.next()!.byteOffset, later.byteOffset, 'what was taken is used again')
+  t.equal(later.subarray(2).toString(), 'again')
+})
+
+test('what has to wait leaves the slab, and what is dropped too', async t => {
+  const slab = new WriteSlab()
+  for (const payloads of [['waits'], ['waits', pattern(20 * KIB), 'and this']]) {
+    const serializer = new FrameSerializer({ role: 'server' })
+    serializer.borrow(slab)
+    for (const payload of payloads) serializer.feed({ opcode: 0x2, payload })
+    serializer.vacate()
+    const lent = slab.lend()!
+    lent.fill(0xdd)
+    slab.giveBack(0)
+    t.ok(Buffer.concat(takeAll(serializer)).equals(serialize('server', ...payloads.map(payload => ({ opcode: 0x2 as const, payload })))))
+  }
+  const serializer = new FrameSerializer({ role: 'server' })
+  serializer.borrow(slab)
+  serializer.feed({ opcode: 0x2, payload: 'dropped' })
+  serializer.clear()
+  t.equal(serializer.next(), null)
+  t.not(slab.lend(), null)
+})
+
+test('an encoded frame that is alone goes out as it is, beside others as a copy', async t => {
+  const frame = serverFrame({ opcode: 0x1, payload: 'prepared' })
+  const serializer = new FrameSerializer({ role: 'server' })
+  serializer.feedFrame(frame)
+  t.equal(serializer.next(), frame)
+  for (let i = 0; i < 3; i++) serializer.feedFrame(frame)
+  serializer.feed({ opcode: 0x1, payload: 'more' })
+  t.strictSame(takeAll(serializer).map(show), [show(Buffer.concat([frame, frame, frame, serverFrame({ opcode: 0x1, payload: 'more' })]))])
+  t.equal(show(frame), show(serverFrame({ opcode: 0x1, payload: 'prepared' })), 'nobody wrote to it')
 })

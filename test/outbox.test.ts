@@ -1,15 +1,17 @@
 import { once } from 'node:events'
 import { openAsBlob } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { connect, createServer, Socket, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { test, type Test } from 'tap'
 import { FrameSerializer } from '../lib/frame-serializer.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, TEXT } from '../lib/opcode.ts'
 import { Outbox, type OutboxOwner } from '../lib/outbox.ts'
-import type { Transport } from '../lib/transport.ts'
+import { SocketTransport, type Transport } from '../lib/transport.ts'
 import type { SendCallback } from '../types/connection.ts'
-import { readFrames } from './helpers/frames.ts'
+import { readFrames, serverFrame } from './helpers/frames.ts'
 
 type Taken = (error?: Error) => void
 
@@ -315,4 +317,53 @@ test('a Blob that cannot be read does not hold up the end', async t => {
   await unreadable
   await closed
   t.equal(transport.finished, 1)
+})
+
+test('bytes that the kernel has not taken stay as they are, whoever writes next', async t => {
+  const server = createServer({ noDelay: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const pairs: Array<{ client: Socket, socket: Socket, outbox: Outbox }> = []
+  for (let i = 0; i < 2; i++) {
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [socket] = await once(server, 'connection') as [Socket]
+    t.teardown(() => { socket.destroy() })
+    const owner: OutboxOwner = { onWritten () {}, onUnreadable (error) { throw error } }
+    const outbox = new Outbox(new SocketTransport(socket), new FrameSerializer({ role: 'server' }), null, owner)
+    socket.on('drain', () => { outbox.flush() })
+    pairs.push({ client, socket, outbox })
+  }
+  const { slab } = new SocketTransport(pairs[0]!.socket)
+  const expected = pairs.map((): Buffer[] => [])
+  let isSlow = false
+  for (let i = 0; !isSlow; i++) {
+    for (const [k, { socket, outbox }] of pairs.entries()) {
+      outbox.hold()
+      for (const length of [10, 200, 3000, i % 64 === 0 ? 50_000 : 15_000]) {
+        const payload = Buffer.alloc(length, i + k)
+        expected[k]!.push(serverFrame({ opcode: 0x2, payload }))
+        outbox.add(BINARY, true, payload)
+      }
+      outbox.release()
+      slab!.lend()!.fill(0xdd) // as the next sender would
+      slab!.giveBack(0)
+      isSlow ||= socket.writableLength > 0 && outbox.bufferedAmount > 200_000
+    }
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  for (const [k, { client, outbox }] of pairs.entries()) {
+    const received: Buffer[] = []
+    client.on('data', (chunk: Buffer) => { received.push(chunk) })
+    outbox.end()
+    await once(client, 'end')
+    t.ok(Buffer.concat(received).equals(Buffer.concat(expected[k]!)))
+  }
+})
+
+test('only plain TCP sockets lend memory: others may keep what they were given', async t => {
+  const socket = new Socket()
+  t.not(new SocketTransport(socket).slab, undefined)
+  t.equal(new SocketTransport(new TLSSocket(socket)).slab, undefined)
+  t.equal(new SocketTransport(new Duplex() as SocketTransport['stream']).slab, undefined)
 })
