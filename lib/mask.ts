@@ -1,8 +1,10 @@
-import { endianness } from 'node:os'
-
 // Where the word loop starts to pay for finding an aligned start (measured: below it the byte loop wins).
 const WORDS_FROM = 48
-const LITTLE_ENDIAN = endianness() === 'LE'
+const WORD = 8
+
+// the masking key twice, as it lies in memory, and as a word
+const keyBytes = new DataView(new ArrayBuffer(WORD))
+const keyWord = new BigUint64Array(keyBytes.buffer)
 
 /**
  * Masks or unmasks (the same operation, RFC 6455 §5.3) `length` bytes of `source` from `sourceStart` into `target` from
@@ -50,32 +52,28 @@ function maskBytes (source: Buffer, sourceStart: number, target: Buffer, targetS
   if (rest > 2) target[to + 2] = source[from + 2]! ^ k2
 }
 
-/** In place, by words from the first address that a 32-bit view can start at. */
+/**
+ * In place, by words from the first address that they can start at. Of 64 bits, which takes half as long as 32: the compiler keeps
+ * a BigInt that comes from a typed array and goes back into one in a register.
+ */
 function maskWords (buffer: Buffer, start: number, length: number, key: number): void {
-  const lead = -(buffer.byteOffset + start) & 3
+  const lead = -(buffer.byteOffset + start) & (WORD - 1)
   maskBytes(buffer, start, buffer, start, lead, key)
   const aligned = rotate(key, lead)
-  const count = Math.floor((length - lead) / 4) // no shift: a length may take more than 31 bits
-  const words = new Int32Array(buffer.buffer, buffer.byteOffset + start + lead, count)
-  const word = LITTLE_ENDIAN ? swap(aligned) : aligned
-  // eight at a time take half as long
-  const eights = count - count % 8
+  keyBytes.setInt32(0, aligned)
+  keyBytes.setInt32(4, aligned)
+  const word = keyWord[0]!
+  const count = Math.floor((length - lead) / WORD) // no shift: a length may take more than 31 bits
+  const words = new BigUint64Array(buffer.buffer, buffer.byteOffset + start + lead, count)
+  const fours = count - count % 4
   let i = 0
-  for (; i < eights; i += 8) {
+  for (; i < fours; i += 4) {
     words[i]! ^= word
     words[i + 1]! ^= word
     words[i + 2]! ^= word
     words[i + 3]! ^= word
-    words[i + 4]! ^= word
-    words[i + 5]! ^= word
-    words[i + 6]! ^= word
-    words[i + 7]! ^= word
   }
   for (; i < count; i++) words[i]! ^= word
-  const done = lead + count * 4
+  const done = lead + count * WORD
   maskBytes(buffer, start + done, buffer, start + done, length - done, aligned)
-}
-
-function swap (word: number): number {
-  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)
 }
