@@ -8,3 +8,9 @@ export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'st
   slow: channel('fastify-websocket-stream:slow'),
   stalled: channel('fastify-websocket-stream:stalled')
 }
+
+/** Somebody listens to one of them, or to more. */
+export function isObserved (): boolean {
+  for (const { hasSubscribers } of Object.values(CHANNELS)) if (hasSubscribers) return true
+  return false
+}

@@ -64,7 +64,7 @@ export interface Agreement {
 
 /** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
 export interface ConnectionOwner {
-  /** What the connection came from, for those who observe. */
+  /** What the connection came from, where somebody observed when it was accepted. */
   readonly request?: unknown
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
