@@ -9,8 +9,9 @@ export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'st
   stalled: channel('fastify-websocket-stream:stalled')
 }
 
+const ALL = Object.values(CHANNELS)
+
 /** Somebody listens to one of them, or to more. */
 export function isObserved (): boolean {
-  for (const { hasSubscribers } of Object.values(CHANNELS)) if (hasSubscribers) return true
-  return false
+  return ALL.some(({ hasSubscribers }) => hasSubscribers)
 }

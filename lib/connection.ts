@@ -593,7 +593,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#closedAt = performance.now()
     this.#drain()
     const info = this.#closeInfo()
-    this.#publish('close', { ...info, stats: this.stats() })
+    if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#intake
     this.#intake.clear()

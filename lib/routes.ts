@@ -218,8 +218,13 @@ function isDisconnect (error: unknown, connection: Connection): boolean {
 
 /** Whether two objects have the same values. */
 function isSame<Options extends object> (a: Options, b: Options): boolean {
-  const names = Object.keys(a) as Array<keyof Options>
-  return names.length === Object.keys(b).length && names.every(name => Object.is(a[name], b[name]))
+  return hasValuesOf(a, b) && hasValuesOf(b, a)
+}
+
+// for each handshake: a loop makes no list of the names
+function hasValuesOf<Options extends object> (a: Options, b: Options): boolean {
+  for (const name in b) if (!Object.is(a[name], b[name])) return false
+  return true
 }
 
 function isPlainObject (value: unknown): value is object {
