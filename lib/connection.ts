@@ -32,6 +32,7 @@ import type { DeflateAgreement } from './permessage-deflate.ts'
 import { PreparedMessage } from './prepared-message.ts'
 import { listen, listenToData, type StreamListener } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
+import { withResolver, type PromiseWithResolver } from './with-resolver.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -644,14 +645,3 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
 
 const unfinishedMessage = (): Error => new Error('a message that was begun with fin: false has not ended')
 const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')
-
-interface PromiseWithResolver<Value> {
-  readonly promise: Promise<Value>
-  readonly resolve: (value: Value) => void
-}
-
-function withResolver<Value> (): PromiseWithResolver<Value> {
-  let resolve: (value: Value) => void
-  const promise = new Promise<Value>(_resolve => { resolve = _resolve })
-  return { promise, resolve: resolve! }
-}

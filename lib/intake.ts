@@ -64,11 +64,6 @@ const FRAMES_BETWEEN_LOOKS = 64
 // A compressed message takes about as long as so many frames.
 const FRAMES_OF_INFLATING = 8
 
-export interface Counts {
-  readonly messages: number
-  readonly bytes: number
-}
-
 export class Intake {
   readonly #settings: IntakeSettings
   readonly #owner: IntakeOwner
@@ -126,7 +121,7 @@ export class Intake {
 
   get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
-  get counts (): Counts { return { messages: this.#messages, bytes: this.#bytes } }
+  get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
 
   /** @param compression how the peer compresses; null: not at all */
   open (transport: Transport, compression: Compression | null): void {
