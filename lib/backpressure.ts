@@ -4,7 +4,7 @@ export class Backpressure {
   #mustWait = false
   // bytes that were unsent after the last message of a sender that was not told to wait
   #obedientAmount = 0
-  #waiters: Array<() => void> = []
+  #waiters: Array<() => void> | null = null
 
   /** @param highWaterMark unsent bytes from which the sender is to wait */
   constructor (highWaterMark: number) {
@@ -29,13 +29,13 @@ export class Backpressure {
   /** Resolves when the sender need not wait. */
   drained (): Promise<void> {
     if (!this.#mustWait) return Promise.resolve()
-    return new Promise(resolve => { this.#waiters.push(resolve) })
+    return new Promise(resolve => { (this.#waiters ??= []).push(resolve) })
   }
 
   release (): void {
     this.#mustWait = false
     const waiters = this.#waiters
-    this.#waiters = []
-    for (const resolve of waiters) resolve()
+    this.#waiters = null
+    for (const resolve of waiters ?? []) resolve()
   }
 }

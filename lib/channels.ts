@@ -8,3 +8,10 @@ export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'st
   slow: channel('fastify-websocket-stream:slow'),
   stalled: channel('fastify-websocket-stream:stalled')
 }
+
+const ALL = Object.values(CHANNELS)
+
+/** Somebody listens to one of them, or to more. */
+export function isObserved (): boolean {
+  return ALL.some(({ hasSubscribers }) => hasSubscribers)
+}

@@ -30,7 +30,9 @@ import { Outbox, type OutboxOwner } from './outbox.ts'
 import { OutgoingMessageStream } from './outgoing-message-stream.ts'
 import type { DeflateAgreement } from './permessage-deflate.ts'
 import { PreparedMessage } from './prepared-message.ts'
+import { listen, listenToData, type StreamListener } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
+import { withResolver, type PromiseWithResolver } from './with-resolver.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -64,7 +66,7 @@ export interface Agreement {
 
 /** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
 export interface ConnectionOwner {
-  /** What the connection came from, for those who observe. */
+  /** What the connection came from, where somebody observed when it was accepted. */
   readonly request?: unknown
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
@@ -85,8 +87,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   readonly #owner: ConnectionOwner
 
   #transport: Transport | null = null
-  #agreed: Agreement = {}
-  readonly #parts: IntakeOwner & OutboxOwner & LivenessOwner
+  // what the opening handshake has agreed on
+  #protocol = ''
+  #extensions = ''
+  readonly #parts: IntakeOwner & OutboxOwner & LivenessOwner & StreamListener
   readonly #intake: Intake
   #outbox: Outbox | null = null
   #liveness: Liveness | null = null
@@ -120,12 +124,18 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   /** The connection as its parts see it: one object with methods, where closures would cost each connection 2 KiB. */
-  static readonly #Inside = class implements IntakeOwner, OutboxOwner, LivenessOwner {
+  static readonly #Inside = class implements IntakeOwner, OutboxOwner, LivenessOwner, StreamListener {
     readonly #connection: Connection
 
     constructor (connection: Connection) {
       this.#connection = connection
     }
+
+    // the transport's stream
+    onData (chunk: Buffer): void { this.#connection.#onData(chunk) }
+    onStreamEnd (): void { this.#connection.#intake.end() }
+    onDrain (): void { this.#connection.#outbox!.flush() }
+    onStreamClose (): void { this.#connection.#onTransportClose() }
 
     // Intake
     during (read: () => void): void { this.#connection.#during(read) }
@@ -160,8 +170,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.#transport === null ? CONNECTING : OPEN
   }
 
-  get protocol (): string { return this.#agreed.protocol ?? '' }
-  get extensions (): string { return this.#agreed.extensions ?? '' }
+  get protocol (): string { return this.#protocol }
+  get extensions (): string { return this.#extensions }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#outbox?.bufferedAmount ?? 0 }
   get isPaused (): boolean { return this.#intake.isPaused }
@@ -194,31 +204,25 @@ export class Connection extends ListenableConnection implements WebSocketConnect
    * @param head bytes that came behind the handshake
    * @internal
    */
-  open (transport: Transport, head: Buffer, agreed: Agreement = {}): void {
+  open (transport: Transport, head: Buffer, { protocol = '', extensions = '', deflate = null }: Agreement = {}): void {
     const { stream } = transport
-    this.#agreed = agreed
+    this.#protocol = protocol
+    this.#extensions = extensions
     this.#transport = transport
     const { role, perMessageDeflate } = this.#settings
-    const { deflate = null } = agreed
     this.#intake.open(transport, deflate === null ? null : deflate[role === 'server' ? 'client' : 'server'])
     const deflater = deflate === null || perMessageDeflate === false ? null : new Deflater(deflate[role], perMessageDeflate)
     this.#outbox = new Outbox(transport, new FrameSerializer({ role }), deflater, this.#parts)
     this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
     this.#publish('open')
-    stream.on('error', noop) // 'close' follows
+    listen(stream, this.#parts)
     transport.tune()
-    stream.on('close', () => { this.#onTransportClose() })
-    stream.on('end', () => { this.#intake.end() })
-    stream.on('drain', () => { this.#outbox!.flush() })
     process.nextTick(() => {
       if (stream.closed) this.#onTransportClose()
       if (stream.destroyed) return
       if (role === 'client') this.inContext(() => { this.emitSafely('open') })
-      stream.on('data', (chunk: Buffer) => {
-        this.#liveness!.heard()
-        this.#intake.feed(chunk)
-      })
+      listenToData(stream)
       this.#intake.feed(head)
       if (stream.readableEnded) this.#intake.end()
     })
@@ -237,6 +241,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   // Receiving
+
+  #onData (chunk: Buffer): void {
+    this.#liveness!.heard()
+    this.#intake.feed(chunk)
+  }
 
   #during (read: () => void): void {
     this.#outbox!.hold()
@@ -585,7 +594,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#closedAt = performance.now()
     this.#drain()
     const info = this.#closeInfo()
-    this.#publish('close', { ...info, stats: this.stats() })
+    if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#intake
     this.#intake.clear()
@@ -634,18 +643,5 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
   Object.defineProperty(Connection.prototype, name, { value, enumerable: true })
 }
 
-const noop = (): void => {}
-
 const unfinishedMessage = (): Error => new Error('a message that was begun with fin: false has not ended')
 const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')
-
-interface PromiseWithResolver<Value> {
-  readonly promise: Promise<Value>
-  readonly resolve: (value: Value) => void
-}
-
-function withResolver<Value> (): PromiseWithResolver<Value> {
-  let resolve: (value: Value) => void
-  const promise = new Promise<Value>(_resolve => { resolve = _resolve })
-  return { promise, resolve: resolve! }
-}

@@ -20,6 +20,7 @@ export function isToken (value: string): boolean {
 /** Tells whether a comma-separated list holds `token`, in any case. `token` is given in lower case. */
 export function listHasToken (value: string | undefined, token: string): boolean {
   if (value === undefined) return false
+  if (value.length === token.length) return value.toLowerCase() === token // as most are: a list of one
   return value.split(',').some(item => trim(item).toLowerCase() === token)
 }
 

@@ -53,7 +53,8 @@ export class Heartbeat {
 
   #beat (): void {
     const time = performance.now()
-    this.#now += Math.min(time - this.#lastBeat, 2 * this.#period)
+    // as an integer, as which V8 keeps it in the object of each connection that remembers it
+    this.#now += Math.min(Math.round(time - this.#lastBeat), 2 * this.#period)
     this.#lastBeat = time
     for (const listener of this.#listeners) listener.onBeat(this.#now)
   }

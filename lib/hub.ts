@@ -19,6 +19,7 @@ export interface HubSettings {
   readonly shutdownTimeout: number
 }
 
+type Marked = Record<symbol, PendingHandshake | undefined>
 type Router = (request: IncomingMessage, response: ServerResponse) => void
 
 // Shared by every copy of this package in the process: a server has one owner of its upgrades.
@@ -37,7 +38,9 @@ export class UpgradeHub {
   readonly #paths: RoutePaths
   // handshakes that others may take: looks whether somebody has
   readonly #undecided = new Set<() => void>()
-  readonly #upgrades = new WeakMap<IncomingMessage, PendingHandshake>()
+  // A property of the request, by which its handshake is found. The values of a WeakMap that is old survive every minor collection
+  // of garbage (V8): each request would, with all that hangs on it, and be moved to the old generation.
+  readonly #handshake = Symbol('handshake')
   // their turn has not come: earlier requests are not answered
   readonly #waiting = new Set<PendingUpgrade>()
   readonly #pending = new Set<PendingHandshake>()
@@ -89,7 +92,7 @@ export class UpgradeHub {
 
   /** The opening handshake that `request` is; undefined for an ordinary request. */
   upgradeOf (request: IncomingMessage): PendingHandshake | undefined {
-    return this.#upgrades.get(request)
+    return (request as object as Marked)[this.#handshake]
   }
 
   /** `listener` is called when closing begins; close() waits for it. */
@@ -149,7 +152,7 @@ export class UpgradeHub {
     } else {
       const take = (): void => {
         const connect = new PendingConnect(request, response)
-        this.#upgrades.set(connect.request, connect)
+        this.#mark(connect.request, connect)
         this.#run(connect)
       }
       if (isAlone || this.#paths.has(request.url)) take()
@@ -178,13 +181,17 @@ export class UpgradeHub {
     const { headers } = request
     // without the field the parser has dropped it, among others: the route refuses that
     const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
-    if (isHandshake) this.#upgrades.set(request, upgrade)
+    if (isHandshake) this.#mark(request, upgrade)
     // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
     this.#waiting.add(upgrade)
     process.nextTick(afterEarlierAnswers, request.socket, () => {
       this.#waiting.delete(upgrade)
       this.#start(upgrade, isHandshake)
     })
+  }
+
+  #mark (request: IncomingMessage, handshake: PendingHandshake): void {
+    (request as object as Marked)[this.#handshake] = handshake
   }
 
   #start (upgrade: PendingUpgrade, isHandshake: boolean): void {

@@ -15,9 +15,11 @@ const ENTRY_OVERHEAD = 256
 // how many entries that were taken out may stay behind before the queue is copied
 const COMPACT_FROM = 32
 
+const NONE: InboxEntry[] = []
+
 /** A queue of what was received and not delivered yet, that knows what it holds in bytes. */
 export class Inbox {
-  #entries: InboxEntry[] = []
+  #entries: InboxEntry[] = NONE // as long as nothing has to wait
   #next = 0
   #bytes = 0
 
@@ -27,6 +29,7 @@ export class Inbox {
 
   add (entry: InboxEntry): void {
     const held = entry.type === 'message' ? { type: entry.type, message: detach(entry.message) } : entry
+    if (this.#entries === NONE) this.#entries = []
     this.#entries.push(held)
     this.#bytes += sizeOf(held)
   }
@@ -47,7 +50,7 @@ export class Inbox {
   }
 
   clear (): void {
-    this.#entries = []
+    this.#entries = NONE
     this.#next = 0
     this.#bytes = 0
   }

@@ -64,17 +64,13 @@ const FRAMES_BETWEEN_LOOKS = 64
 // A compressed message takes about as long as so many frames.
 const FRAMES_OF_INFLATING = 8
 
-export interface Counts {
-  messages: number
-  bytes: number
-}
-
 export class Intake {
   readonly #settings: IntakeSettings
   readonly #owner: IntakeOwner
   readonly #assembler = new MessageAssembler()
   readonly #inbox = new Inbox()
-  readonly #counts: Counts = { messages: 0, bytes: 0 }
+  #messages = 0
+  #bytes = 0
   #transport: Transport | null = null
   #parser: FrameParser | null = null
   #inflater: Inflater | null = null // where messages may be compressed
@@ -125,7 +121,7 @@ export class Intake {
 
   get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
   /** Bytes that came in, and messages made of them. */
-  get counts (): Readonly<Counts> { return this.#counts }
+  get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
 
   /** @param compression how the peer compresses; null: not at all */
   open (transport: Transport, compression: Compression | null): void {
@@ -140,7 +136,7 @@ export class Intake {
 
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
-    this.#counts.bytes += chunk.length
+    this.#bytes += chunk.length
     this.#parser!.feed(chunk)
     this.read()
   }
@@ -402,7 +398,7 @@ export class Intake {
   }
 
   #takeMessage (message: Message): void {
-    this.#counts.messages++
+    this.#messages++
     if (this.#inbox.isEmpty && this.#isTaken()) this.#deliver(message)
     else if (this.#isHeld()) this.#inbox.add({ type: 'message', message })
   }
@@ -422,7 +418,7 @@ export class Intake {
     this.#owner.onTaken()
     stream.give(rest === null ? this.#assembler.take() : rest.data, rest !== null)
     if (rest === null) return
-    this.#counts.messages++
+    this.#messages++
     this.#stream = null
     this.#limitMessages()
   }

@@ -29,8 +29,8 @@ export class Liveness implements HeartbeatListener {
   readonly #settings: LivenessSettings
   readonly #owner: LivenessOwner
   readonly #heartbeat: Heartbeat
-  // so that many connections that were opened at once do not ping at once
-  readonly #jitter = 1 - Math.random() / 10
+  // heartbeat.interval, less a little: many connections that were opened at once do not ping at once
+  readonly #interval: number
   #heardAt: number
   #askedAt: number | null = null
   #progressAt: number
@@ -39,6 +39,7 @@ export class Liveness implements HeartbeatListener {
     this.#settings = settings
     this.#owner = owner
     const { heartbeat, stallTimeout } = settings
+    this.#interval = heartbeat === false ? 0 : Math.round(heartbeat.interval * (1 - Math.random() / 10))
     const shortest = heartbeat === false ? stallTimeout : Math.min(heartbeat.interval, heartbeat.timeout, stallTimeout)
     this.#heartbeat = Heartbeat.of(Math.min(MAX_PERIOD, Math.max(MIN_PERIOD, Math.ceil(shortest / BEATS))))
     this.#heardAt = this.#progressAt = this.#heartbeat.now
@@ -70,7 +71,7 @@ export class Liveness implements HeartbeatListener {
     const { heartbeat } = this.#settings
     if (heartbeat === false) return
     if (this.#askedAt === null) {
-      if (now - this.#heardAt >= heartbeat.interval * this.#jitter) this.#ask(now)
+      if (now - this.#heardAt >= this.#interval) this.#ask(now)
     } else if (now - this.#askedAt >= heartbeat.timeout) {
       // While we do not read, the answer may be there; while bytes wait, the Ping waits behind them, and stallTimeout judges.
       // The next Ping finds out whether the peer has closed TCP.

@@ -1,5 +1,5 @@
 // The opening handshake of RFC 6455 §4, both roles, as pure functions of header fields. A door (or the client) does the I/O.
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
   endedHandshake, handshakeWithBody, tooManyHeaderFields, unexpectedExtensions, unexpectedProtocol, unexpectedResponse, unofferedProtocol, wrongAccept,
@@ -89,7 +89,7 @@ function readExtendedConnect ({ headers, rawHeaders }: HandshakeRequest, { endAf
 
 /** The value of Sec-WebSocket-Accept that answers `key`. RFC 6455 §4.2.2. */
 export function acceptKey (key: string): string {
-  return createHash('sha1').update(key + GUID).digest('base64')
+  return hash('sha1', key + GUID, 'base64')
 }
 
 /** `handleProtocols` as in ws: called with what the client offers; false for none. */

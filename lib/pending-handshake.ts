@@ -60,6 +60,10 @@ export abstract class PendingHandshake {
   /** Sets the time that is left for an answer, in milliseconds; 0: any. */
   limit (timeout: number): void {
     if (this.isOver) return
+    if (timeout === this.#timeoutLength && !this.#isRefused) { // as for most: of a server and a route by the same default
+      this.#timeout?.refresh()
+      return
+    }
     this.#timeoutLength = timeout
     this.#startTimeout(() => { this.refuse(handshakeTimedOut(timeout)) })
   }
@@ -157,7 +161,7 @@ export abstract class PendingHandshake {
   /** Hands the stream over to `listener`, which takes care of its errors. */
   protected switchTo (transport: Transport, listener: SwitchListener): void {
     this.letGo()
-    const head = Buffer.concat(this.#early)
+    const head = this.#early.length === 1 ? this.#early[0]! : Buffer.concat(this.#early)
     this.#early.length = 0
     listener(transport, head)
     this.#stream.off('error', this.#onClose)

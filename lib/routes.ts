@@ -154,33 +154,24 @@ class WebSocketRoute {
     const agreed = chooseExtensions(offers, settings.perMessageDeflate)
     const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
-    const leave = seats.take()
-    const connection = new Connection(settings, new RequestOwner({
-      instance,
-      request,
-      reply,
-      errorHandler: settings.errorHandler,
-      closeLogLevel: settings.closeLogLevel,
-      onLeave: connection => {
-        leave()
-        server.remove(connection)
-      }
-    }))
+    const owner = new RequestOwner({ instance, request, reply }, settings, server, seats)
+    const connection = new Connection(settings, owner)
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
-      this.#serve(instance, connection, request)
+      this.#serve(instance, connection, request, owner)
       if (server.isClosing) connection.close(server.options.shutdownCode) // since hooks had their turn
     })
-    void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) leave() })
+    void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
     reply.code(101).send()
   }
 
-  #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest): void {
+  // Its closures live as long as the handler's promise, and must not hold the request, which the handler itself may have let go.
+  #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest, owner: RequestOwner): void {
     const settled = (): void => { connection.handlerSettled() }
     const failed = (error: unknown): void => {
       // a peer that left is no failure of the handler that it left
-      if (isDisconnect(error, connection)) request.log.debug({ err: error }, 'a WebSocket handler ended with its connection')
+      if (isDisconnect(error, connection)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
       else connection.handlerFailed(error)
       settled()
     }
@@ -227,8 +218,13 @@ function isDisconnect (error: unknown, connection: Connection): boolean {
 
 /** Whether two objects have the same values. */
 function isSame<Options extends object> (a: Options, b: Options): boolean {
-  const names = Object.keys(a) as Array<keyof Options>
-  return names.length === Object.keys(b).length && names.every(name => Object.is(a[name], b[name]))
+  return hasValuesOf(a, b) && hasValuesOf(b, a)
+}
+
+// for each handshake: a loop makes no list of the names
+function hasValuesOf<Options extends object> (a: Options, b: Options): boolean {
+  for (const name in b) if (!Object.is(a[name], b[name])) return false
+  return true
 }
 
 function isPlainObject (value: unknown): value is object {

@@ -1,4 +1,5 @@
 import type { StandaloneErrorHandler } from '../types/options.ts'
+import { isObserved } from './channels.ts'
 import type { Connection, ConnectionOwner } from './connection.ts'
 import { isThenable } from './thenable.ts'
 
@@ -9,7 +10,7 @@ export class StandaloneOwner implements ConnectionOwner {
   readonly #onLeave: () => void
 
   constructor (request: unknown, errorHandler: StandaloneErrorHandler | undefined, onLeave: () => void = () => {}) {
-    this.request = request
+    this.request = isObserved() ? request : undefined // which nobody else asks for
     this.#errorHandler = errorHandler
     this.#onLeave = onLeave
   }

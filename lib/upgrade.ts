@@ -19,12 +19,12 @@ class UpgradeResponse extends ServerResponse {
     if (this.writableEnded) return this // somebody else has answered for a handler that was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
-    const headers = Object.entries(typeof given === 'object' && given !== null ? given as OutgoingHttpHeaders : {})
+    const headers: OutgoingHttpHeaders = {}
+    if (typeof given === 'object' && given !== null) {
+      for (const [name, value] of Object.entries(given as OutgoingHttpHeaders)) if (!OF_A_BODY.has(name.toLowerCase())) headers[name] = value
+    }
     for (const name of OF_A_BODY) this.removeHeader(name)
-    return super.writeHead(101, {
-      ...Object.fromEntries(headers.filter(([name]) => !OF_A_BODY.has(name.toLowerCase()))),
-      ...this.agreed
-    })
+    return super.writeHead(101, Object.assign(headers, this.agreed))
   }
 }
 

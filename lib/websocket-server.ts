@@ -8,16 +8,6 @@ import type { PluginSettings } from './options.ts'
 /** How many connections there are where their number is limited; those count too whose handshake is not over. */
 export class Seats {
   taken = 0
-
-  /** @returns a function that gives the seat back, once */
-  take (): () => void {
-    this.taken++
-    let isTaken = true
-    return () => {
-      if (isTaken) this.taken--
-      isTaken = false
-    }
-  }
 }
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
