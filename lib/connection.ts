@@ -15,7 +15,6 @@ import { Deflater, type DeflaterSettings } from './deflater.ts'
 import { ConnectionClosedError, type ProtocolError } from './errors.ts'
 import { ListenableConnection } from './event-target.ts'
 import { MAX_CONTROL_PAYLOAD } from './frame.ts'
-import { FrameSerializer } from './frame-serializer.ts'
 import type { IncomingMessageStream } from './incoming-message-stream.ts'
 import { Intake, type IntakeOwner, type IntakeSettings } from './intake.ts'
 import { Liveness, type LivenessOwner, type LivenessSettings } from './liveness.ts'
@@ -212,7 +211,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const { role, perMessageDeflate } = this.#settings
     this.#intake.open(transport, deflate === null ? null : deflate[role === 'server' ? 'client' : 'server'])
     const deflater = deflate === null || perMessageDeflate === false ? null : new Deflater(deflate[role], perMessageDeflate)
-    this.#outbox = new Outbox(transport, new FrameSerializer({ role }), deflater, this.#parts)
+    this.#outbox = new Outbox(transport, role, deflater, this.#parts)
     this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
     this.#publish('open')

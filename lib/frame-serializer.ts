@@ -73,11 +73,6 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** It masks what it is given, so that no frame is encoded beforehand. */
-  get masks (): boolean {
-    return this.#masks
-  }
-
   /** Takes in a whole frame that is encoded already, and does not change. @returns its length in bytes */
   feedFrame (frame: Buffer): number {
     if (frame.length > COPY_UP_TO) {

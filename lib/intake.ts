@@ -1,17 +1,18 @@
-// transport -> FrameParser -> [Inflater] -> MessageAssembler -> whoever takes messages (or the Inbox, while nobody does)
+// transport -> FrameSource (FrameParser, Inflater) -> MessageAssembler -> whoever takes messages (or the Inbox, while nobody does)
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import type { Close } from './close-payload.ts'
 import { parseClosePayload } from './close-payload.ts'
 import { ProtocolError, ReaderBusyError } from './errors.ts'
 import type { Frame } from './frame.ts'
-import { FrameParser, type Role } from './frame-parser.ts'
+import type { Role } from './frame-parser.ts'
+import { FrameSource } from './frame-source.ts'
 import { Inflater } from './inflater.ts'
 import { Inbox, type InboxEntry } from './inbox.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './incoming-message-stream.ts'
 import { MessageAssembler, type Message } from './message-assembler.ts'
 import { MessageReader, type MessageReaderOwner } from './message-reader.ts'
-import { BINARY, CLOSE, CONTINUATION, isControlOpcode, PING, PONG, TEXT } from './opcode.ts'
+import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from './opcode.ts'
 import type { Compression } from './permessage-deflate.ts'
 import type { Transport } from './transport.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
@@ -61,9 +62,6 @@ export interface IntakeOwner {
 // looked at once in so many frames.
 const TURN = 2 // ms
 const FRAMES_BETWEEN_LOOKS = 64
-// A compressed message takes about as long as so many frames.
-const FRAMES_OF_INFLATING = 8
-
 export class Intake {
   readonly #settings: IntakeSettings
   readonly #owner: IntakeOwner
@@ -72,8 +70,7 @@ export class Intake {
   #messages = 0
   #bytes = 0
   #transport: Transport | null = null
-  #parser: FrameParser | null = null
-  #inflater: Inflater | null = null // where messages may be compressed
+  #source: FrameSource | null = null
 
   #isReading = false
   #isReadScheduled = false
@@ -99,9 +96,9 @@ export class Intake {
   #discards = false
   // Nothing that comes in counts any more.
   #isDeaf = false
-  // In this turn of the event loop: frames since the last look at the clock, when that was first looked at, and whether the
+  // What the frames had cost at the last look at the clock; in this turn of the event loop: when that was first looked at, and whether the
   // turn is used up.
-  #frames = 0
+  #effort = 0
   #turnStart: number | null = null
   #isTurnOver = false
 
@@ -116,7 +113,7 @@ export class Intake {
   get isHolding (): boolean { return !this.#inbox.isEmpty }
   /** All that came has had its turn. */
   get isDone (): boolean {
-    return this.#inbox.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#inflater?.isBusy !== true)
+    return this.#inbox.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#source?.isBusy !== true)
   }
 
   get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
@@ -127,17 +124,16 @@ export class Intake {
   open (transport: Transport, compression: Compression | null): void {
     const { role, perMessageDeflate } = this.#settings
     this.#transport = transport
-    this.#parser = new FrameParser({ role, allowsRsv1: compression !== null, ownsChunks: transport.ownsChunks })
-    if (compression !== null && perMessageDeflate !== false) {
-      this.#inflater = new Inflater(compression, perMessageDeflate.concurrency, () => { this.read() })
-    }
+    const mayInflate = compression !== null && perMessageDeflate !== false
+    const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.read() }) : null
+    this.#source = new FrameSource(role, transport.ownsChunks, inflater)
     this.#limitMessages()
   }
 
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
     this.#bytes += chunk.length
-    this.#parser!.feed(chunk)
+    this.#source!.feed(chunk)
     this.read()
   }
 
@@ -249,7 +245,7 @@ export class Intake {
   clear (): void {
     this.#isDeaf = true
     this.#inbox.clear()
-    this.#inflater?.destroy()
+    this.#source?.destroy()
   }
 
   // Reading
@@ -286,39 +282,28 @@ export class Intake {
         this.#deliverHeld()
       }
       this.#isReading = false
+      this.#source!.rest()
     })
   }
 
   #pull (): void {
     const { stream } = this.#transport!
+    const source = this.#source!
     this.#deliverHeld()
     this.#beginStream()
     while (this.#wantsInput()) {
-      const frame = this.#nextFrame()
+      const frame = source.next()
       if (frame === null) {
-        if (this.#inflater?.isBusy) break
+        if (source.isBusy) break
         if (this.#isEndDue) this.#takeEnd()
         else stream.resume()
         return
       }
       this.#take(frame)
       this.#deliverHeld()
-      if (++this.#frames >= FRAMES_BETWEEN_LOOKS) this.#lookAtClock()
+      if (source.effort - this.#effort >= FRAMES_BETWEEN_LOOKS) this.#lookAtClock(source.effort)
     }
     if (!this.#isDeaf) stream.pause()
-  }
-
-  #nextFrame (): Frame | null {
-    const inflater = this.#inflater
-    if (inflater === null) return this.#parser!.next()
-    for (;;) {
-      const inflated = inflater.next()
-      if (inflated !== null) this.#frames += FRAMES_OF_INFLATING
-      if (inflated !== null || inflater.isBusy) return inflated
-      const frame = this.#parser!.next()
-      if (frame === null || isControlOpcode(frame.opcode) || !(frame.rsv1 || inflater.inMessage)) return frame
-      inflater.feed(frame)
-    }
   }
 
   #wantsInput (): boolean {
@@ -334,24 +319,20 @@ export class Intake {
 
   /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
   #isUndecided (): boolean {
-    const isOversized = this.#parser!.isOversized || this.#inflater?.isOversized === true
-    return isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
+    return this.#source!.isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
   }
 
   /** Sets how large a message may be for who takes it; one that goes out already keeps its limit. */
   #limitMessages (): void {
-    if (this.#stream !== null || this.#parser === null) return
+    if (this.#stream !== null || this.#source === null) return
     const reader = this.#reader
     const isStreaming = reader instanceof IncomingMessageStreamReader
-    this.#parser.maxPayload = isStreaming ? reader.maxPayload : this.#settings.maxPayload
-    if (this.#inflater === null) return
-    this.#inflater.maxPayload = this.#parser.maxPayload
-    this.#inflater.isStreaming = isStreaming
+    this.#source.limit(isStreaming ? reader.maxPayload : this.#settings.maxPayload, isStreaming)
   }
 
   /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */
-  #lookAtClock (): void {
-    this.#frames = 0
+  #lookAtClock (effort: number): void {
+    this.#effort = effort
     const now = performance.now()
     if (this.#turnStart === null) {
       this.#turnStart = now
@@ -425,7 +406,7 @@ export class Intake {
 
   #fail (error: ProtocolError): void {
     this.#isDeaf = true
-    this.#inflater?.destroy()
+    this.#source?.destroy()
     this.#inbox.add({ type: 'failure', error })
     this.#owner.onFailure(error)
   }

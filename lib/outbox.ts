@@ -1,12 +1,15 @@
 // messages -> [Deflater] -> SendQueue (what is not ready) -> FrameSerializer -> transport
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
 // it has room, so what a slow peer does not take waits here and is counted here.
+import type { Duplex } from 'node:stream'
 import type { Deflater } from './deflater.ts'
-import { COPY_UP_TO, type FrameSerializer } from './frame-serializer.ts'
+import type { Role } from './frame-parser.ts'
+import { COPY_UP_TO, FrameSerializer } from './frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from './opcode.ts'
 import { MessageSlot } from './message-slot.ts'
+import { Pool } from './pool.ts'
 import type { PreparedMessage } from './prepared-message.ts'
-import { SendQueue } from './send-queue.ts'
+import { SendQueue, type QueueEntry } from './send-queue.ts'
 import type { Transport } from './transport.ts'
 import type { SendCallback } from '../types/connection.ts'
 
@@ -17,9 +20,16 @@ export interface OutboxOwner {
   onUnreadable (error: Error, callback: SendCallback | undefined): void
 }
 
+const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
+  client: new Pool(() => new FrameSerializer({ role: 'client' })),
+  server: new Pool(() => new FrameSerializer({ role: 'server' }))
+}
+
 export class Outbox {
   readonly #transport: Transport
-  readonly #serializer: FrameSerializer
+  readonly #role: Role
+  // For as long as something is in it: a stream of Node takes 0.6 KiB, and most connections have nothing to send most of the time.
+  #serializer: FrameSerializer | null = null
   readonly #deflater: Deflater | null
   readonly #owner: OutboxOwner
   // bytes given to the serializer since the start, and those of them that the transport has taken: their difference waits
@@ -32,16 +42,17 @@ export class Outbox {
   #inFlight = 0
   // in the order of `end`, the value of #written at which each is due
   #callbacks: Array<{ readonly end: number, readonly callback: SendCallback }> = []
-  readonly #queue = new SendQueue()
+  #queue: SendQueue | null = null // until something has to wait for its turn
   #waitsForTurn = false
+  #isWriting = false // a stream in memory may get the peer's answer, and ours to that, before write() returns
   #held = false
   #isFlushScheduled = false
   #ended = false
   #destroyed = false
 
-  constructor (transport: Transport, serializer: FrameSerializer, deflater: Deflater | null, owner: OutboxOwner) {
+  constructor (transport: Transport, role: Role, deflater: Deflater | null, owner: OutboxOwner) {
     this.#transport = transport
-    this.#serializer = serializer
+    this.#role = role
     this.#deflater = deflater
     this.#owner = owner
   }
@@ -53,12 +64,12 @@ export class Outbox {
 
   /** Bytes added and not yet taken by the transport, frame headers included. */
   get bufferedAmount (): number {
-    return this.#added - this.#written + this.#queue.size
+    return this.#added - this.#written + (this.#queue?.size ?? 0)
   }
 
   /** Of those, the bytes that wait for the peer, or for work on them, and not for the end of a message that is sent in pieces. */
   get amountInWork (): number {
-    return this.#added - this.#written + this.#queue.sizeInWork
+    return this.#added - this.#written + (this.#queue?.sizeInWork ?? 0)
   }
 
   /** There are bytes that the transport could take. */
@@ -69,44 +80,44 @@ export class Outbox {
   /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
   add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback, mayCompress = true): void {
     if (payload instanceof Blob) {
-      this.#queue.add({ size: payload.size, callback, run: () => this.#readBlob(opcode, fin, payload, callback, mayCompress) })
+      this.#enqueue({ size: payload.size, callback, run: () => this.#readBlob(opcode, fin, payload, callback, mayCompress) })
       return
     }
-    if (this.#queue.isEmpty && (this.#deflater === null || !mayCompress)) {
+    if (this.#isQueueEmpty && (this.#deflater === null || !mayCompress)) {
       this.#serialize(opcode, fin, payload, callback)
       return
     }
     const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
     const deflater = this.#deflaterFor(opcode, fin, size, mayCompress)
-    if (this.#queue.isEmpty && (deflater === null || deflater.isQuick(size))) {
+    if (this.#isQueueEmpty && (deflater === null || deflater.isQuick(size))) {
       void this.#send(opcode, fin, payload, deflater, callback)
       return
     }
     // as when it is serialized at once: whoever sends so little may use the memory again
     const kept = typeof payload !== 'string' && size <= COPY_UP_TO ? Buffer.from(payload) : payload
-    this.#queue.add({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
+    this.#enqueue({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
   }
 
   /** Adds a message that others get too. */
   addPrepared (message: PreparedMessage, callback?: SendCallback): void {
     const { opcode, payload, length, mayCompress } = message
     const deflater = this.#deflaterFor(opcode, true, length, mayCompress)
-    if (this.#serializer.masks || deflater?.keepsContext === true) { // nobody else gets the same bytes
+    if (this.#role === 'client' || deflater?.keepsContext === true) { // no two get the same bytes
       this.add(opcode, true, payload, callback, mayCompress)
       return
     }
     const frame = deflater === null ? message.frame : message.deflatedBy(deflater)
-    if (this.#queue.isEmpty && !(frame instanceof Promise)) {
+    if (this.#isQueueEmpty && !(frame instanceof Promise)) {
       this.#serializeFrame(frame ?? message.frame, callback)
     } else {
-      this.#queue.add({ size: length, callback, run: async () => { this.#serializeFrame(await frame ?? message.frame, callback) } })
+      this.#enqueue({ size: length, callback, run: async () => { this.#serializeFrame(await frame ?? message.frame, callback) } })
     }
   }
 
   /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */
   addMessage (opcode: Opcode): MessageSlot {
     const slot = new MessageSlot(opcode, (...frame) => { this.#serialize(...frame) })
-    this.#queue.add(slot)
+    this.#enqueue(slot)
     return slot
   }
 
@@ -115,7 +126,7 @@ export class Outbox {
    * @returns the callbacks of that
    */
   cut (): SendCallback[] {
-    return this.#queue.cut()
+    return this.#queue?.cut() ?? []
   }
 
   /** Adds a Ping or Pong, which may stand before messages that are not ready. */
@@ -140,26 +151,38 @@ export class Outbox {
   }
 
   flush (): void {
-    if (this.#destroyed || this.#held || this.#waitsForTurn) return
+    if (this.#destroyed || this.#held || this.#waitsForTurn || this.#isWriting) return
     const { stream, maxInFlight = Infinity } = this.#transport
     if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
-      this.#serializer.vacate()
+      this.#serializer?.vacate()
       return // goes on at 'drain', or when what is in flight is out
     }
+    const hasRoom = this.#serializer === null || this.#write(this.#serializer, stream, maxInFlight)
+    if (hasRoom && this.#ended && this.#isQueueEmpty && !stream.writableEnded) this.#transport.finish()
+  }
+
+  /** @returns whether there is room for more when all is written */
+  #write (serializer: FrameSerializer, stream: Duplex, maxInFlight: number): boolean {
     let room = true
-    let piece = this.#serializer.next(maxInFlight)
+    let piece = serializer.next(maxInFlight)
     // a header and the payload behind it, or the pieces of a long one, in one system call; most flushes are a single piece
-    const isCorked = !this.#serializer.isEmpty
-    if (isCorked) stream.cork()
-    while (piece !== null) {
-      this.#writing.push(piece.length)
-      this.#inFlight += piece.length
-      room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
-      piece = room ? this.#serializer.next(maxInFlight) : null
+    const isCorked = !serializer.isEmpty
+    this.#isWriting = true
+    try {
+      if (isCorked) stream.cork()
+      while (piece !== null) {
+        this.#writing.push(piece.length)
+        this.#inFlight += piece.length
+        room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
+        piece = room ? serializer.next(maxInFlight) : null
+      }
+      if (isCorked) stream.uncork()
+    } finally {
+      this.#isWriting = false
+      serializer.giveBack(stream.writableLength === 0)
+      if (serializer.isEmpty) this.#letGoOf(serializer)
     }
-    if (isCorked) stream.uncork()
-    this.#serializer.giveBack(stream.writableLength === 0)
-    if (room && this.#ended && this.#queue.isEmpty && !stream.writableEnded) this.#transport.finish()
+    return room
   }
 
   /** After a piece is out: with what was more than may be in flight. Whoever has filled that lets others go first. */
@@ -178,11 +201,14 @@ export class Outbox {
   /** Drops everything. @returns the callbacks of what was not sent */
   destroy (): SendCallback[] {
     this.#destroyed = true
-    const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue.clear()]
+    const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue?.clear() ?? []]
     this.#callbacks = []
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
-    this.#serializer.clear()
+    if (this.#serializer !== null) {
+      this.#serializer.clear()
+      if (!this.#isWriting) this.#letGoOf(this.#serializer)
+    }
     return unsent
   }
 
@@ -211,19 +237,35 @@ export class Outbox {
   }
 
   #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback, rsv1 = false): void {
-    if (this.#destroyed) return
-    this.#borrowSlab()
-    this.#onSerialized(this.#serializer.feed({ opcode, fin, rsv1, payload }), callback)
+    if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feed({ opcode, fin, rsv1, payload }), callback)
   }
 
   #serializeFrame (frame: Buffer, callback: SendCallback | undefined): void {
-    if (!this.#destroyed) this.#onSerialized(this.#serializer.feedFrame(frame), callback)
+    if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feedFrame(frame), callback)
   }
 
-  /** Where the stream takes at once what is written. */
-  #borrowSlab (): void {
+  /** With it comes, where the stream takes at once what is written, memory that every write uses again. */
+  #takeSerializer (): FrameSerializer {
+    if (this.#serializer !== null) return this.#serializer
     const { slab, stream } = this.#transport
-    if (slab !== undefined && this.#serializer.isEmpty && stream.writableLength === 0) this.#serializer.borrow(slab)
+    const serializer = SERIALIZERS[this.#role].take()
+    if (slab !== undefined && stream.writableLength === 0) serializer.borrow(slab)
+    this.#serializer = serializer
+    return serializer
+  }
+
+  #letGoOf (serializer: FrameSerializer): void {
+    SERIALIZERS[this.#role].giveBack(serializer)
+    this.#serializer = null
+  }
+
+  get #isQueueEmpty (): boolean {
+    return this.#queue === null || this.#queue.isEmpty
+  }
+
+  #enqueue (entry: QueueEntry): void {
+    this.#queue ??= new SendQueue()
+    this.#queue.add(entry)
   }
 
   #onSerialized (length: number, callback: SendCallback | undefined): void {

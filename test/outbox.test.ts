@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { test, type Test } from 'tap'
-import { FrameSerializer } from '../lib/frame-serializer.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, TEXT } from '../lib/opcode.ts'
 import { Outbox, type OutboxOwner } from '../lib/outbox.ts'
 import { SocketTransport, type Transport } from '../lib/transport.ts'
@@ -87,7 +86,7 @@ function setUp (t: Test, highWaterMark?: number): Setup {
     },
     onUnreadable (error) { fail(error) }
   }
-  const outbox = new Outbox(transport, new FrameSerializer({ role: 'server' }), null, owner)
+  const outbox = new Outbox(transport, 'server', null, owner)
   transport.stream.on('drain', () => { outbox.flush() })
   t.teardown(() => { transport.stream.destroy() })
   return { outbox, transport, events, unreadable }
@@ -319,6 +318,45 @@ test('a Blob that cannot be read does not hold up the end', async t => {
   t.equal(transport.finished, 1)
 })
 
+test('a stream that is answered before write() returns gets everything in order, and nothing of another\'s', async t => {
+  const names = ['a', 'b']
+  const received = names.map(() => '')
+  const ends: Outbox[] = names.map((name, k) => {
+    let answers = 0
+    const stream = new Duplex({
+      read () {},
+      write (chunk: Buffer, _encoding, callback) {
+        received[k] += readFrames(chunk).frames.map(({ payload }) => `${payload}`).join(' ') + ' '
+        for (const [i, outbox] of ends.entries()) {
+          if (++answers > 8) break
+          outbox.hold()
+          outbox.add(TEXT, true, `${names[i]}${name}${answers}`)
+          outbox.release()
+        }
+        callback()
+      }
+    })
+    const transport: Transport = { stream, ownsChunks: false, tune () {}, finish () {}, abort () {} }
+    const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnreadable () {} })
+    stream.on('drain', () => { outbox.flush() })
+    return outbox
+  })
+  ends[0]!.add(TEXT, true, 'a-first')
+  ends[0]!.flush()
+  await new Promise(resolve => { setImmediate(resolve) })
+  for (const [k, name] of names.entries()) ends[k]!.add(TEXT, true, `${name}-last`)
+  await new Promise(resolve => { setImmediate(resolve) })
+  for (const [k, name] of names.entries()) {
+    const texts = received[k]!.trim().split(' ')
+    t.strictSame(texts.filter(text => !text.startsWith(name)), [])
+    for (const from of names) {
+      const numbers = texts.filter(text => text[1] === from).map(text => Number(text.slice(2)))
+      t.strictSame(numbers, numbers.toSorted((a, b) => a - b), `in order: ${received[k]}`)
+    }
+  }
+  t.equal(received.join('').trim().split(' ').length, 19)
+})
+
 test('bytes that the kernel has not taken stay as they are, whoever writes next', async t => {
   const server = createServer({ noDelay: true })
   server.listen(0, '127.0.0.1')
@@ -330,7 +368,7 @@ test('bytes that the kernel has not taken stay as they are, whoever writes next'
     const [socket] = await once(server, 'connection') as [Socket]
     t.teardown(() => { socket.destroy() })
     const owner: OutboxOwner = { onWritten () {}, onUnreadable (error) { throw error } }
-    const outbox = new Outbox(new SocketTransport(socket), new FrameSerializer({ role: 'server' }), null, owner)
+    const outbox = new Outbox(new SocketTransport(socket), 'server', null, owner)
     socket.on('drain', () => { outbox.flush() })
     pairs.push({ client, socket, outbox })
   }

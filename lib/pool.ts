@@ -1,0 +1,21 @@
+// More are garbage: after a broadcast there would be one for every connection.
+const MAX = 1024
+
+/** Things that are in use for a moment only, kept for who needs one next. */
+export class Pool<Item> {
+  readonly #create: () => Item
+  readonly #items: Item[] = []
+
+  constructor (create: () => Item) {
+    this.#create = create
+  }
+
+  take (): Item {
+    return this.#items.pop() ?? this.#create()
+  }
+
+  /** @param item as create() makes it */
+  giveBack (item: Item): void {
+    if (this.#items.length < MAX) this.#items.push(item)
+  }
+}
