@@ -217,6 +217,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#publish('open')
     listen(stream, this.#parts)
     transport.tune()
+    if (this.#settings.heartbeat === false) transport.keepAlive()
     process.nextTick(() => {
       if (stream.closed) this.#onTransportClose()
       if (stream.destroyed) return
@@ -290,6 +291,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   }
 
   #askForLife (): void {
+    this.#transport!.keepAlive()
     if (this.readyState === OPEN) this.#outbox!.addControl(PING, NOTHING)
   }
 

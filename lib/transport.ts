@@ -16,8 +16,10 @@ export interface Transport {
   readonly maxInFlight?: number
   /** Calls `write`, which has more to send after so many, when others had their turn. */
   takeTurn? (write: () => void): void
-  /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay, lets TCP look for a lost peer. */
+  /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay. */
   tune (): void
+  /** Lets TCP look for a lost peer too. Not at open: two system calls are a tenth of what a handshake costs. */
+  keepAlive (): void
   /** After the closing handshake: flushes what was written and ends our side. */
   finish (): void
   /** Drops it at once, whatever waits. */
@@ -41,6 +43,9 @@ export class SocketTransport implements Transport {
   tune (): void {
     this.stream.setTimeout?.(0)
     this.stream.setNoDelay?.(true)
+  }
+
+  keepAlive (): void {
     this.stream.setKeepAlive?.(true)
   }
 
@@ -75,6 +80,9 @@ export class Http2Transport implements Transport {
   tune (): void {
     this.stream.on('error', () => { this.stream.destroy() })
   }
+
+  /** The TCP connection is its session's. */
+  keepAlive (): void {}
 
   /** END_STREAM, and then RST_STREAM: after the closing handshake Firefox leaves its side open. RFC 9113 §8.1. */
   finish (): void {

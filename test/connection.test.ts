@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { openAsBlob } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
@@ -585,6 +585,16 @@ test('a Blob that cannot be read: its callback gets the error, the errorHandler 
     client.end()
     await connection.closed
   }
+})
+
+test('TCP looks for a lost peer too, once it is silent; without a heartbeat from the start', async t => {
+  const calls = t.capture(Socket.prototype, 'setKeepAlive')
+  const { client } = await startConnection(t, { heartbeat: { interval: 100, timeout: 5000 } }, () => {})
+  t.strictSame(calls(), [])
+  t.strictSame(await client.take(1), ['ping'])
+  t.match(calls(), [{ args: [true] }])
+  await startConnection(t, { heartbeat: false }, () => {})
+  t.match(calls(), [{ args: [true] }])
 })
 
 test('ping() and pong() take data of every type up to 125 bytes, and a callback at any place', async t => {

@@ -47,6 +47,7 @@ class TestTransport implements Transport {
   }
 
   tune (): void {}
+  keepAlive (): void {}
   finish (): void {
     this.finished++
     this.stream.end()
@@ -336,7 +337,7 @@ test('a stream that is answered before write() returns gets everything in order,
         callback()
       }
     })
-    const transport: Transport = { stream, ownsChunks: false, tune () {}, finish () {}, abort () {} }
+    const transport: Transport = { stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () {} }
     const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnreadable () {} })
     stream.on('drain', () => { outbox.flush() })
     return outbox

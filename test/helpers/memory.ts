@@ -22,6 +22,7 @@ export function memoryTransport (stream: Duplex): Transport {
     stream,
     ownsChunks: false,
     tune () {},
+    keepAlive () {},
     finish () { stream.end() },
     abort () { stream.destroy() }
   }
