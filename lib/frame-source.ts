@@ -8,14 +8,14 @@ import { Pool } from './pool.ts'
 // A compressed message takes about as long as so many frames.
 const FRAMES_OF_INFLATING = 8
 
-const PARSERS = new Map<string, Pool<FrameParser>>()
+// by what parsersFor() makes of the options
+const PARSERS: Array<Pool<FrameParser> | undefined> = []
 
 /** Parsers for all connections that agreed on the same. */
-function parsersFor (options: FrameParserOptions): Pool<FrameParser> {
-  const key = JSON.stringify(options)
-  const pool = PARSERS.get(key) ?? new Pool(() => new FrameParser(options))
-  PARSERS.set(key, pool)
-  return pool
+function parsersFor (options: Required<Pick<FrameParserOptions, 'role' | 'allowsRsv1' | 'ownsChunks'>>): Pool<FrameParser> {
+  const index = Number(options.role === 'client') | Number(options.allowsRsv1) << 1 | Number(options.ownsChunks) << 2
+  PARSERS[index] ??= new Pool(() => new FrameParser(options))
+  return PARSERS[index]
 }
 
 export class FrameSource {
