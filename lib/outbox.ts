@@ -20,6 +20,14 @@ export interface OutboxOwner {
   onUnreadable (error: Error, callback: SendCallback | undefined): void
 }
 
+interface WriteCallback {
+  /** The value of Outbox.#written at which it is due. */
+  readonly end: number
+  readonly callback: SendCallback
+}
+
+const NONE: WriteCallback[] = [] // most send() without
+
 const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   client: new Pool(() => new FrameSerializer({ role: 'client' })),
   server: new Pool(() => new FrameSerializer({ role: 'server' }))
@@ -38,10 +46,10 @@ export class Outbox {
   // bytes that will never be
   #dropped = 0
   // lengths of the writes that the transport has not taken yet, and their sum
-  readonly #writing: number[] = []
+  #writing: number[] | null = null
   #inFlight = 0
-  // in the order of `end`, the value of #written at which each is due
-  #callbacks: Array<{ readonly end: number, readonly callback: SendCallback }> = []
+  // in the order of `end`
+  #callbacks: WriteCallback[] = NONE
   #queue: SendQueue | null = null // until something has to wait for its turn
   #waitsForTurn = false
   #isWriting = false // a stream in memory may get the peer's answer, and ours to that, before write() returns
@@ -171,6 +179,7 @@ export class Outbox {
     try {
       if (isCorked) stream.cork()
       while (piece !== null) {
+        this.#writing ??= []
         this.#writing.push(piece.length)
         this.#inFlight += piece.length
         room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
@@ -202,7 +211,7 @@ export class Outbox {
   destroy (): SendCallback[] {
     this.#destroyed = true
     const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue?.clear() ?? []]
-    this.#callbacks = []
+    this.#callbacks = NONE
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
     if (this.#serializer !== null) {
@@ -270,10 +279,15 @@ export class Outbox {
 
   #onSerialized (length: number, callback: SendCallback | undefined): void {
     this.#added += length
-    if (callback !== undefined) this.#callbacks.push({ end: this.#added, callback })
+    if (callback !== undefined) this.#expect({ end: this.#added, callback })
     if (this.#held || this.#isFlushScheduled) return
     this.#isFlushScheduled = true
     process.nextTick(Outbox.#flushScheduled, this)
+  }
+
+  #expect (callback: WriteCallback): void {
+    if (this.#callbacks === NONE) this.#callbacks = []
+    this.#callbacks.push(callback)
   }
 
   static readonly #flushScheduled = (outbox: Outbox): void => {
@@ -284,7 +298,7 @@ export class Outbox {
   readonly #onPieceWritten = (error?: Error | null): void => {
     // after an error the transport closes, and destroy() settles all
     if (error || this.#destroyed) return
-    const length = this.#writing.shift()!
+    const length = this.#writing!.shift()!
     this.#written += length
     this.#inFlight -= length
     let due = 0
