@@ -153,7 +153,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
     // Outbox
     onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
-    onUnreadable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnreadable(error, callback) }
+    onUnsendable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnsendable(error, callback) }
 
     // Liveness
     isReading (): boolean { return !this.#connection.#transport!.stream.isPaused() }
@@ -249,8 +249,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #during (read: () => void): void {
     this.#outbox!.hold()
-    this.inContext(read)
-    this.#outbox!.release()
+    try {
+      this.inContext(read)
+    } finally {
+      this.#outbox!.release()
+    }
     this.#tryFinish()
   }
 
@@ -453,7 +456,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#intake.readOn() // which may have waited for this
   }
 
-  #onUnreadable (error: Error, callback: SendCallback | undefined): void {
+  #onUnsendable (error: Error, callback: SendCallback | undefined): void {
     if (callback !== undefined) this.callSafely(callback, error)
     this.#report(error)
     this.closeFailed() // a message is missing that was said to be sent

@@ -109,7 +109,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     return this.#messageLength > (this.#isCompressed ? this.maxPayload * DEFLATE_OVERHEAD + MIN_DEFLATE_OVERHEAD : this.maxPayload)
   }
 
-  /** Nothing of a frame or message is in it: the next bytes may be another connection's. */
+  /** Nothing of a frame or message is in it: the next bytes may be another connection's. @internal */
   get isIdle (): boolean {
     return this.#chunk === EMPTY && this.#messageOpcode === CONTINUATION && !this.#inFrame && this.#cutHeader === null && !this.#ended
   }

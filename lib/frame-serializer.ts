@@ -73,7 +73,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** Takes in a whole frame that is encoded already, and does not change. @returns its length in bytes */
+  /** Takes in a whole frame that is encoded already, and does not change. @returns its length in bytes @internal */
   feedFrame (frame: Buffer): number {
     if (frame.length > COPY_UP_TO) {
       this.#finishBatch()
@@ -100,12 +100,17 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return head.subarray(0, length)
   }
 
-  /** Nothing waits for next(). */
+  /** Nothing waits for next(). @internal */
   get isEmpty (): boolean {
     return this.#ready.length === 0 && this.#batch === null
   }
 
-  /** Lays what is fed from now on, while nothing waits, into `slab` for as long as there is room, if nobody else has it. */
+  // The slab: what is fed first lies in it, so that the first call of next() takes all of that out, and only that.
+
+  /**
+   * Lays what is fed from now on, while nothing waits, into `slab` for as long as there is room, if nobody else has it.
+   * @internal
+   */
   borrow (slab: WriteSlab): void {
     this.#batch = slab.lend()
     if (this.#batch === null) return
@@ -113,29 +118,32 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#isInSlab = true
   }
 
-  /** Gives the slab back after the first call of next(). @param isTaken nothing refers any more to what that returned */
-  giveBack (isTaken: boolean): void {
+  /** After the first call of next(). @param isTaken nobody refers any more to what that returned @internal */
+  returnSlab (isTaken: boolean): void {
+    this.#returnSlab(isTaken ? 0 : this.#lengthInSlab)
+  }
+
+  /** Before that: what is in the slab has to wait, and does so elsewhere. @internal */
+  vacateSlab (): void {
     if (this.#slab === null) return
-    this.#slab.giveBack(isTaken ? 0 : this.#lengthInSlab)
+    this.#finishBatch()
+    if (this.#lengthInSlab > 0) this.#ready[0] = Buffer.from(this.#ready[0]!)
+    this.#returnSlab(0)
+  }
+
+  #returnSlab (kept: number): void {
+    this.#slab?.takeBack(kept)
     this.#slab = null
     this.#lengthInSlab = 0
   }
 
-  /** Gives the slab back before that: what is in it has to wait, and does so elsewhere. */
-  vacate (): void {
-    if (this.#slab === null) return
-    this.#finishBatch()
-    if (this.#lengthInSlab > 0) this.#ready[0] = Buffer.from(this.#ready[0]!)
-    this.giveBack(true)
-  }
-
-  /** Drops what was fed and did not come out by next(). */
+  /** Drops what was fed and did not come out by next(). @internal */
   clear (): void {
     this.#ready = []
     this.#batch = null
     this.#batchLength = 0
     this.#isInSlab = false
-    this.giveBack(true)
+    this.#returnSlab(0)
   }
 
   /** The batch, with room for `length` more bytes. */

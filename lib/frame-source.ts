@@ -75,14 +75,14 @@ export class FrameSource {
     }
   }
 
-  /** Until more comes: lets others have what is not needed meanwhile. */
-  rest (): void {
+  /** Until more comes: lets others have the parser, if nothing is in it. */
+  releaseParser (): void {
     if (this.#parser?.isIdle !== true) return
     this.#parsers.giveBack(this.#parser)
     this.#parser = null
   }
 
-  /** Drops what is being inflated. */
+  /** Drops what is being inflated: nothing is read any more. */
   destroy (): void {
     this.#inflater?.destroy()
   }

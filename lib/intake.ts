@@ -280,9 +280,10 @@ export class Intake {
         else if (error instanceof ProtocolError) this.#fail(error)
         else this.#owner.onInternalError(error)
         this.#deliverHeld()
+      } finally {
+        this.#isReading = false
+        this.#source!.releaseParser()
       }
-      this.#isReading = false
-      this.#source!.rest()
     })
   }
 

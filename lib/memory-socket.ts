@@ -62,8 +62,17 @@ export class MemorySocket extends Duplex implements SocketSurface {
       callback(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
       return
     }
-    if (other.push(Buffer.from(chunk)) || this.#isUnlimited) process.nextTick(callback)
-    else other.#onRead = callback
+    const copy = Buffer.from(chunk)
+    if (!this.#isUnlimited) {
+      if (other.push(copy)) process.nextTick(callback)
+      else other.#onRead = callback
+      return
+    }
+    // a session of HTTP/2 that gets something while it writes ends the process (Node.js 20)
+    process.nextTick(() => {
+      if (!this.destroyed && !other.destroyed) other.push(copy)
+      callback()
+    })
   }
 
   override _final (callback: (error?: Error | null) => void): void {

@@ -16,8 +16,8 @@ import type { SendCallback } from '../types/connection.ts'
 export interface OutboxOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
   onWritten (callbacks: SendCallback[]): void
-  /** A Blob that should have been sent could not be read; `callback` is that of its frame. */
-  onUnreadable (error: Error, callback: SendCallback | undefined): void
+  /** What should have been sent cannot be: a Blob that cannot be read, memory that runs out. `callback` is that of its frame. */
+  onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
 
 interface WriteCallback {
@@ -52,7 +52,7 @@ export class Outbox {
   #callbacks: WriteCallback[] = NONE
   #queue: SendQueue | null = null // until something has to wait for its turn
   #waitsForTurn = false
-  #isWriting = false // a stream in memory may get the peer's answer, and ours to that, before write() returns
+  #isWriting = false
   #held = false
   #isFlushScheduled = false
   #ended = false
@@ -162,10 +162,12 @@ export class Outbox {
     if (this.#destroyed || this.#held || this.#waitsForTurn || this.#isWriting) return
     const { stream, maxInFlight = Infinity } = this.#transport
     if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
-      this.#serializer?.vacate()
+      this.#serializer?.vacateSlab()
       return // goes on at 'drain', or when what is in flight is out
     }
-    const hasRoom = this.#serializer === null || this.#write(this.#serializer, stream, maxInFlight)
+    let hasRoom = true
+    // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
+    while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
     if (hasRoom && this.#ended && this.#isQueueEmpty && !stream.writableEnded) this.#transport.finish()
   }
 
@@ -185,10 +187,11 @@ export class Outbox {
         room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
         piece = room ? serializer.next(maxInFlight) : null
       }
-      if (isCorked) stream.uncork()
     } finally {
+      if (isCorked) stream.uncork()
       this.#isWriting = false
-      serializer.giveBack(stream.writableLength === 0)
+      // 0: the kernel has a copy of what was written, and libuv refers to nothing
+      serializer.returnSlab(stream.writableLength === 0)
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
     return room
@@ -255,6 +258,7 @@ export class Outbox {
 
   /** With it comes, where the stream takes at once what is written, memory that every write uses again. */
   #takeSerializer (): FrameSerializer {
+    this.#scheduleFlush() // first: what is fed may throw, and the slab must not stay with who has nothing to write
     if (this.#serializer !== null) return this.#serializer
     const { slab, stream } = this.#transport
     const serializer = SERIALIZERS[this.#role].take()
@@ -273,13 +277,16 @@ export class Outbox {
   }
 
   #enqueue (entry: QueueEntry): void {
-    this.#queue ??= new SendQueue()
+    this.#queue ??= new SendQueue((error, callback) => { this.#owner.onUnsendable(error, callback) })
     this.#queue.add(entry)
   }
 
   #onSerialized (length: number, callback: SendCallback | undefined): void {
     this.#added += length
     if (callback !== undefined) this.#expect({ end: this.#added, callback })
+  }
+
+  #scheduleFlush (): void {
     if (this.#held || this.#isFlushScheduled) return
     this.#isFlushScheduled = true
     process.nextTick(Outbox.#flushScheduled, this)
@@ -312,8 +319,8 @@ export class Outbox {
     const bytes = await readBlob(blob)
     if (this.#destroyed) return
     if (bytes instanceof Error) {
-      process.nextTick(Outbox.#flushScheduled, this) // there may be nothing else to wait for before the end
-      this.#owner.onUnreadable(bytes, callback)
+      this.#scheduleFlush() // there may be nothing else to wait for before the end
+      this.#owner.onUnsendable(bytes, callback)
       return
     }
     await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)

@@ -161,7 +161,7 @@ export abstract class PendingHandshake {
   /** Hands the stream over to `listener`, which takes care of its errors. */
   protected switchTo (transport: Transport, listener: SwitchListener): void {
     this.letGo()
-    const head = this.#early.length === 1 ? this.#early[0]! : Buffer.concat(this.#early)
+    const head = Buffer.concat(this.#early) // a copy: others were given the first of it too, and it is unmasked where it lies
     this.#early.length = 0
     listener(transport, head)
     this.#stream.off('error', this.#onClose)

@@ -1,4 +1,4 @@
-// More are garbage: after a broadcast there would be one for every connection.
+// What is given back beyond that is left to the garbage collector: after a broadcast there is one for every connection.
 const MAX = 1024
 
 /** Things that are in use for a moment only, kept for who needs one next. */

@@ -5,7 +5,7 @@ export interface QueueEntry {
   /** Bytes that count as unsent while it is here. */
   readonly size: number
   readonly callback?: SendCallback | undefined
-  /** Its turn: makes frames of it. What is behind waits until the promise resolves; it never rejects. */
+  /** Its turn: makes frames of it. What is behind waits until the promise is settled. */
   run (): Promise<void> | void
   /** For one that lasts until somebody ends it: it will not have a turn, or no longer. */
   onCut? (): void
@@ -19,6 +19,12 @@ export class SendQueue {
   // entries that somebody has to end
   #open = 0
   #isRunning = false
+  readonly #onError: (error: Error, callback: SendCallback | undefined) => void
+
+  /** @param onError told of an entry that threw: it is not sent, what is behind it has its turn */
+  constructor (onError: (error: Error, callback: SendCallback | undefined) => void) {
+    this.#onError = onError
+  }
 
   get isEmpty (): boolean { return this.#entries.length === 0 }
   get size (): number { return this.#size }
@@ -64,8 +70,12 @@ export class SendQueue {
   async #run (): Promise<void> {
     this.#isRunning = true
     for (let entry = this.#entries[0]; entry !== undefined; entry = this.#entries[0]) {
-      const done = entry.run()
-      if (done !== undefined) await done
+      try {
+        const done = entry.run()
+        if (done !== undefined) await done
+      } catch (error) { // memory that ran out
+        this.#onError(error as Error, entry.callback)
+      }
       if (this.#entries[0] !== entry) continue // it was dropped meanwhile
       this.#entries.shift()
       this.#count(entry, -1)

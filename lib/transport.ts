@@ -1,7 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { TLSSocket } from 'node:tls'
 import { SessionTurns } from './session-turns.ts'
 import { WriteSlab } from './write-slab.ts'
 
@@ -32,12 +31,17 @@ const slab = new WriteSlab()
 export class SocketTransport implements Transport {
   readonly stream: Duplex & Partial<Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>>
   readonly ownsChunks: boolean
-  readonly slab: WriteSlab | undefined
+  readonly #isPlain: boolean
 
   constructor (socket: SocketTransport['stream']) {
     this.stream = socket
     this.ownsChunks = socket instanceof Socket
-    this.slab = this.ownsChunks && !(socket instanceof TLSSocket) ? slab : undefined
+    this.#isPlain = Object.getPrototypeOf(socket) === Socket.prototype
+  }
+
+  /** Where write() is Node's own: another, of a subclass or put in its place, may keep what it is given. */
+  get slab (): WriteSlab | undefined {
+    return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
   }
 
   tune (): void {

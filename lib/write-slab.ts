@@ -1,5 +1,7 @@
+import assert from 'node:assert'
+
 const SIZE = 64 * 1024
-// More than any frame that is copied, unless it is a long text.
+// Room for any frame that a FrameSerializer copies, a long text apart.
 const MIN_ROOM = 32 * 1024
 
 /**
@@ -23,7 +25,8 @@ export class WriteSlab {
   }
 
   /** @param kept bytes at the start of what was lent that are still referred to: nobody writes to them again */
-  giveBack (kept: number): void {
+  takeBack (kept: number): void {
+    assert(this.#isLent)
     this.#isLent = false
     this.#start += kept
   }

@@ -5,13 +5,17 @@ import type { AddressInfo, Socket } from 'node:net'
 import { test, type Test } from 'tap'
 import { Connection, upgrade } from '../lib/index.ts'
 import type { UpgradeOptions } from '../types/options.ts'
+import { show } from './helpers/frames.ts'
 import { close, deferred, handshake, listen, problem, request, text, within, type Site } from './helpers/http.ts'
 
 /** A server of node:http whose upgrades go to upgrade(), and what became of them. */
-async function startServer (t: Test, options: UpgradeOptions = {}): Promise<{ site: Site, outcomes: Array<Promise<Connection>> }> {
+async function startServer (
+  t: Test, options: UpgradeOptions = {}, onHead: (head: Buffer) => void = () => {}
+): Promise<{ site: Site, outcomes: Array<Promise<Connection>> }> {
   const outcomes: Array<Promise<Connection>> = []
   const server = createServer((_request, response) => { setImmediate(() => { response.end('http') }) })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    onHead(head)
     const outcome = upgrade(request, socket, head, options)
     outcome.catch(() => {})
     outcomes.push(outcome)
@@ -29,6 +33,16 @@ async function startServer (t: Test, options: UpgradeOptions = {}): Promise<{ si
   })
   return { site, outcomes }
 }
+
+test('the head that it is given stays as it is: others may look at it too', async t => {
+  const heads: Array<{ head: Buffer, bytes: string }> = []
+  const { site, outcomes } = await startServer(t, {}, head => { heads.push({ head, bytes: show(head) }) })
+  const peer = await site.connect()
+  await peer.write(Buffer.concat([Buffer.from(handshake('/')), text('early')])).answer()
+  t.equal(await (await outcomes[0]!).receive(), 'early')
+  t.equal(heads[0]!.bytes, show(text('early')))
+  t.equal(show(heads[0]!.head), heads[0]!.bytes)
+})
 
 test('a handshake is accepted, with header fields of one\'s own, and messages wait for who takes them', async t => {
   const { site, outcomes } = await startServer(t, { headers: { 'x-own': 'mine' }, protocols: ['b'] })

@@ -413,12 +413,12 @@ test('frames of any sizes are the same bytes in a slab, piece by piece, and thos
     const serializer = new FrameSerializer({ role: 'server' })
     serializer.borrow(slab)
     for (const frame of frames) serializer.feed(frame)
-    if (next() < 0.2) serializer.vacate()
+    if (next() < 0.2) serializer.vacateSlab()
     const pieces = takeAll(serializer)
     if (pieces.slice(1).some(({ buffer }) => buffer === memory)) wrong.push({ round, why: 'not the first piece' })
     if (pieces[0]!.buffer === memory) inSlab++
     if (!Buffer.concat(pieces).equals(serialize('server', ...frames))) wrong.push({ round, why: 'other bytes' })
-    serializer.giveBack(next() < 0.5)
+    serializer.returnSlab(next() < 0.5)
   }
   t.strictSame(wrong, [])
   t.ok(inSlab > 50, `${inSlab} of 300`)
@@ -434,13 +434,13 @@ test('a slab goes back when its first piece was written, and keeps the bytes tha
   other.feed({ opcode: 0x1, payload: 'other' })
   const first = serializer.next()!
   t.not(other.next()!.buffer, first.buffer, 'nobody else writes to it meanwhile')
-  serializer.giveBack(false)
+  serializer.returnSlab(false)
   other.borrow(slab)
   other.feed({ opcode: 0x1, payload: 'later' })
   const later = other.next()!
   t.equal(later.buffer, first.buffer)
   t.equal(first.subarray(2).toString(), 'first')
-  other.giveBack(true)
+  other.returnSlab(true)
   serializer.borrow(slab)
   serializer.feed({ opcode: 0x1, payload: 'again' })
   t.equal(serializer.next()!.byteOffset, later.byteOffset, 'what was taken is used again')
@@ -453,10 +453,10 @@ test('what has to wait leaves the slab, and what is dropped too', async t => {
     const serializer = new FrameSerializer({ role: 'server' })
     serializer.borrow(slab)
     for (const payload of payloads) serializer.feed({ opcode: 0x2, payload })
-    serializer.vacate()
+    serializer.vacateSlab()
     const lent = slab.lend()!
     lent.fill(0xdd)
-    slab.giveBack(0)
+    slab.takeBack(0)
     t.ok(Buffer.concat(takeAll(serializer)).equals(serialize('server', ...payloads.map(payload => ({ opcode: 0x2 as const, payload })))))
   }
   const serializer = new FrameSerializer({ role: 'server' })

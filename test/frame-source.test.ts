@@ -18,7 +18,7 @@ interface Reading {
 /** All frames that are there, until more has to come. */
 function readAll (reading: Reading): void {
   for (let frame = reading.source.next(); frame !== null; frame = reading.source.next()) readPiece(reading, frame)
-  reading.source.rest()
+  reading.source.releaseParser()
 }
 
 function readPiece (reading: Reading, frame: Frame): void {
@@ -35,7 +35,7 @@ function readPiece (reading: Reading, frame: Frame): void {
 function textOf (source: FrameSource): string[] {
   const texts: string[] = []
   for (let frame = source.next(); frame !== null; frame = source.next()) texts.push(frame.payload.toString())
-  source.rest()
+  source.releaseParser()
   return texts
 }
 
@@ -101,7 +101,7 @@ test('a source that has failed or ended leaves nothing of that to the next', asy
     if (closeCode === null) t.equal(source.next()!.opcode, 0x8)
     else t.throws(() => source.next(), { name: 'ProtocolError', closeCode })
     t.equal(source.next(), null)
-    source.rest()
+    source.releaseParser()
     const other = new FrameSource('server', false, null)
     other.feed(clientFrame({ opcode: 0x1, payload: 'other' }))
     t.strictSame(textOf(other), ['other'])
@@ -113,7 +113,7 @@ test('chunks that are not read yet stay with their source', async t => {
   const other = new FrameSource('server', false, null)
   source.feed(Buffer.concat([clientFrame({ opcode: 0x1, payload: 'one' }), clientFrame({ opcode: 0x1, payload: 'two' })]))
   t.equal(source.next()!.payload.toString(), 'one')
-  source.rest()
+  source.releaseParser()
   other.feed(clientFrame({ opcode: 0x1, payload: 'other' }))
   t.strictSame(textOf(other), ['other'])
   t.strictSame(textOf(source), ['two'])

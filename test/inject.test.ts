@@ -4,7 +4,8 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import { test, type Test } from 'tap'
 import websocket from '../lib/index.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
-import { echo, within } from './helpers/http.ts'
+import { deferred, echo, within } from './helpers/http.ts'
+import { integer, random } from './helpers/random.ts'
 
 for (const [name, options] of [['HTTP/1.1', {}], ['HTTP/2', { http2: true }]] as Array<[string, FastifyServerOptions]>) {
   const it = (title: string, run: (t: Test) => Promise<unknown>): void => { test(`${name}: ${title}`, run) }
@@ -25,6 +26,33 @@ for (const [name, options] of [['HTTP/1.1', {}], ['HTTP/2', { http2: true }]] as
     t.equal(app.server.listening, false)
     await within(2000, (async () => { await app.close() })(), 'the end of the app')
     t.match(await client.closed, { code: 1001 })
+  })
+
+  it('both sides send a lot at the same time, as the event loop turns', async t => {
+    const app = await makeApp(scope => { scope.get('/', { websocket: true }, echo) })
+    const client = await app.injectWS()
+    const next = random(17)
+    const wrong: unknown[] = []
+    let sent = 0
+    let received = 0
+    const sizes: number[] = []
+    const all = deferred()
+    client.on('message', data => {
+      if (data.length !== sizes[received]) wrong.push({ received, length: data.length })
+      if (++received === 2000) all.resolve()
+    })
+    while (sent < 2000) {
+      for (let i = 0; i < 20; i++, sent++) {
+        sizes.push(integer(next, 0, 20_000))
+        client.send(Buffer.alloc(sizes[sent]!))
+      }
+      client.ping('p')
+      await client.drained()
+      await new Promise(resolve => { setImmediate(resolve) })
+    }
+    await all.promise
+    t.strictSame(wrong, [])
+    await app.close()
   })
 
   it('onInit gets the connection before it is open, and onOpen when it is', async t => {

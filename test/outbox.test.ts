@@ -85,7 +85,7 @@ function setUp (t: Test, highWaterMark?: number): Setup {
       events.push('written')
       for (const callback of callbacks) callback()
     },
-    onUnreadable (error) { fail(error) }
+    onUnsendable (error) { fail(error) }
   }
   const outbox = new Outbox(transport, 'server', null, owner)
   transport.stream.on('drain', () => { outbox.flush() })
@@ -338,7 +338,7 @@ test('a stream that is answered before write() returns gets everything in order,
       }
     })
     const transport: Transport = { stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () {} }
-    const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnreadable () {} })
+    const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnsendable () {} })
     stream.on('drain', () => { outbox.flush() })
     return outbox
   })
@@ -358,6 +358,54 @@ test('a stream that is answered before write() returns gets everything in order,
   t.equal(received.join('').trim().split(' ').length, 19)
 })
 
+test('what is sent while a write is under way leaves behind it, and before the end', async t => {
+  const received: Buffer[] = []
+  let finished = 0
+  const take = (chunks: Buffer[], callback: () => void): void => {
+    received.push(...chunks)
+    if (received.length === chunks.length) { // the first time: somebody answers at once, and ends
+      outbox.add(TEXT, true, 'answer')
+      outbox.end()
+    }
+    callback()
+  }
+  const stream = new Duplex({
+    highWaterMark: 64 * 1024,
+    read () {},
+    write (chunk: Buffer, _encoding, callback) { take([chunk], callback) },
+    writev (chunks, callback) { take(chunks.map(({ chunk }: { chunk: Buffer }) => chunk), callback) }
+  })
+  const finish = (): void => { finished = received.length }
+  const transport: Transport = { stream, ownsChunks: false, tune () {}, keepAlive () {}, finish, abort () {} }
+  const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnsendable () {} })
+  outbox.add(TEXT, true, 'before')
+  outbox.add(BINARY, true, Buffer.alloc(20_000))
+  outbox.flush()
+  t.strictSame(readFrames(Buffer.concat(received)).frames.map(({ payload }) => payload.length), [6, 20_000, 6])
+  t.equal(finished, received.length)
+})
+
+test('a message that cannot be serialized does not keep the memory of all others', async t => {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [socket] = await once(server, 'connection') as [Socket]
+  t.teardown(() => { client.destroy() })
+  const transport = new SocketTransport(socket)
+  const outbox = new Outbox(transport, 'server', null, { onWritten () {}, onUnsendable () {} })
+  const failing = t.intercept(Buffer, 'allocUnsafe', { value () { throw new RangeError('Array buffer allocation failed') } })
+  t.throws(() => { outbox.add(TEXT, true, 'a'.repeat(100_000)) }, RangeError)
+  failing.restore()
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.not(transport.slab!.lend(), null)
+  transport.slab!.takeBack(0)
+  outbox.add(TEXT, true, 'next')
+  const [chunk] = await once(client, 'data') as [Buffer]
+  t.strictSame(readFrames(chunk).frames.map(({ payload }) => `${payload}`), ['next'])
+})
+
 test('bytes that the kernel has not taken stay as they are, whoever writes next', async t => {
   const server = createServer({ noDelay: true })
   server.listen(0, '127.0.0.1')
@@ -368,7 +416,7 @@ test('bytes that the kernel has not taken stay as they are, whoever writes next'
     const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
     const [socket] = await once(server, 'connection') as [Socket]
     t.teardown(() => { socket.destroy() })
-    const owner: OutboxOwner = { onWritten () {}, onUnreadable (error) { throw error } }
+    const owner: OutboxOwner = { onWritten () {}, onUnsendable (error) { throw error } }
     const outbox = new Outbox(new SocketTransport(socket), 'server', null, owner)
     socket.on('drain', () => { outbox.flush() })
     pairs.push({ client, socket, outbox })
@@ -386,7 +434,7 @@ test('bytes that the kernel has not taken stay as they are, whoever writes next'
       }
       outbox.release()
       slab!.lend()!.fill(0xdd) // as the next sender would
-      slab!.giveBack(0)
+      slab!.takeBack(0)
       isSlow ||= socket.writableLength > 0 && outbox.bufferedAmount > 200_000
     }
     await new Promise(resolve => { setImmediate(resolve) })
@@ -402,7 +450,11 @@ test('bytes that the kernel has not taken stay as they are, whoever writes next'
 
 test('only plain TCP sockets lend memory: others may keep what they were given', async t => {
   const socket = new Socket()
-  t.not(new SocketTransport(socket).slab, undefined)
+  const transport = new SocketTransport(socket)
+  t.not(transport.slab, undefined)
+  socket.write = () => true // one that waits, perhaps
+  t.equal(transport.slab, undefined)
+  t.equal(new SocketTransport(new class extends Socket {}()).slab, undefined)
   t.equal(new SocketTransport(new TLSSocket(socket)).slab, undefined)
   t.equal(new SocketTransport(new Duplex() as SocketTransport['stream']).slab, undefined)
 })

@@ -20,7 +20,7 @@ function open (name: string, turns: string[], done: Promise<void>, onCut = (): v
 }
 
 test('entries have their turn one after the other, and count until they are done', async t => {
-  const queue = new SendQueue()
+  const queue = new SendQueue(error => { throw error })
   const turns: string[] = []
   const first = gate()
   queue.add(entry(1, 'a', turns, first.opened))
@@ -35,7 +35,7 @@ test('entries have their turn one after the other, and count until they are done
 })
 
 test('what waits behind an entry that somebody has to end is not in work', async t => {
-  const queue = new SendQueue()
+  const queue = new SendQueue(error => { throw error })
   const turns: string[] = []
   const [first, second] = [gate(), gate()]
   queue.add(entry(1, 'a', turns, first.opened))
@@ -53,7 +53,7 @@ test('what waits behind an entry that somebody has to end is not in work', async
 })
 
 test('cut() drops such an entry, in its turn or not, and all behind it; clear() drops everything', async t => {
-  const queue = new SendQueue()
+  const queue = new SendQueue(error => { throw error })
   const turns: string[] = []
   const first = gate()
   let cuts = 0
@@ -69,4 +69,19 @@ test('cut() drops such an entry, in its turn or not, and all behind it; clear() 
   first.open()
   await turn()
   t.strictSame([turns, queue.size], [['a', 'd'], 0], 'what comes later is not held up by what was dropped')
+})
+
+test('an entry that throws or rejects is told of, with its callback, and what is behind it has its turn', async t => {
+  const errors: unknown[] = []
+  const queue = new SendQueue((error, callback) => { errors.push(error.message, callback) })
+  const callback = (): void => {}
+  const ran = new Promise<void>(resolve => {
+    queue.add({ size: 3, callback, run () { throw new Error('throws') } })
+    queue.add({ size: 4, run: () => Promise.reject(new Error('rejects')) })
+    queue.add({ size: 5, run () { resolve() } })
+  })
+  await ran
+  t.strictSame(errors, ['throws', callback, 'rejects', undefined])
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(queue.size, 0)
 })

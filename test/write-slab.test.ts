@@ -7,21 +7,21 @@ test('a slab is lent to one at a time', async t => {
   const slab = new WriteSlab()
   t.not(slab.lend(), null)
   t.equal(slab.lend(), null)
-  slab.giveBack(0)
+  slab.takeBack(0)
   t.not(slab.lend(), null)
 })
 
 test('the same memory is lent again, without what somebody still refers to', async t => {
   const slab = new WriteSlab()
   const first = slab.lend()!
-  slab.giveBack(0)
+  slab.takeBack(0)
   t.equal(slab.lend(), first)
-  slab.giveBack(100)
+  slab.takeBack(100)
   const second = slab.lend()!
   t.equal(second.buffer, first.buffer)
   t.equal(second.byteOffset - first.byteOffset, 100)
   t.equal(second.length, first.length - 100)
-  slab.giveBack(50)
+  slab.takeBack(50)
   t.equal(slab.lend()!.byteOffset - first.byteOffset, 150)
 })
 
@@ -32,7 +32,7 @@ test('there is room for 32 KiB at least: what is used up is left to those who re
     const lent = slab.lend()!
     memories.add(lent.buffer)
     t.ok(lent.length >= 32 * KIB)
-    slab.giveBack(30 * KIB)
+    slab.takeBack(30 * KIB)
   }
   t.equal(memories.size, 10)
 })
