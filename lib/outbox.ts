@@ -277,24 +277,26 @@ export class Outbox {
   }
 
   #enqueue (entry: QueueEntry): void {
-    this.#queue ??= new SendQueue((error, callback) => { this.#owner.onUnsendable(error, callback) })
+    this.#queue ??= new SendQueue((error, callback) => { this.#giveUp(error, callback) })
     this.#queue.add(entry)
+  }
+
+  #giveUp (error: Error, callback: SendCallback | undefined): void {
+    this.#scheduleFlush() // there may be nothing else to wait for before the end
+    this.#owner.onUnsendable(error, callback)
   }
 
   #onSerialized (length: number, callback: SendCallback | undefined): void {
     this.#added += length
-    if (callback !== undefined) this.#expect({ end: this.#added, callback })
+    if (callback === undefined) return
+    if (this.#callbacks === NONE) this.#callbacks = []
+    this.#callbacks.push({ end: this.#added, callback })
   }
 
   #scheduleFlush (): void {
     if (this.#held || this.#isFlushScheduled) return
     this.#isFlushScheduled = true
     process.nextTick(Outbox.#flushScheduled, this)
-  }
-
-  #expect (callback: WriteCallback): void {
-    if (this.#callbacks === NONE) this.#callbacks = []
-    this.#callbacks.push(callback)
   }
 
   static readonly #flushScheduled = (outbox: Outbox): void => {
@@ -319,8 +321,7 @@ export class Outbox {
     const bytes = await readBlob(blob)
     if (this.#destroyed) return
     if (bytes instanceof Error) {
-      this.#scheduleFlush() // there may be nothing else to wait for before the end
-      this.#owner.onUnsendable(bytes, callback)
+      this.#giveUp(bytes, callback)
       return
     }
     await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)

@@ -358,6 +358,26 @@ test('a stream that is answered before write() returns gets everything in order,
   t.equal(received.join('').trim().split(' ').length, 19)
 })
 
+test('a message that waits and then cannot be serialized does not hold up what is behind it, nor the end', async t => {
+  const { outbox, transport, unreadable } = setUp(t)
+  const allocate = Buffer.allocUnsafe.bind(Buffer)
+  const failing = t.intercept(Buffer, 'allocUnsafe', {
+    value (size: number) {
+      if (size > 100_000) throw new RangeError('Array buffer allocation failed')
+      return allocate(size)
+    }
+  })
+  const finished = once(transport.stream, 'finish')
+  outbox.add(BINARY, true, new Blob(['blob']))
+  outbox.add(TEXT, true, 'a'.repeat(100_000))
+  outbox.end()
+  t.equal((await unreadable).name, 'RangeError')
+  await finished
+  failing.restore()
+  t.strictSame(transport.frames, ['2 blob'])
+  t.equal(outbox.bufferedAmount, 0)
+})
+
 test('what is sent while a write is under way leaves behind it, and before the end', async t => {
   const received: Buffer[] = []
   let finished = 0
