@@ -11,10 +11,8 @@ export interface QueueEntry {
   onCut? (): void
 }
 
-const NONE: QueueEntry[] = []
-
 export class SendQueue {
-  #entries: QueueEntry[] = NONE // until the first comes: to most queues none ever does
+  readonly #entries: QueueEntry[] = []
   #size = 0
   // entries that somebody has to end
   #open = 0
@@ -41,7 +39,6 @@ export class SendQueue {
   }
 
   add (entry: QueueEntry): void {
-    if (this.#entries === NONE) this.#entries = []
     this.#entries.push(entry)
     this.#count(entry, 1)
     if (!this.#isRunning) void this.#run()
