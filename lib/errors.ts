@@ -1,6 +1,6 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
-import { INVALID_PAYLOAD, MESSAGE_TOO_BIG, PROTOCOL_ERROR } from './close-code.ts'
+import { INVALID_PAYLOAD, MESSAGE_TOO_BIG, PROTOCOL_ERROR } from './protocol/close-code.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {

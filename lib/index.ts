@@ -1,16 +1,16 @@
-import { upgrade } from './accept.ts'
-import { connect } from './client.ts'
-import { Connection } from './connection.ts'
+import { upgrade } from './standalone/upgrade.ts'
+import { connect } from './standalone/connect.ts'
+import { Connection } from './connection/connection.ts'
 import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
-import { Frame } from './frame.ts'
-import { FrameParser } from './frame-parser.ts'
-import { FrameSerializer } from './frame-serializer.ts'
-import { fastifyWebsocket as registered } from './plugin.ts'
-import { prepare } from './prepared-message.ts'
+import { Frame } from './protocol/frame.ts'
+import { FrameParser } from './framing/frame-parser.ts'
+import { FrameSerializer } from './framing/frame-serializer.ts'
+import { fastifyWebsocket as registered } from './fastify/plugin.ts'
+import { prepare } from './connection/prepared-message.ts'
 
 export type * from '../types/index.ts'
-export type { FrameParserOptions, Role } from './frame-parser.ts'
-export type { FrameSerializerOptions, OutgoingFrame } from './frame-serializer.ts'
+export type { FrameParserOptions, Role } from './framing/frame-parser.ts'
+export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
 export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
 
 const exported = {

@@ -1,0 +1,162 @@
+// Who listens to a connection, and how listeners are called: as an EventEmitter's, or in the browser's way
+// (addEventListener, onmessage, ...), as `ws` has both. Whatever they throw ends here.
+import { AsyncResource } from 'node:async_hooks'
+import { captureRejectionSymbol, EventEmitter } from 'node:events'
+import type {
+  CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, MessageEvent, WebSocketConnection
+} from '../../types/connection.ts'
+import { isThenable } from '../thenable.ts'
+
+type Type = keyof ConnectionEventMap
+type Handler = ((event: never) => unknown) | { handleEvent (event: never): unknown }
+type Wrapper = (...args: unknown[]) => unknown
+
+/** The EventEmitter's arguments of each event -> the object that a browser's listener gets. */
+const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => ConnectionEventMap[T] } = {
+  open: (target): ConnectionEvent => ({ type: 'open', target }),
+  message: (target, data: Buffer, isBinary: boolean): MessageEvent =>
+    ({ type: 'message', target, data: isBinary ? data : data.toString() }),
+  close: (target, code: number, reason: Buffer): CloseEvent =>
+    ({ type: 'close', target, code, reason: reason.toString(), wasClean: code !== 1006 }),
+  error: (target, error: Error): ErrorEvent =>
+    ({ type: 'error', target, error, message: error.message })
+}
+
+type Listener = (...args: any[]) => unknown
+
+export abstract class ListenableConnection extends EventEmitter {
+  // The context in which the connection was made (the request's, in a handler), for everything that it calls.
+  readonly #context = new AsyncResource('WebSocketConnection')
+  // by event, the listeners given in the browser's way and what stands for them among the EventEmitter's; made on first use
+  #wrappers: Map<Type, Map<Handler, Wrapper>> | null = null
+  // by event, what was assigned to its on... property and the listener that stands for it
+  #handlers: { [T in Type]?: { readonly handler: Handler, readonly listener: Handler } } | null = null
+
+  constructor () {
+    super({ captureRejections: true })
+  }
+
+  /** Somebody started to listen to 'message'. */
+  protected abstract onConsumer (): void
+
+  /** A listener or callback threw, or what it returned rejected. Must not throw. */
+  protected abstract onListenerError (error: unknown): void
+
+  /** Calls `callback` in the context of this connection. */
+  protected inContext (callback: () => void): void {
+    this.#context.runInAsyncScope(callback)
+  }
+
+  /** An 'error' that nobody listens for is one of the connection's listeners, where an EventEmitter would throw it. */
+  override emit (event: string | symbol, ...args: any[]): boolean {
+    if (event !== 'error' || this.listenerCount('error') > 0) return super.emit(event, ...args)
+    this.onListenerError(args[0])
+    return false
+  }
+
+  protected emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {
+    try {
+      this.emit(event, ...args)
+    } catch (error) {
+      this.onListenerError(error)
+    }
+  }
+
+  /** As emitSafely(), and resolves when all promises that the listeners returned are settled; null when there are none. */
+  protected emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
+    const settled: Array<Promise<unknown>> = []
+    try {
+      for (const listener of this.rawListeners(event)) {
+        const result: unknown = Reflect.apply(listener, this, args)
+        if (isThenable(result)) settled.push(Promise.resolve(result).catch(error => { this.onListenerError(error) }))
+      }
+    } catch (error) {
+      this.onListenerError(error)
+    }
+    return settled.length === 0 ? null : Promise.all(settled)
+  }
+
+  protected callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
+    try {
+      const result = this.#context.runInAsyncScope(callback, undefined, ...args)
+      if (isThenable(result)) result.then(undefined, error => { this.onListenerError(error) })
+    } catch (error) {
+      this.onListenerError(error)
+    }
+  }
+
+  /** What the promise of an async listener rejects with; the EventEmitter calls this. */
+  override [captureRejectionSymbol] (error: unknown, ..._event: unknown[]): void {
+    this.onListenerError(error)
+  }
+
+  // Every way to add a listener ends in one of these three.
+  override on (event: string | symbol, listener: Listener): this {
+    return this.#added(super.on(event, listener), event)
+  }
+
+  override addListener (event: string | symbol, listener: Listener): this {
+    return this.#added(super.addListener(event, listener), event)
+  }
+
+  override prependListener (event: string | symbol, listener: Listener): this {
+    return this.#added(super.prependListener(event, listener), event)
+  }
+
+  #added (self: this, event: string | symbol): this {
+    if (event === 'message') this.onConsumer()
+    return self
+  }
+
+  addEventListener (type: Type, handler: Handler, options: { once?: boolean } = {}): void {
+    if (!Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
+    const toEvent = EVENTS[type] as unknown as (target: this, ...args: unknown[]) => ConnectionEvent
+    const wrapper: Wrapper = (...args) => {
+      if (options.once === true) this.removeEventListener(type, handler)
+      const event = toEvent(this, ...args) as never
+      return typeof handler === 'function' ? handler.call(this as never, event) : handler.handleEvent(event)
+    }
+    this.#wrappers ??= new Map()
+    const wrappers = this.#wrappers.get(type) ?? new Map<Handler, Wrapper>()
+    this.#wrappers.set(type, wrappers.set(handler, wrapper))
+    this.on(type, wrapper)
+  }
+
+  removeEventListener (type: Type, handler: Handler): void {
+    const wrapper = this.#wrapperOf(type, handler)
+    if (wrapper === undefined) return
+    this.#wrappers!.get(type)!.delete(handler)
+    this.off(type, wrapper)
+  }
+
+  get onopen (): ((event: ConnectionEvent) => unknown) | null { return this.#handler('open') }
+  set onopen (handler) { this.#setHandler('open', handler) }
+  get onmessage (): ((event: MessageEvent) => unknown) | null { return this.#handler('message') }
+  set onmessage (handler) { this.#setHandler('message', handler) }
+  get onclose (): ((event: CloseEvent) => unknown) | null { return this.#handler('close') }
+  set onclose (handler) { this.#setHandler('close', handler) }
+  get onerror (): ((event: ErrorEvent) => unknown) | null { return this.#handler('error') }
+  set onerror (handler) { this.#setHandler('error', handler) }
+
+  /** Of a listener that still listens: removeAllListeners() does not tell this map. */
+  #wrapperOf (type: Type, handler: Handler): Wrapper | undefined {
+    const wrapper = this.#wrappers?.get(type)?.get(handler)
+    return wrapper !== undefined && this.listeners(type).includes(wrapper) ? wrapper : undefined
+  }
+
+  #handler<Handler> (type: Type): Handler | null {
+    return (this.#handlers?.[type]?.handler ?? null) as Handler | null
+  }
+
+  #setHandler (type: Type, handler: ((event: never) => unknown) | null): void {
+    this.#handlers ??= {}
+    const previous = this.#handlers[type]
+    if (previous !== undefined) this.removeEventListener(type, previous.listener)
+    delete this.#handlers[type]
+    if (typeof handler !== 'function') return
+    // a function of its own: the same handler may be given to addEventListener() too
+    const listener = (event: never): unknown => handler.call(this as never, event)
+    this.#handlers[type] = { handler, listener }
+    this.addEventListener(type, listener)
+  }
+}

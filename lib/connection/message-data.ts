@@ -1,0 +1,33 @@
+// What applications give to send() and get from 'message', and what lies between: bytes.
+import { isAnyArrayBuffer } from 'node:util/types'
+import type { BinaryType, MessageData } from '../../types/connection.ts'
+
+/**
+ * @returns a string for text, a Buffer over the same memory for bytes, the Blob itself, whose bytes are read later
+ * @throws TypeError for anything else
+ */
+export function toPayload (data: MessageData): string | Buffer | Blob {
+  if (typeof data === 'string') return data
+  if (Buffer.isBuffer(data)) return data
+  if (ArrayBuffer.isView(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  // of any realm: under Jest or node:vm there are others
+  if (isAnyArrayBuffer(data)) return Buffer.from(data)
+  if (data instanceof Blob) return data
+  if (typeof data === 'number') return String(data)
+  throw new TypeError(`a message must be a string, Buffer, TypedArray, DataView, ArrayBuffer, Blob or number, not ${describe(data)}`)
+}
+
+export const BINARY_TYPES: ReadonlySet<unknown> = new Set<BinaryType>(['nodebuffer', 'arraybuffer', 'fragments', 'blob'])
+
+export function convertBinary (data: Buffer, binaryType: BinaryType): Buffer | ArrayBuffer | Buffer[] | Blob {
+  switch (binaryType) {
+    case 'arraybuffer': return new Uint8Array(data).buffer
+    case 'fragments': return [data]
+    case 'blob': return new Blob([data])
+    case 'nodebuffer': return data
+  }
+}
+
+function describe (value: unknown): string {
+  return value === null ? 'null' : typeof value
+}

@@ -1,0 +1,69 @@
+// A message that goes to many: encoded once, and compressed once for all who agreed on the same.
+import type { MessageData, PrepareOptions, PreparedMessage as Prepared } from '../../types/connection.ts'
+import type { Deflater } from '../compression/deflater.ts'
+import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
+import { toPayload } from './message-data.ts'
+import { BINARY, TEXT } from '../protocol/opcode.ts'
+
+type Deflated = Buffer | null
+
+/**
+ * Makes a message that send() of many connections can be given: it is encoded once, and compressed once for all of them that agreed on
+ * the same without context takeover. Its bytes are copied.
+ * @throws TypeError for a Blob, and for what is no message
+ */
+export function prepare (data: MessageData, { binary, compress = true }: PrepareOptions = {}): PreparedMessage {
+  const payload = toPayload(data)
+  if (payload instanceof Blob) throw new TypeError('a Blob cannot be prepared: its bytes are not there yet')
+  const isText = binary === undefined ? typeof payload === 'string' : !binary
+  return new PreparedMessage(isText ? TEXT : BINARY, Buffer.from(payload), compress)
+}
+
+export class PreparedMessage implements Prepared {
+  readonly opcode: typeof TEXT | typeof BINARY
+  readonly payload: Buffer
+  readonly mayCompress: boolean
+  #frame: Buffer | null = null
+  // whole frames, by what Deflater.form says; null where it would not get smaller
+  readonly #deflated = new Map<string, Deflated | Promise<Deflated>>()
+
+  constructor (opcode: typeof TEXT | typeof BINARY, payload: Buffer, mayCompress: boolean) {
+    this.opcode = opcode
+    this.payload = payload
+    this.mayCompress = mayCompress
+  }
+
+  get length (): number { return this.payload.length }
+
+  /** As a server sends it. */
+  get frame (): Buffer {
+    this.#frame ??= this.#encode(this.payload, false)
+    return this.#frame
+  }
+
+  /** The frame as `deflater`, which must keep no context, would make it; a promise while it is being made. */
+  deflatedBy (deflater: Deflater): Deflated | Promise<Deflated> {
+    const known = this.#deflated.get(deflater.form)
+    if (known !== undefined) return known
+    const made = deflater.isQuick(this.length) ? this.#take(deflater, deflater.deflateSync(this.payload)) : this.#deflateLater(deflater)
+    this.#deflated.set(deflater.form, made)
+    return made
+  }
+
+  async #deflateLater (deflater: Deflater): Promise<Deflated> {
+    // whatever becomes of the compression, the message goes out
+    return this.#take(deflater, await deflater.deflate(this.payload).catch(() => null))
+  }
+
+  #take (deflater: Deflater, deflated: Buffer | null): Deflated {
+    const frame = deflated === null ? null : this.#encode(deflated, true)
+    this.#deflated.set(deflater.form, frame)
+    return frame
+  }
+
+  #encode (payload: Buffer, rsv1: boolean): Buffer {
+    const frame = Buffer.allocUnsafeSlow(frameHeaderLength(payload.length, false) + payload.length)
+    payload.copy(frame, encodeFrameHeader(frame, 0, this.opcode, true, rsv1, payload.length, null))
+    return frame
+  }
+}

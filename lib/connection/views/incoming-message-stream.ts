@@ -1,0 +1,94 @@
+// A message that is read while it comes: pieces of its payload -> Readable.
+import { Readable } from 'node:stream'
+import type { IncomingMessageReadable, WebSocketConnection } from '../../../types/connection.ts'
+import { ConnectionClosedError } from '../../errors.ts'
+import { MessageReader, type MessageReaderOwner } from '../incoming/message-reader.ts'
+import { catchUnheardErrors } from './unheard-errors.ts'
+
+export class IncomingMessageStream extends Readable implements IncomingMessageReadable {
+  readonly isBinary: boolean
+  readonly #onWant: () => void
+  #hasRoom = false
+  #isComplete = false
+
+  constructor (connection: WebSocketConnection, isBinary: boolean, highWaterMark: number, onWant: () => void) {
+    super({ highWaterMark })
+    this.isBinary = isBinary
+    this.#onWant = onWant
+    catchUnheardErrors(this, connection)
+  }
+
+  /** There is room for the next piece, or nobody who would miss it. */
+  get wantsMore (): boolean {
+    return !this.#isComplete && (this.#hasRoom || this.destroyed)
+  }
+
+  give (piece: Buffer, isLast: boolean): void {
+    this.#isComplete = isLast
+    if (piece.length > 0) this.#hasRoom = this.push(piece)
+    if (isLast) this.push(null)
+  }
+
+  /** What is missing will not come. What has come whole stays readable. */
+  cut (error: Error | null): void {
+    if (!this.#isComplete) this.destroy(error ?? new ConnectionClosedError('the connection was closed in the middle of a message'))
+  }
+
+  /** Nobody reads it to its end. */
+  skip (): void {
+    if (!this.readableEnded) this.destroy()
+  }
+
+  override _read (): void {
+    this.#hasRoom = true
+    this.#onWant()
+  }
+
+  override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#onWant()
+    callback(error)
+  }
+}
+
+/** Asks for messages while they still come, one at a time: whoever asks for the next one is done with the one before. */
+export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
+  /** Bytes of one message, which may be more than for messages in memory. */
+  readonly maxPayload: number
+  readonly #connection: WebSocketConnection
+  readonly #highWaterMark: number
+  readonly #onWant: () => void
+  #current: IncomingMessageStream | null = null
+
+  constructor (owner: MessageReaderOwner, connection: WebSocketConnection, maxPayload: number, highWaterMark: number) {
+    super(owner)
+    this.maxPayload = maxPayload
+    this.#connection = connection
+    this.#highWaterMark = highWaterMark
+    this.#onWant = () => { owner.onWait() }
+  }
+
+  override get isBusy (): boolean {
+    return super.isBusy && this.#current?.wantsMore !== true
+  }
+
+  override next (): Promise<IncomingMessageStream | null> {
+    this.#current?.skip()
+    return super.next()
+  }
+
+  /** Gives a message that begins to who waits for one. */
+  open (isBinary: boolean): IncomingMessageStream {
+    this.#current = new IncomingMessageStream(this.#connection, isBinary, this.#highWaterMark, this.#onWant)
+    this.give(this.#current)
+    return this.#current
+  }
+
+  override end (error: Error | null): void {
+    this.#current?.cut(error)
+    super.end(error)
+  }
+
+  leave (): void {
+    this.#current?.skip()
+  }
+}

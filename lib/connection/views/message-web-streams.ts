@@ -1,0 +1,64 @@
+// messages -> ReadableStream, WritableStream -> messages: a connection by the rules of WHATWG Streams.
+import { ReadableStream, WritableStream } from 'node:stream/web'
+import type { MessageData, MessageWebStreams, WebSocketConnection } from '../../../types/connection.ts'
+import { INTERNAL_ERROR, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
+import { ConnectionClosedError } from '../../errors.ts'
+import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
+
+export function toWebStreams (connection: WebSocketConnection, reader: MessageReader): MessageWebStreams {
+  let isCloseDue = false
+  let isWritten = false // to its end, or given up
+  // somebody writes by hand, and reads on only when he has
+  let isManual = false
+  reader.keepsMessages = true
+  // what is piped into the writable may still answer
+  reader.defersClose = () => {
+    isCloseDue = reader.hasAsked && writable.locked && !isManual && !isWritten && connection.readyState === connection.OPEN
+    if (isCloseDue) setImmediate(releaseUnlocked)
+    return isCloseDue
+  }
+  // a pipe with preventClose ends without closing
+  const releaseUnlocked = (): void => { if (isCloseDue && !writable.locked) reader.release() }
+
+  const readable = new ReadableStream<string | Buffer>({
+    async pull (controller) {
+      const message = await reader.next() // a rejection is the stream's error
+      if (message !== null) controller.enqueue(messageValue(message))
+      else controller.close()
+    },
+    cancel (reason) {
+      reader.end(null)
+      reader.release()
+      connection.close(reason instanceof Error ? INTERNAL_ERROR : NORMAL_CLOSURE)
+    }
+  }, { highWaterMark: 0 }) // the connection itself reads ahead
+
+  const writable = new WritableStream<MessageData>({
+    start (controller) {
+      void connection.closed.then(() => { if (!isWritten) controller.error(new ConnectionClosedError('the connection is closed')) })
+    },
+    async write (chunk) {
+      // until it is out: whoever writes may use the memory again then
+      const isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
+      setImmediate(releaseUnlocked)
+      if (!isOut) throw new ConnectionClosedError('the connection was closed before all was written')
+    },
+    async close () {
+      isWritten = true
+      if (isCloseDue) reader.release()
+      else connection.close(NORMAL_CLOSURE)
+      const { wasClean } = await connection.closed
+      if (!wasClean) throw new ConnectionClosedError('the connection was closed before all was written')
+    },
+    abort () {
+      isWritten = true
+      connection.close(INTERNAL_ERROR)
+    }
+  })
+
+  writable.getWriter = () => { // which a pipe does not call
+    isManual = true
+    return WritableStream.prototype.getWriter.call(writable)
+  }
+  return { readable, writable, closed: connection.closed }
+}

@@ -1,0 +1,86 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { CloseInfo } from '../../types/connection.ts'
+import type { WebSocketErrorHandler } from '../../types/options.ts'
+import { isObserved } from '../connection/observability.ts'
+import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import { isThenable } from '../thenable.ts'
+import type { Seats, WebSocketServer } from './websocket-server.ts'
+
+export interface RequestOwnerOptions {
+  readonly errorHandler?: WebSocketErrorHandler | undefined
+  readonly closeLogLevel: string
+}
+
+/** What an errorHandler is called with. */
+interface Origin {
+  readonly instance: FastifyInstance
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+}
+
+type Log = (fields: object, message: string) => void
+
+/**
+ * Answers for a connection with what is left of the request that it came from. With its reply, its header fields and Node's
+ * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler alone, or for who observes.
+ */
+export class HandlerContext implements ConnectionOwner {
+  readonly request: FastifyRequest | undefined
+  readonly #log: FastifyRequest['log']
+  readonly #origin: Origin | null
+  readonly #options: RequestOwnerOptions // of the route
+  readonly #server: WebSocketServer
+  #seats: Seats | null
+
+  constructor (origin: Origin, options: RequestOwnerOptions, server: WebSocketServer, seats: Seats) {
+    const { request } = origin
+    this.request = isObserved() ? request : undefined
+    this.#log = request.log
+    this.#origin = options.errorHandler === undefined ? null : origin
+    this.#options = options
+    this.#server = server
+    this.#seats = seats
+    seats.taken++
+  }
+
+  /** Gives the seat back: the connection is closed, or will never be open. */
+  leave (): void {
+    if (this.#seats !== null) this.#seats.taken--
+    this.#seats = null
+  }
+
+  onClose (connection: Connection, { code, reason, wasClean }: CloseInfo): void {
+    this.leave()
+    this.#server.remove(connection)
+    this.log(this.#options.closeLogLevel, { closeCode: code, reason, wasClean, ...connection.stats() }, 'WebSocket closed')
+  }
+
+  onError (error: unknown, connection: Connection): void {
+    if (this.#origin === null) {
+      this.#giveUp(error, connection)
+      return
+    }
+    const { instance, request, reply } = this.#origin
+    const failed = (thrown: unknown): void => { this.#giveUp(thrown, connection) }
+    try {
+      const result = this.#options.errorHandler!.call(instance, error, connection, request, reply)
+      if (isThenable(result)) result.then(undefined, failed)
+    } catch (thrown) {
+      failed(thrown)
+    }
+  }
+
+  #giveUp (error: unknown, connection: Connection): void {
+    this.log('error', { err: error }, 'a WebSocket handler or listener failed')
+    connection.closeFailed()
+  }
+
+  /** Anything can be thrown, even what no logger can print, and a logger may lack a level. */
+  log (level: string, fields: object, message: string): void {
+    try {
+      const log = this.#log
+      const write = (log as unknown as Record<string, Log | undefined>)[level]
+      write?.call(log, fields, message)
+    } catch {}
+  }
+}

@@ -1,0 +1,233 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Http2Server, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { notUpgradable, serverClosing } from '../errors.ts'
+import { declineConnect, isWebSocketConnect, Http2Handshake } from '../handshake/http2-handshake.ts'
+import { listHasToken } from '../protocol/header-field.ts'
+import { Http2Sessions } from './http2-sessions.ts'
+import { isWebSocketUpgrade } from '../protocol/opening-handshake.ts'
+import type { PendingHandshake } from '../handshake/pending-handshake.ts'
+import { afterEarlierAnswers } from '../handshake/pipelining.ts'
+import type { RoutePaths } from './route-paths.ts'
+import { Http1Handshake } from '../handshake/http1-handshake.ts'
+
+export interface RouterSettings {
+  /** Milliseconds that an opening handshake may take. */
+  readonly handshakeTimeout: number
+  /** Milliseconds that refused clients may take while the server closes. */
+  readonly shutdownTimeout: number
+}
+
+type Marked = Record<symbol, PendingHandshake | undefined>
+type Router = (request: IncomingMessage, response: ServerResponse) => void
+
+// Shared by every copy of this package in the process: a server has one owner of its upgrades.
+const HUB = Symbol.for('fastify-websocket-stream.router')
+
+/**
+ * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where
+ * others listen to 'upgrade' (HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket
+ * route matches.
+ */
+export class HandshakeRouter {
+  readonly #server: Server
+  readonly #app: object
+  readonly #route: Router
+  readonly #settings: RouterSettings
+  readonly #paths: RoutePaths
+  // handshakes that others may take: looks whether somebody has
+  readonly #undecided = new Set<() => void>()
+  // A property of the request, by which its handshake is found. The values of a WeakMap that is old survive every minor collection
+  // of garbage (V8): each request would, with all that hangs on it, and be moved to the old generation.
+  readonly #handshake = Symbol('handshake')
+  // their turn has not come: earlier requests are not answered
+  readonly #waiting = new Set<Http1Handshake>()
+  readonly #pending = new Set<PendingHandshake>()
+  readonly #http2: Http2Sessions | null
+  readonly #closeListeners: Array<() => Promise<void>> = []
+  #closed: Promise<void> | null = null // made when closing begins
+
+  /**
+   * The router of `server`, made with the settings of whoever asks first.
+   * @param app what all scopes of one app have in common
+   * @throws Error when another app has the upgrades of the server
+   */
+  static of (server: Server, app: object, route: Router, settings: RouterSettings, paths: RoutePaths): HandshakeRouter {
+    const owner = server as Server & { [HUB]?: HandshakeRouter }
+    owner[HUB] ??= new HandshakeRouter(server, app, route, settings, paths)
+    if (owner[HUB].#app !== app) throw new Error('the WebSocket handshakes of this server belong to another Fastify app')
+    return owner[HUB]
+  }
+
+  private constructor (server: Server, app: object, route: Router, settings: RouterSettings, paths: RoutePaths) {
+    this.#server = server
+    this.#app = app
+    this.#route = route
+    this.#settings = settings
+    this.#paths = paths
+    // the first, so that what is ours is known before another listener looks at it
+    server.prependListener('upgrade', this.#onUpgrade)
+    this.#http2 = Http2Sessions.of(server, this.#onConnect)
+  }
+
+  /** Where handshakes come in. */
+  get server (): Server {
+    return this.#server
+  }
+
+  get isClosing (): boolean {
+    return this.#closed !== null
+  }
+
+  /** How many header fields the server's parser keeps, where that is set. */
+  get maxHeaderFields (): number | undefined {
+    return this.#server.maxHeadersCount || undefined
+  }
+
+  /** Takes handshakes on `path`, which is a route's, also where others listen to 'upgrade'. */
+  addPath (path: string): void {
+    this.#paths.add(path)
+  }
+
+  /** The opening handshake that `request` is; undefined for an ordinary request. */
+  upgradeOf (request: IncomingMessage): PendingHandshake | undefined {
+    return (request as object as Marked)[this.#handshake]
+  }
+
+  /** `listener` is called when closing begins; close() waits for it. */
+  onClose (listener: () => Promise<void>): void {
+    this.#closeListeners.push(listener)
+  }
+
+  /**
+   * Refuses the handshakes that are still in hooks and all that come, and lets every scope say goodbye to its connections,
+   * all at the same time. Later calls wait for the first.
+   */
+  close (): Promise<void> {
+    if (this.#closed === null) this.#http2?.close(this.#settings.shutdownTimeout)
+    this.#closed ??= allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
+    return this.#closed
+  }
+
+  /** After close(): the server may go on, or get another app. */
+  release (): void {
+    this.#server.off('upgrade', this.#onUpgrade)
+    this.#http2?.release()
+    delete (this.#server as Server & { [HUB]?: HandshakeRouter })[HUB]
+  }
+
+  async #refusePending (): Promise<void> {
+    for (const decide of this.#undecided) decide()
+    const pending = [...this.#pending]
+    for (const upgrade of pending) upgrade.refuse(serverClosing())
+    const waiting = [...this.#waiting]
+    const drop = setTimeout(() => {
+      for (const upgrade of [...pending, ...waiting]) upgrade.destroy()
+    }, this.#settings.shutdownTimeout)
+    await Promise.all([...pending, ...waiting].map(({ over }) => over))
+    clearTimeout(drop)
+  }
+
+  readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    if (this.#isOurs(request)) {
+      this.#take(new Http1Handshake(request, socket, head))
+      return
+    }
+    const written = socket.bytesWritten
+    this.#leaveToOthers(socket, () => socket.bytesWritten > written, () => { this.#take(new Http1Handshake(request, socket, head)) })
+  }
+
+  #isOurs ({ headers, url }: IncomingMessage): boolean {
+    if (this.#server.listenerCount('upgrade') === 1) return true
+    return isWebSocketUpgrade(headers) ? this.#paths.has(url!) : listHasToken(headers.upgrade, 'h2c')
+  }
+
+  readonly #onConnect = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse | Socket): void => {
+    const isAlone = server.listenerCount('connect') === 1
+    if (!('stream' in response)) { // HTTP/1.1, of which Node's server drops the socket when nobody listens
+      if (isAlone) response.destroy()
+    } else if (!isWebSocketConnect(request)) {
+      if (isAlone) declineConnect(request, response)
+    } else {
+      const take = (): void => {
+        const connect = new Http2Handshake(request, response)
+        this.#mark(connect.request, connect)
+        this.#run(connect)
+      }
+      if (isAlone || this.#paths.has(request.url)) take()
+      else this.#leaveToOthers(request.stream, () => response.headersSent, take)
+    }
+  }
+
+  /** Whoever takes it listens to its stream, or writes to it. What nobody takes in the time for a handshake gets an answer all the same. */
+  #leaveToOthers (stream: Duplex, isAnswered: () => boolean, take: () => void): void {
+    const decide = (): void => {
+      clearTimeout(timer)
+      this.#undecided.delete(decide)
+      stream.off('close', decide)
+      const isTaken = isAnswered() || listenersOf(stream).some(listener => !listeners.has(listener))
+      if (!stream.destroyed && !isTaken) take()
+    }
+    const timer = setTimeout(decide, this.isClosing ? 0 : this.#settings.handshakeTimeout)
+    this.#undecided.add(decide)
+    stream.on('error', () => {}) // a client that resets the connection must not end the process
+    stream.on('close', decide)
+    const listeners = new Set(listenersOf(stream))
+  }
+
+  #take (upgrade: Http1Handshake): void {
+    const { request } = upgrade
+    const { headers } = request
+    // without the field the parser has dropped it, among others: the route refuses that
+    const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
+    if (isHandshake) this.#mark(request, upgrade)
+    // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
+    this.#waiting.add(upgrade)
+    process.nextTick(afterEarlierAnswers, request.socket, () => {
+      this.#waiting.delete(upgrade)
+      this.#start(upgrade, isHandshake)
+    })
+  }
+
+  #mark (request: IncomingMessage, handshake: PendingHandshake): void {
+    (request as object as Marked)[this.#handshake] = handshake
+  }
+
+  #start (upgrade: Http1Handshake, isHandshake: boolean): void {
+    if (!isHandshake) {
+      this.#decline(upgrade)
+      return
+    }
+    this.#run(upgrade)
+  }
+
+  #run (handshake: PendingHandshake): void {
+    if (!handshake.start(this.#settings.handshakeTimeout)) return
+    this.#pending.add(handshake)
+    void handshake.over.then(() => { this.#pending.delete(handshake) })
+    this.#route(handshake.request, handshake.response)
+  }
+
+  /** RFC 9110 §7.8: a server may ignore an Upgrade field. `curl --http2` sends h2c with every first request. */
+  #decline (upgrade: Http1Handshake): void {
+    if (!upgrade.start()) return
+    const { request, response } = upgrade
+    const { headers } = request
+    if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') {
+      upgrade.refuse(notUpgradable(headers.upgrade)) // Node has ended the parsing of this connection: the body is lost
+    } else {
+      this.#route(request, response)
+    }
+  }
+}
+
+/** Resolves when all have resolved, or rejects with the first that rejected when the others have come to their end too. */
+async function allSettled (promises: ReadonlyArray<Promise<unknown>>): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+function listenersOf (stream: Duplex): unknown[] {
+  return stream.eventNames().flatMap(event => stream.rawListeners(event))
+}

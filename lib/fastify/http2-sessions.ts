@@ -1,0 +1,117 @@
+// What of an app speaks HTTP/2: its server, those that listen('localhost') makes beside it, and the sessions of them all.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Server } from 'node:http'
+import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import { Socket } from 'node:net'
+
+type ConnectListener = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse) => void
+
+// Node publishes every server here that begins to listen. Fastify makes more than one of them known to nobody.
+const LISTENING = 'tracing:net.server.listen:asyncStart'
+
+interface OpenSession {
+  readonly socket: Socket
+  /** Those that are open, whatever they carry. */
+  readonly streams: Set<ServerHttp2Stream>
+}
+
+export class Http2Sessions {
+  readonly #server: Http2Server
+  readonly #onConnectOf: ConnectListener
+  readonly #leave: Array<() => void> = []
+  readonly #sessions = new Map<ServerHttp2Session, OpenSession>()
+  #deadline: NodeJS.Timeout | undefined
+  // open -> closing: sessions take no more streams -> overdue: what is idle is dropped
+  #state: 'open' | 'closing' | 'overdue' = 'open'
+
+  /** Null for a server that speaks HTTP/1.1 alone. */
+  static of (server: Server, onConnect: ConnectListener): Http2Sessions | null {
+    const candidate: Partial<Http2Server> = server as unknown as Http2Server
+    return typeof candidate.updateSettings === 'function' ? new Http2Sessions(candidate as Http2Server, onConnect) : null
+  }
+
+  private constructor (server: Http2Server, onConnect: ConnectListener) {
+    this.#server = server
+    this.#onConnectOf = onConnect
+    this.#adopt(server)
+    server.once('listening', this.#watch)
+  }
+
+  /** Asks clients to leave, and drops those that have not when time is up, but for requests that are not answered. */
+  close (timeout: number): void {
+    this.#state = 'closing'
+    for (const session of this.#sessions.keys()) session.close()
+    this.#deadline = setTimeout(() => {
+      this.#state = 'overdue'
+      for (const session of this.#sessions.keys()) this.#dropIfIdle(session)
+    }, timeout)
+  }
+
+  release (): void {
+    clearTimeout(this.#deadline)
+    this.#server.off('listening', this.#watch)
+    unsubscribe(LISTENING, this.#onListening)
+    for (const leave of this.#leave) leave()
+  }
+
+  #adopt (server: Http2Server): void {
+    // RFC 8441 §3: without the setting no client sends an extended CONNECT
+    server.updateSettings({ enableConnectProtocol: true })
+    // Node 22.21 asks servers of HTTP/2 too, of which it has forgotten to give them one; https://github.com/nodejs/node/issues/60336
+    const upgradable = server as unknown as { shouldUpgradeCallback?: () => boolean }
+    upgradable.shouldUpgradeCallback ??= () => server.listenerCount('upgrade') > 0
+    // A session does not show its socket, but is made in the turn of the event that brings that.
+    let socket: Socket
+    const onSocket = (given: Socket): void => { socket = given }
+    const onSession = (session: ServerHttp2Session): void => { this.#onSession(session, socket) }
+    const onConnect = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      // Of a Duplex that is no socket Node's request does not show the address.
+      const socket = this.#sessions.get(request.stream?.session as ServerHttp2Session)?.socket
+      if (socket !== undefined && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
+      this.#onConnectOf(server, request, response)
+    }
+    server.prependListener('connection', onSocket)
+    server.prependListener('secureConnection', onSocket)
+    server.on('session', onSession)
+    // the first, so that what is ours is known before another listener looks at it
+    server.prependListener('connect', onConnect)
+    this.#leave.push(() => {
+      server.off('connection', onSocket).off('secureConnection', onSocket).off('session', onSession).off('connect', onConnect)
+    })
+  }
+
+  // not before: an app that never listens must not be kept by a subscription of the process
+  readonly #watch = (): void => { subscribe(LISTENING, this.#onListening) }
+
+  readonly #onListening = (message: unknown): void => {
+    const { server } = message as { server: Http2Server }
+    if (server === this.#server) return
+    // the router is the same
+    const [router] = this.#server.listeners('request')
+    if (router !== undefined && server.listeners('request').includes(router)) this.#adopt(server)
+  }
+
+  #onSession (session: ServerHttp2Session, socket: Socket): void {
+    const open: OpenSession = { socket, streams: new Set() }
+    this.#sessions.set(session, open)
+    // of the socket and not of the session: that one ends first, and waits for the client with the socket
+    socket.once('close', () => { this.#sessions.delete(session) })
+    // The first, as the listeners that a stream has later are looked at to see whether somebody has taken it.
+    session.prependListener('stream', stream => {
+      const look = (): void => { if (this.#state === 'overdue') this.#dropIfIdle(session) }
+      open.streams.add(stream)
+      stream.once('finish', () => { setImmediate(() => { setImmediate(look) }) }) // the last of it is on its way then
+      stream.once('close', () => {
+        open.streams.delete(stream)
+        look()
+      })
+    })
+    if (this.#state !== 'open') session.close()
+  }
+
+  /** A stream that was answered may be open for as long as the client has more to send. */
+  #dropIfIdle (session: ServerHttp2Session): void {
+    const open = this.#sessions.get(session)
+    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket.destroy()
+  }
+}

@@ -1,0 +1,86 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import type { WebSocketPluginOptions, WebSocketPreClose } from '../../types/options.ts'
+import type { WebSocketConnection } from '../../types/connection.ts'
+import { serverClosing } from '../errors.ts'
+import { HandshakeRouter } from './handshake-router.ts'
+import { injectWS } from './inject.ts'
+import { pluginSettings, readAlias } from '../options/options.ts'
+import { RoutePaths } from './route-paths.ts'
+import { declareRoute, type Scope } from './routes.ts'
+import { isThenable } from '../thenable.ts'
+import { WebSocketServer } from './websocket-server.ts'
+
+// async, so that what is wrong with the options rejects the registration
+const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
+  if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
+
+  const { disableRequestLogging } = fastify.initialConfig
+  const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
+  const alias = options.options === undefined ? null : readAlias(options.options)
+  for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
+  const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
+  const paths = new RoutePaths(serverOptions, routerOptions)
+  const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
+  const server = new WebSocketServer(settings)
+  const scope: Scope = { router, server }
+  router.onClose(async () => {
+    try {
+      if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)
+    } finally {
+      await server.shutdown()
+    }
+  })
+
+  fastify.decorate('websocketServer', server)
+  const injected = new Set<WebSocketConnection>()
+  fastify.decorate('injectWS', async (...args) => {
+    await fastify.ready()
+    return injectWS(router.server, connection => {
+      injected.add(connection)
+      void connection.closed.then(() => injected.delete(connection))
+    }, ...args)
+  })
+  // what a test has not read does not hold up the end of its app
+  router.onClose(async () => { for (const connection of injected) connection.resume() })
+  if (!fastify.hasRequestDecorator('ws')) {
+    fastify.decorateRequest('ws', { getter () { return router.upgradeOf(this.raw) !== undefined } })
+  }
+
+  fastify.addHook('onRoute', route => { declareRoute(scope, route) })
+
+  fastify.addHook('onRequest', (request, reply, next) => {
+    const upgrade = router.upgradeOf(request.raw)
+    if (upgrade === undefined) {
+      next()
+    } else if (upgrade.response !== reply.raw) {
+      // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
+      reply.raw.detachSocket(request.raw.socket)
+      reply.hijack()
+    } else if (router.isClosing) {
+      reply.send(serverClosing())
+    } else {
+      upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
+      upgrade.limit(settings.handshakeTimeout)
+      next()
+    }
+  })
+
+  fastify.addHook('preClose', async () => { await router.close() })
+  fastify.addHook('onClose', async () => { router.release() })
+}
+
+/** Resolves when it is done, or has taken too long. */
+async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClose, timeout: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<void>(resolve => { timer = setTimeout(resolve, timeout) })
+  const done = new Promise<void>((resolve, reject) => {
+    const callback = (error?: Error): void => { if (error) reject(error); else resolve() }
+    const result: unknown = preClose.call(instance, callback)
+    if (preClose.length === 0) resolve(result as Promise<void>)
+    else if (isThenable(result)) result.then(undefined, reject)
+  })
+  await Promise.race([done, tooLong]).finally(() => { clearTimeout(timer) })
+}
+
+export const fastifyWebsocket = fp(plugin, { fastify: '5.x', name: 'fastify-websocket-stream' })

@@ -1,0 +1,232 @@
+// WebSocket routes: what onRoute makes of them, and the way from a request in Fastify's hands to an open connection.
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
+import type { MessageData } from '../../types/connection.ts'
+import type { WebSocketHandler } from '../../types/fastify.ts'
+import type { WebSocketRouteOptions } from '../../types/options.ts'
+import { admit } from '../handshake/admission.ts'
+import { NORMAL_CLOSURE } from '../protocol/close-code.ts'
+import { Connection, type ConnectionSettings } from '../connection/connection.ts'
+import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
+import type { HandshakeRouter } from './handshake-router.ts'
+import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/opening-handshake.ts'
+import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/options.ts'
+import type { PendingHandshake } from '../handshake/pending-handshake.ts'
+import { HandlerContext } from './handler-context.ts'
+import { isThenable } from '../thenable.ts'
+import { Seats, type WebSocketServer } from './websocket-server.ts'
+
+/** One registration of the plugin: what its routes share. */
+export interface Scope {
+  readonly router: HandshakeRouter
+  readonly server: WebSocketServer
+}
+
+// In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
+// inner, which may belong to another copy of this package.
+const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
+// what a trusted proxy may call TLS
+const SECURE = new Set(['https', 'wss'])
+/**
+ * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
+ * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
+ */
+export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
+  const declared = (route.config as { [WEBSOCKET_ROUTE]?: WebSocketRoute } | undefined)?.[WEBSOCKET_ROUTE]
+  if (declared !== undefined) {
+    declared.adopt(scope)
+    return
+  }
+  const websocket = route.websocket ?? undefined
+  const wsHandler = route.wsHandler ?? undefined
+  if (wsHandler !== undefined && typeof wsHandler !== 'function') throw new TypeError('invalid wsHandler function')
+  if (websocket !== undefined && typeof websocket !== 'boolean' && !isPlainObject(websocket)) {
+    throw new TypeError('the route option websocket must be true, false or an object of options')
+  }
+  if (!websocket && wsHandler === undefined) {
+    declareHttpRoute(scope, route)
+    return
+  }
+  const methods = [route.method].flat()
+  const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
+  if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
+  const handler = (wsHandler ?? route.handler) as WebSocketHandler
+  if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
+  // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
+  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
+  if (isHead) {
+    declareHttpRoute(scope, route)
+    return
+  }
+  const options = typeof websocket === 'object' ? websocket : {}
+  const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
+  route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
+  route.config = { ...route.config, [WEBSOCKET_ROUTE]: webSocketRoute } as NonNullable<RouteOptions['config']>
+  scope.router.addPath(route.url)
+  // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
+  if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
+function declareHttpRoute ({ router }: Scope, route: RouteOptions): void {
+  const refuseHandshake: onRequestHookHandler = (request, reply, next) => {
+    if (router.upgradeOf(request.raw) === undefined) next()
+    else reply.callNotFound()
+  }
+  route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
+}
+
+type ConnectedRouteSettings = RouteSettings & ConnectionSettings
+
+class WebSocketRoute {
+  readonly #handler: WebSocketHandler
+  readonly #httpHandler: RouteOptions['handler']
+  readonly #options: WebSocketRouteOptions
+  #scope: Scope
+  #merged: { readonly from: PluginSettings, readonly settings: ConnectedRouteSettings } | null = null
+  // its own when the route sets its own limit
+  readonly #seats: Seats | null
+
+  constructor (handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
+    this.#handler = handler
+    this.#httpHandler = httpHandler
+    this.#options = routeOptions(options)
+    this.#seats = options.maxConnections === undefined ? null : new Seats()
+    this.#scope = scope
+  }
+
+  adopt (scope: Scope): void {
+    this.#scope = scope
+  }
+
+  handle (instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): unknown {
+    const { router } = this.#scope
+    const upgrade = router.upgradeOf(request.raw)
+    if (upgrade === undefined) return this.#httpHandler.call(instance, request, reply)
+    if (upgrade.isOver) return reply.hijack() // nobody is there to answer
+    if (upgrade.isDecided) return // somebody else is at work on the answer
+    const settings = this.#settings()
+    const refuse = (error: unknown): void => {
+      if (upgrade.isDecided) return
+      // a custom error handler shapes the body; what the RFC demands of the head stays
+      if (error instanceof HandshakeError) reply.headers(error.headers)
+      reply.send(error instanceof Error ? error : admissionFailed(error))
+    }
+    try {
+      const handshake = readOpeningHandshake(request.raw, router.maxHeaderFields)
+      const decide = (refusal: HandshakeError | null): void => {
+        if (refusal !== null) throw refusal
+        if (!upgrade.isDecided) this.#accept(instance, request, reply, upgrade, settings, handshake)
+      }
+      const { raw, host, protocol } = request
+      const admission = admit(settings, { request, raw, host, isSecure: SECURE.has(protocol) })
+      if (isThenable(admission)) admission.then(decide).catch(refuse).catch(() => { upgrade.refuse(admissionFailed(null)) })
+      else decide(admission)
+    } catch (error) {
+      refuse(error)
+    }
+  }
+
+  /** Made once, as all connections of a route hold the same, and anew when somebody changes the options of the server. */
+  #settings (): ConnectedRouteSettings {
+    const { options } = this.#scope.server
+    if (this.#merged === null || !isSame(options, this.#merged.from)) {
+      this.#merged = { from: { ...options }, settings: this.#merge(options) }
+    }
+    return this.#merged.settings
+  }
+
+  #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
+    // who sets an origin for a route wants it to be asked, whatever judges the others
+    const isInherited = verifyClient !== undefined && this.#options.origin === undefined
+    const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    return { ...settings, role: 'server', perMessageDeflate: deflateSettings(settings.perMessageDeflate) }
+  }
+
+  #accept (
+    instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply, upgrade: PendingHandshake, settings: ConnectedRouteSettings,
+    { key, protocols, extensions: offers }: OpeningHandshake
+  ): void {
+    const { router, server } = this.#scope
+    if (router.isClosing || server.isClosing) throw serverClosing()
+    const seats = this.#seats ?? server.seats
+    if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
+    const protocol = chooseProtocol(protocols, request.raw, settings)
+    const agreed = chooseExtensions(offers, settings.perMessageDeflate)
+    const headers = responseHeaders(key, protocol, agreed.extensions)
+    for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
+    const owner = new HandlerContext({ instance, request, reply }, settings, server, seats)
+    const connection = new Connection(settings, owner)
+    upgrade.accept(headers, (transport, head) => {
+      connection.open(transport, head, { protocol, ...agreed })
+      this.#serve(instance, connection, request, owner)
+      if (server.isClosing) connection.close(server.options.shutdownCode) // since hooks had their turn
+    })
+    void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
+    // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
+    reply.code(101).send()
+  }
+
+  // Its closures live as long as the handler's promise, and must not hold the request, which the handler itself may have let go.
+  #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest, owner: HandlerContext): void {
+    const settled = (): void => { connection.handlerSettled() }
+    const failed = (error: unknown): void => {
+      // a peer that left is no failure of the handler that it left
+      if (isDisconnect(error, connection)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
+      else connection.handlerFailed(error)
+      settled()
+    }
+    try {
+      this.#scope.server.add(connection, request.raw)
+      const result = this.#handler.call(instance, connection, request)
+      if (isAsyncGenerator(result)) sendAll(result, connection).then(settled, failed)
+      else if (isThenable(result)) result.then(settled, failed)
+      else settled()
+    } catch (error) {
+      failed(error)
+    }
+  }
+}
+
+function isAsyncGenerator (value: unknown): value is AsyncGenerator<MessageData> {
+  return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
+}
+
+/** Sends what a generator handler yields, each when there is room for it. Its return closes, a close returns it. */
+async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
+  let returned: Promise<IteratorResult<MessageData>> | null = null
+  // once; what its finally block then rejects with reaches the loop
+  const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
+  // also while it awaits something else, which connection.signal can end
+  void connection.closed.then(giveBack).catch(() => {})
+  try {
+    for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
+      if (!connection.send(result.value)) await connection.drained()
+      if (connection.readyState !== connection.OPEN) await giveBack()
+    }
+  } catch (error) {
+    void giveBack().catch(() => {}) // whatever it does then must not hold this up
+    throw error
+  }
+  connection.close(NORMAL_CLOSURE)
+}
+
+/** Whether an error only says that this connection has ended: of a loop over its messages, or of an await that its signal aborted. */
+function isDisconnect (error: unknown, connection: Connection): boolean {
+  if (connection.readyState === connection.OPEN) return false
+  return error instanceof ConnectionClosedError || (error instanceof Error && error.name === 'AbortError')
+}
+
+/** Whether two objects have the same values. */
+function isSame<Options extends object> (a: Options, b: Options): boolean {
+  return hasValuesOf(a, b) && hasValuesOf(b, a)
+}
+
+// for each handshake: a loop makes no list of the names
+function hasValuesOf<Options extends object> (a: Options, b: Options): boolean {
+  for (const name in b) if (!Object.is(a[name], b[name])) return false
+  return true
+}
+
+function isPlainObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,52 @@
+// Most fragments are small; so little comes from the pool that small Buffers share.
+const MIN_CAPACITY = 1024
+// A piece as large as this, and not much smaller than the chunk that it is a view into, waits as it is.
+const LARGE_PIECE = 4 * 1024
+
+/**
+ * Bytes that come piece by piece and are wanted whole. Small pieces are laid into one growing buffer as they come, so that they
+ * cost memory by their bytes (up to twice as many, while it grows) and not by their number.
+ */
+export class ByteCollector {
+  #parts: Buffer[] = []
+  // the end of what has come, behind the parts: small pieces, side by side
+  #tail: Buffer | null = null
+  #tailLength = 0
+  #length = 0
+
+  /** In bytes. */
+  get length (): number { return this.#length }
+
+  append (piece: Buffer): void {
+    this.#length += piece.length
+    if (piece.length >= LARGE_PIECE && piece.length >= piece.buffer.byteLength / 2) {
+      this.#finishTail()
+      this.#parts.push(piece)
+      return
+    }
+    const needed = this.#tailLength + piece.length
+    if (this.#tail === null || this.#tail.length < needed) {
+      const grown = Buffer.allocUnsafe(Math.max(MIN_CAPACITY, needed, this.#tailLength * 2))
+      this.#tail?.copy(grown, 0, 0, this.#tailLength)
+      this.#tail = grown
+    }
+    piece.copy(this.#tail, this.#tailLength)
+    this.#tailLength = needed
+  }
+
+  /** Takes out all that has come. */
+  take (): Buffer {
+    this.#finishTail()
+    const bytes = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+    this.#parts = []
+    this.#length = 0
+    return bytes
+  }
+
+  #finishTail (): void {
+    if (this.#tail === null) return
+    this.#parts.push(this.#tail.subarray(0, this.#tailLength))
+    this.#tail = null
+    this.#tailLength = 0
+  }
+}

@@ -1,0 +1,246 @@
+// bytes -> frames (RFC 6455 §5)
+// A header or a control frame that a chunk's end cuts off ("cut" below) is kept until the rest has come; data frames go out
+// in the pieces in which they come in.
+import { parseClosePayload } from '../protocol/close-payload.ts'
+import {
+  expectedContinuation, maskedFrame, oversizedMessage, reservedBit, unexpectedContinuation, unexpectedEnd, unmaskedFrame
+} from '../errors.ts'
+import { decodeFrameHeader, Frame, FrameHeader, MAX_HEADER_LENGTH } from '../protocol/frame.ts'
+import { mask } from '../protocol/mask.ts'
+import { CLOSE, CONTINUATION, isControlOpcode } from '../protocol/opcode.ts'
+import { PullTransform } from './pull-transform.ts'
+import type { TransformCallback } from 'node:stream'
+
+export type Role = 'client' | 'server'
+
+export interface FrameParserOptions {
+  /** Who reads: a server demands masked frames, a client refuses them. RFC 6455 §5.1. */
+  role: Role
+  /** Bytes that the frames of one message may announce together; beyond it the parser fails with 1009. Default: no limit. */
+  maxPayload?: number
+  /** An extension is agreed that marks messages by RSV1, as permessage-deflate does. Default: false. RFC 7692 §6. */
+  allowsRsv1?: boolean
+  /**
+   * The chunks may be written to: payloads are unmasked where they lie. Only for memory that nobody else sees, such as what a
+   * socket of one's own has read. Default: false.
+   */
+  ownsChunks?: boolean
+}
+
+// What does not get smaller by compression gets larger: zlib adds 5 bytes to each 16 KiB or less.
+const DEFLATE_OVERHEAD = 1.01
+const MIN_DEFLATE_OVERHEAD = 64
+
+const EMPTY: Buffer = Buffer.alloc(0)
+
+/**
+ * A Transform from bytes to {@link Frame}s, for one direction of one connection. It fails with a ProtocolError when a frame's
+ * header or a Close frame's payload breaks RFC 6455 §5 (text is judged by whoever joins the frames), after all frames before
+ * it were read. What follows a Close frame or an error is ignored.
+ */
+export class FrameParser extends PullTransform<Buffer, Frame> {
+  /**
+   * Bytes that the frames of one message may announce together. A message that is over it makes next() throw for as long as it
+   * is; the limit may change at any time.
+   */
+  maxPayload: number
+  readonly #role: Role
+  readonly #allowsRsv1: boolean
+  readonly #ownsChunks: boolean
+
+  #chunk: Buffer = EMPTY
+  #position = 0
+  // the start of a header that is not complete yet
+  #cutHeader: Buffer | null = null
+  #cutHeaderLength = 0
+  // the payload of a control frame that is not complete yet
+  #cutControl: Buffer | null = null
+
+  readonly #header = new FrameHeader()
+  #inFrame = false
+  // payload bytes of the frame that are out already
+  #taken = 0
+
+  // of the fragmented message in progress; CONTINUATION: there is none
+  #messageOpcode: number = CONTINUATION
+  #messageLength = 0
+  #isCompressed = false
+  // Behind a Close frame or an error nothing counts.
+  #ended = false
+
+  constructor ({ role, maxPayload = Infinity, allowsRsv1 = false, ownsChunks = false }: FrameParserOptions) {
+    // One frame: what waits is the reader's choice alone, and an error never overtakes a frame (see PullTransform).
+    super({ readableObjectMode: true, readableHighWaterMark: 1 })
+    this.#role = role
+    this.maxPayload = maxPayload
+    this.#allowsRsv1 = allowsRsv1
+    this.#ownsChunks = ownsChunks
+  }
+
+  override feed (chunk: Buffer): void {
+    this.#chunk = this.#position < this.#chunk.length
+      ? Buffer.concat([this.#chunk.subarray(this.#position), chunk])
+      : chunk
+    this.#position = 0
+  }
+
+  override next (): Frame | null {
+    if (this.#ended) {
+      this.#releaseChunk()
+      return null
+    }
+    try {
+      if (this.#inFrame || this.#readHeader()) {
+        if (isControlOpcode(this.#header.opcode)) return this.#takeControlFrame()
+        if (!this.isOversized) return this.#takePiece()
+      }
+    } catch (error) {
+      this.#ended = true
+      throw error
+    }
+    // by the announced length: nothing is allocated or waited for
+    if (this.isOversized) throw oversizedMessage(this.#messageLength, this.maxPayload)
+    this.#releaseChunk()
+    return null
+  }
+
+  /** The message in progress announces more than maxPayload. */
+  get isOversized (): boolean {
+    return this.#messageLength > (this.#isCompressed ? this.maxPayload * DEFLATE_OVERHEAD + MIN_DEFLATE_OVERHEAD : this.maxPayload)
+  }
+
+  /** Nothing of a frame or message is in it: the next bytes may be another connection's. @internal */
+  get isIdle (): boolean {
+    return this.#chunk === EMPTY && this.#messageOpcode === CONTINUATION && !this.#inFrame && this.#cutHeader === null && !this.#ended
+  }
+
+  override _flush (callback: TransformCallback): void {
+    const isUnfinished = this.#inFrame || this.#cutHeader !== null || this.#messageOpcode !== CONTINUATION
+    process.nextTick(callback, isUnfinished && !this.#ended ? unexpectedEnd() : null)
+  }
+
+  /** @returns false when the header is not complete */
+  #readHeader (): boolean {
+    const header = this.#header
+    if (this.#cutHeader === null) {
+      const length = decodeFrameHeader(this.#chunk, this.#position, this.#chunk.length, header)
+      if (length === 0) {
+        this.#keepHeader()
+        return false
+      }
+      this.#position += length
+    } else if (!this.#completeHeader(this.#cutHeader)) {
+      return false
+    }
+    this.#beginFrame(header)
+    return true
+  }
+
+  #keepHeader (): void {
+    const rest = this.#chunk.length - this.#position
+    if (rest === 0) return
+    this.#cutHeader = Buffer.allocUnsafe(MAX_HEADER_LENGTH)
+    this.#cutHeaderLength = this.#chunk.copy(this.#cutHeader, 0, this.#position)
+    this.#position = this.#chunk.length
+  }
+
+  #completeHeader (cut: Buffer): boolean {
+    while (this.#position < this.#chunk.length) {
+      cut[this.#cutHeaderLength++] = this.#chunk[this.#position++]!
+      if (decodeFrameHeader(cut, 0, this.#cutHeaderLength, this.#header) > 0) {
+        this.#cutHeader = null
+        return true
+      }
+    }
+    return false
+  }
+
+  /** The rules that need more than the header itself. */
+  #beginFrame ({ opcode, masked, rsv1, payloadLength }: FrameHeader): void {
+    // §5.1
+    if (masked !== (this.#role === 'server')) throw masked ? maskedFrame() : unmaskedFrame()
+    // §5.2; RFC 7692 §6.1: only the first frame of a message says that it is compressed
+    if (rsv1 && (!this.#allowsRsv1 || opcode === CONTINUATION || isControlOpcode(opcode))) throw reservedBit(1)
+    if (!isControlOpcode(opcode)) {
+      // §5.4: the fragments of one message follow each other
+      const inMessage = this.#messageOpcode !== CONTINUATION
+      if (opcode === CONTINUATION && !inMessage) throw unexpectedContinuation()
+      if (opcode !== CONTINUATION && inMessage) throw expectedContinuation(opcode)
+      this.#messageLength += payloadLength
+      if (!inMessage) {
+        this.#messageOpcode = opcode
+        this.#isCompressed = rsv1
+      }
+    }
+    this.#inFrame = true
+    this.#taken = 0
+  }
+
+  #takePiece (): Frame | null {
+    const { opcode, fin, rsv1, payloadLength } = this.#header
+    const remaining = payloadLength - this.#taken
+    const length = Math.min(remaining, this.#chunk.length - this.#position)
+    if (length === 0 && remaining > 0) {
+      this.#releaseChunk()
+      return null
+    }
+    const first = this.#taken === 0
+    const last = length === remaining
+    const payload = this.#takePayload(length)
+    if (last) {
+      this.#inFrame = false
+      if (fin) {
+        this.#messageOpcode = CONTINUATION
+        this.#messageLength = 0
+      }
+    }
+    return new Frame(opcode, fin, rsv1, payload, first, last)
+  }
+
+  #takeControlFrame (): Frame | null {
+    const { opcode, payloadLength } = this.#header
+    const here = Math.min(payloadLength - this.#taken, this.#chunk.length - this.#position)
+    let payload: Buffer
+    if (this.#cutControl === null && here === payloadLength) {
+      payload = this.#takePayload(payloadLength)
+    } else {
+      this.#cutControl ??= Buffer.allocUnsafe(payloadLength)
+      const start = this.#taken
+      this.#takePayload(here).copy(this.#cutControl, start)
+      if (this.#taken < payloadLength) {
+        this.#releaseChunk()
+        return null
+      }
+      payload = this.#cutControl
+      this.#cutControl = null
+    }
+    this.#inFrame = false
+    if (opcode === CLOSE) {
+      this.#ended = true // §5.5.1: nothing follows
+      parseClosePayload(payload)
+    }
+    return new Frame(opcode, true, false, payload, true, true)
+  }
+
+  /** The next `length` bytes of the chunk, unmasked. */
+  #takePayload (length: number): Buffer {
+    const start = this.#position
+    const { masked, maskingKey } = this.#header
+    const position = this.#taken
+    this.#position = start + length
+    this.#taken += length
+    if (masked && !this.#ownsChunks) {
+      const payload = Buffer.allocUnsafe(length)
+      mask(this.#chunk, start, payload, 0, length, maskingKey, position)
+      return payload
+    }
+    if (masked) mask(this.#chunk, start, this.#chunk, start, length, maskingKey, position)
+    return this.#chunk.subarray(start, start + length)
+  }
+
+  /** An idle connection must not keep the chunk that it read last. */
+  #releaseChunk (): void {
+    this.#chunk = EMPTY
+    this.#position = 0
+  }
+}

@@ -1,0 +1,199 @@
+// The HTTP/2 door: one extended CONNECT (RFC 8441) from Node's 'connect' event until its stream speaks WebSocket or is gone.
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
+import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
+import { Http2Transport } from '../transport/transport.ts'
+
+// RFC 9113 §8.2.2: fields of an HTTP/1.1 connection; Node throws at some of them
+export const OF_A_CONNECTION: ReadonlySet<string> = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'])
+const NOTHING = Buffer.alloc(0)
+
+// of Node's, without their overloads
+type Method = (this: unknown, ...given: unknown[]) => unknown
+type Methods<Names extends string> = Readonly<Record<Names, Method>>
+
+/** Tells whether a CONNECT asks for WebSocket. HAProxy passes `WebSocket` on as its client wrote it. */
+export function isWebSocketConnect ({ headers }: Http2ServerRequest): boolean {
+  return headers[':protocol']?.toString().toLowerCase() === 'websocket'
+}
+
+/** Answers a CONNECT that is none of ours. RFC 9220 §3 for a protocol that is unknown; Node's own answer for one without. */
+export function declineConnect ({ headers }: Http2ServerRequest, response: Http2ServerResponse): void {
+  response.writeHead(headers[':protocol'] === undefined ? 405 : 501)
+  response.stream.once('finish', () => { closeOnceSent(response.stream) }) // the client's half of it may be open for ever
+  response.end()
+}
+
+/**
+ * What the application has in hand is what it has on HTTP/1.1: a GET request, and a response of which status 101 opens the
+ * WebSocket. On the wire it is 200, and no other 2xx may pass: to the client each would be an open tunnel.
+ */
+export class Http2Handshake extends PendingHandshake {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly #request: Http2ServerRequest
+  readonly #stream: ServerHttp2Stream
+  #agreed: OutgoingHttpHeaders | null = null
+  // the acceptance is about to go out; has gone out
+  #isAccepting = false
+  #isAccepted = false
+  // a refusal that reads one
+  #isFile = false
+
+  constructor (request: Http2ServerRequest, response: Http2ServerResponse) {
+    super(request.stream, NOTHING)
+    ;(request as { method: string }).method = 'GET' // by which a router finds the route
+    this.#request = request
+    this.#stream = request.stream
+    request.on('error', () => {}) // of a hook that destroys it
+    this.#guardStream()
+    this.#teachResponse(response)
+    this.#stream.once('finish', () => { this.#onAnswered() })
+    this.#stream.once('wantTrailers', () => { closeOnceSent(this.#stream) }) // Node sends them now
+    this.#stream.on('drain', () => { this.progressed() })
+    // no router looks for more than both kinds have
+    this.request = request as unknown as IncomingMessage
+    this.response = response as unknown as ServerResponse
+  }
+
+  start (timeout = 0): boolean {
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed) { // before our listeners were there
+      this.abort()
+      return false
+    }
+    if (!stream.endAfterHeaders) this.read() // else it is for the route to say what is wrong with it
+    this.limit(timeout)
+    return true
+  }
+
+  override accept (headers: OutgoingHttpHeaders, listener: SwitchListener): void {
+    this.#agreed = headers
+    super.accept(headers, listener)
+  }
+
+  destroy (): void {
+    new Http2Transport(this.#stream).abort()
+  }
+
+  /** No 2xx gets out that is not ours, and no field of an HTTP/1.1 connection, whoever answers and by which way. */
+  #guardStream (): void {
+    const stream = this.#stream
+    const guard = (headers: OutgoingHttpHeaders | null = {}): OutgoingHttpHeaders => {
+      const fields = Object.entries(headers ?? {}).filter(([name]) => !OF_A_CONNECTION.has(name.toLowerCase()))
+      const statusCode = Number(headers?.[':status'] ?? 200)
+      return { ...Object.fromEntries(fields), ':status': statusCode >= 300 ? statusCode : 403 }
+    }
+    const { respond, respondWithFD, respondWithFile } = stream as unknown as Methods<'respond' | 'respondWithFD' | 'respondWithFile'>
+    stream.respond = (headers, options) => {
+      if (!this.#isAccepting) {
+        respond.call(stream, guard(headers), options)
+        return
+      }
+      // not as in `options`: the stream does not end, and no trailers are waited for
+      respond.call(stream, headers)
+      this.#isAccepted = true
+    }
+    stream.respondWithFD = (fd, headers, options) => {
+      this.#isFile = true
+      respondWithFD.call(stream, fd, guard(headers), options)
+    }
+    stream.respondWithFile = (path, headers, options = {}) => {
+      this.#isFile = true
+      const { statCheck } = options
+      const guarded: typeof statCheck = (stat, fields, range) => { // which may change the fields at the last moment
+        const result = statCheck?.(stat, fields, range)
+        Object.assign(fields, guard(fields))
+        return result
+      }
+      respondWithFile.call(stream, path, guard(headers), { ...options, statCheck: guarded })
+    }
+  }
+
+  /** Node's response of HTTP/2 takes no 101, and ends its stream when it ends. */
+  #teachResponse (response: Http2ServerResponse): void {
+    const prototype = Object.getPrototypeOf(response) as Http2ServerResponse
+    const { writeHead, end, destroy } = response as unknown as Methods<'writeHead' | 'end' | 'destroy'>
+    let is101 = false
+    const taught: { readonly [Name in keyof Http2ServerResponse]?: (...given: never[]) => unknown } = {
+      writeHead: (statusCode: number, ...rest: unknown[]) => {
+        if (response.writableEnded) return response // somebody else has answered for a handler that was late
+        const last = rest.at(-1)
+        // without the reason phrase, of which HTTP/2 has none
+        const fields = typeof last === 'object' && last !== null ? last as OutgoingHttpHeaders : {}
+        if (statusCode !== 101) return writeHead.call(response, statusCode, fields)
+        this.#isAccepting = this.#agreed !== null
+        try {
+          return writeHead.call(response, this.#isAccepting ? 200 : 500, this.#acceptance(response, fields))
+        } finally {
+          this.#isAccepting = false
+        }
+      },
+      end: (...given: unknown[]) => {
+        if (response.writableEnded) return response
+        if (this.#isAccepted) {
+          this.#end(response, end)
+        } else {
+          end.apply(response, given)
+          if (this.isWaiting) this.refused()
+        }
+        return response
+      },
+      // which Node calls for a write() after end()
+      destroy: (error?: Error) => this.#isAccepted ? response : destroy.call(response, error)
+    }
+    for (const [name, value] of Object.entries(taught)) Object.defineProperty(response, name, { value, writable: true, configurable: true })
+    Object.defineProperty(response, 'statusCode', {
+      get: () => is101 ? 101 : Reflect.get(prototype, 'statusCode', response) as number,
+      set: (statusCode: number) => {
+        is101 = statusCode === 101
+        if (!is101) Reflect.set(prototype, 'statusCode', statusCode, response)
+      },
+      configurable: true
+    })
+  }
+
+  #acceptance (response: Http2ServerResponse, given: OutgoingHttpHeaders = {}): OutgoingHttpHeaders {
+    const unfit = (name: string): boolean => OF_A_BODY.has(name) || OF_A_CONNECTION.has(name)
+    for (const name of response.getHeaderNames().filter(unfit)) response.removeHeader(name)
+    return Object.fromEntries(Object.entries({ ...given, ...this.#agreed }).filter(([name]) => !unfit(name.toLowerCase())))
+  }
+
+  /** The response is over, its stream is not. */
+  #end (response: Http2ServerResponse, end: Method): void {
+    const stream = this.#stream
+    stream.end = () => stream
+    end.call(response)
+    Reflect.deleteProperty(stream, 'end')
+    // Node would say so when the stream has ended: onResponse and the log do not wait for that
+    process.nextTick(() => { response.emit('finish') })
+    // nor is it an aborted request when its stream has no proper end
+    Object.defineProperty(this.#request, 'aborted', { value: false })
+    if (this.isWaiting) this.switchTo(new Http2Transport(stream), this.switchListener!)
+  }
+
+  /** After a refusal. RFC 9113 §8.1: a client that has more to send is told that it need not. */
+  #onAnswered (): void {
+    if (this.#isAccepted) return
+    if (this.#isFile) { // it has only begun, and Node crashes when it reads for a stream that is closed
+      this.refused()
+    } else {
+      this.linger(() => { this.#stream.close() })
+      closeOnceSent(this.#stream)
+    }
+  }
+
+  protected override abort (): void {
+    super.abort()
+    this.destroy()
+  }
+}
+
+/**
+ * RST_STREAM drops what the session has not sent of the stream yet, so not before END_STREAM is out. It is in the turn after the
+ * next, when the session has nothing else to write.
+ */
+function closeOnceSent (stream: ServerHttp2Stream): void {
+  const look = (): void => { if (stream.state.localClose === 1) stream.close() }
+  setImmediate(() => { setImmediate(look) })
+}

@@ -1,0 +1,233 @@
+// The opening handshake of RFC 6455 §4, both roles, as pure functions of header fields. A door (or the client) does the I/O.
+import { hash, randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import {
+  endedHandshake, handshakeWithBody, tooManyHeaderFields, unexpectedExtensions, unexpectedProtocol, unexpectedResponse, unofferedProtocol, wrongAccept,
+  wrongConnection, wrongExtensionsField, wrongHost, wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField,
+  wrongServerUpgrade, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
+} from '../errors.ts'
+import { acceptOffer, readAnswer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
+import { formatExtensions, isToken, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
+
+/** What a handshake is judged by; a node:http IncomingMessage is one. */
+export interface HandshakeRequest {
+  readonly method?: string | undefined
+  readonly httpVersion: string
+  readonly headers: IncomingHttpHeaders
+  /** Names and values in turn, as received: shows what `headers` hides, repeated fields. */
+  readonly rawHeaders: readonly string[]
+  /** Of HTTP/2, which "HTTP/2.0" in a request line does not show. */
+  readonly stream?: { readonly endAfterHeaders: boolean }
+}
+
+export interface OpeningHandshake {
+  /** Null where none came, as usual over HTTP/2. */
+  readonly key: string | null
+  /** What the client offers, in its order of preference. */
+  readonly protocols: readonly string[]
+  readonly extensions: readonly Extension[]
+}
+
+// §1.3
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+// §4.1: 16 bytes in base64. The 22nd character carries 2 bits; clients exist that fill its other 4, and nothing depends on them.
+const KEY = /^[A-Za-z0-9+/]{22}==$/
+
+/** Tells whether a request asks for WebSocket, well-formed or not; `Upgrade: h2c` and others do not. */
+export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
+  return listHasToken(headers.upgrade, 'websocket')
+}
+
+// Where Node 20 begins to drop header fields without a word.
+const MAX_HEADER_FIELDS = 1000
+
+/**
+ * Reads the client's opening handshake. RFC 6455 §4.2.1, over HTTP/2 RFC 8441 §5.
+ * @param maxHeaderFields how many fields the HTTP parser keeps: of as many or more it may have dropped some, and what
+ * they said (a body, a second Host) cannot be seen
+ * @throws HandshakeError 400, 405, 426 or 431 for the first rule that it breaks
+ */
+export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields = MAX_HEADER_FIELDS): OpeningHandshake {
+  if (request.stream !== undefined) return readExtendedConnect(request, request.stream)
+  const { method, httpVersion, headers, rawHeaders } = request
+  if (rawHeaders.length >= 2 * maxHeaderFields) throw tooManyHeaderFields(maxHeaderFields)
+  if (method !== 'GET') throw wrongMethod(method)
+  if (httpVersion !== '1.1') throw wrongHttpVersion(httpVersion)
+  // RFC 9112 §3.2; Node leaves this check out for upgrades
+  const hosts = countField(rawHeaders, 'host')
+  if (hosts !== 1) throw wrongHost(hosts)
+  if (!isWebSocketUpgrade(headers)) throw wrongUpgrade(headers.upgrade)
+  if (!listHasToken(headers.connection, 'upgrade')) throw wrongConnection(headers.connection)
+  // A body's bytes would be taken for frames. Content-Length: 0 is what Java's client sends.
+  if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
+  // a server takes no other version, "013" and "13, 13" included
+  const version = headers['sec-websocket-version']
+  if (version !== '13') throw wrongVersion(version)
+  const key = headers['sec-websocket-key']
+  if (key === undefined || !KEY.test(key) || countField(rawHeaders, 'sec-websocket-key') !== 1) throw wrongKey(key)
+  return {
+    key,
+    protocols: readProtocols(headers['sec-websocket-protocol']),
+    extensions: readExtensions(headers['sec-websocket-extensions'])
+  }
+}
+
+/** What is left to check of a CONNECT with `:protocol: websocket`: nghttp2 has seen to its other pseudo-header fields. */
+function readExtendedConnect ({ headers, rawHeaders }: HandshakeRequest, { endAfterHeaders }: { endAfterHeaders: boolean }): OpeningHandshake {
+  if ((headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
+  if (endAfterHeaders) throw endedHandshake()
+  const version = headers['sec-websocket-version']
+  if (version !== '13') throw wrongVersionOverHttp2(version)
+  // not asked for; proxies pass on that of their client, and some clients wait for the answer to it
+  const key = headers['sec-websocket-key'] ?? ''
+  return {
+    key: KEY.test(key) && countField(rawHeaders, 'sec-websocket-key') === 1 ? key : null,
+    protocols: readProtocols(headers['sec-websocket-protocol']),
+    extensions: readExtensions(headers['sec-websocket-extensions'])
+  }
+}
+
+/** The value of Sec-WebSocket-Accept that answers `key`. RFC 6455 §4.2.2. */
+export function acceptKey (key: string): string {
+  return hash('sha1', key + GUID, 'base64')
+}
+
+/** `handleProtocols` as in ws: called with what the client offers; false for none. */
+export type ProtocolHandler<Request> = (protocols: Set<string>, request: Request) => string | false
+
+/**
+ * Chooses the subprotocol: by `handleProtocols` (not async: a Promise is no subprotocol), else the first of `preferred` that is offered, else the first offered.
+ * @returns '' for none
+ * @throws HandshakeError 500 when handleProtocols returns what was not offered
+ */
+export function chooseProtocol<Request> (
+  offered: readonly string[],
+  request: Request,
+  options: { handleProtocols?: ProtocolHandler<Request> | undefined, protocols?: readonly string[] | undefined }
+): string {
+  if (offered.length === 0) return ''
+  if (typeof options.handleProtocols === 'function') {
+    const chosen: unknown = options.handleProtocols(new Set(offered), request)
+    if (chosen === false || chosen === '' || chosen === undefined) return ''
+    if (typeof chosen !== 'string' || !offered.includes(chosen)) throw unofferedProtocol(chosen)
+    return chosen
+  }
+  if (options.protocols !== undefined) return options.protocols.find(protocol => offered.includes(protocol)) ?? ''
+  return offered[0]!
+}
+
+/** What is agreed on beside the subprotocol. */
+export interface AgreedExtensions {
+  /** As in the header field; '' for none. */
+  readonly extensions: string
+  readonly deflate: DeflateAgreement | null
+}
+
+const NO_EXTENSIONS: AgreedExtensions = { extensions: '', deflate: null }
+
+/** Chooses among the extensions that the client offers. @param deflate false: no compression is wanted */
+export function chooseExtensions (offers: readonly Extension[], deflate: DeflateWishes | false): AgreedExtensions {
+  const accepted = deflate === false ? null : acceptOffer(offers, deflate)
+  return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
+}
+
+/**
+ * Checks the extensions that a server has chosen.
+ * @param deflate what was offered; false: nothing
+ * @throws HandshakeError when they are not what was offered
+ */
+export function readChosenExtensions ({ extensions }: HandshakeResponse, deflate: DeflateWishes | false): AgreedExtensions {
+  if (extensions.length === 0) return NO_EXTENSIONS
+  const field = formatExtensions(extensions)
+  const agreement = deflate === false ? null : readAnswer(extensions, deflate)
+  if (agreement === null) throw unexpectedExtensions(field)
+  return { extensions: field, deflate: agreement }
+}
+
+/** The header fields of the 101 response. RFC 6455 §4.2.2. */
+export function responseHeaders (key: string | null, protocol: string, extensions = ''): Record<string, string> {
+  return {
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    ...(key === null ? {} : { 'sec-websocket-accept': acceptKey(key) }),
+    ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
+    ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
+  }
+}
+
+/** A new key and the header fields of a client's request. RFC 6455 §4.1. */
+export function createOpeningHandshake (
+  protocols: readonly string[] = [], extensions: readonly Extension[] = []
+): { key: string, headers: Record<string, string> } {
+  for (const protocol of protocols) {
+    if (!isToken(protocol)) throw new SyntaxError(`${JSON.stringify(protocol)} is not a subprotocol name: it must be a token`)
+  }
+  if (new Set(protocols).size < protocols.length) throw new SyntaxError('a subprotocol is offered twice')
+  const key = randomBytes(16).toString('base64')
+  return {
+    key,
+    headers: {
+      upgrade: 'websocket',
+      connection: 'Upgrade',
+      'sec-websocket-key': key,
+      'sec-websocket-version': '13',
+      ...(protocols.length === 0 ? {} : { 'sec-websocket-protocol': protocols.join(', ') }),
+      ...(extensions.length === 0 ? {} : { 'sec-websocket-extensions': formatExtensions(extensions) })
+    }
+  }
+}
+
+/** What a server has chosen. */
+export interface HandshakeResponse {
+  /** '' for none, which a server may choose although some were offered. */
+  readonly protocol: string
+  readonly extensions: readonly Extension[]
+}
+
+/**
+ * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether the extensions are what was offered is for who
+ * offered them.
+ * @throws HandshakeError for the first rule that it breaks
+ */
+export function readHandshakeResponse (
+  response: { readonly statusCode?: number | undefined, readonly headers: IncomingHttpHeaders },
+  key: string,
+  offered: readonly string[] = []
+): HandshakeResponse {
+  const { statusCode, headers } = response
+  if (statusCode !== 101) throw unexpectedResponse(statusCode ?? 0)
+  if (headers.upgrade?.toLowerCase() !== 'websocket') throw wrongServerUpgrade('Upgrade', headers.upgrade)
+  if (!listHasToken(headers.connection, 'upgrade')) throw wrongServerUpgrade('Connection', headers.connection)
+  const accept = headers['sec-websocket-accept']
+  const expected = acceptKey(key)
+  if (accept !== expected) throw wrongAccept(accept, expected)
+  const protocol = headers['sec-websocket-protocol']
+  if (protocol !== undefined && !offered.includes(protocol)) throw unexpectedProtocol(protocol)
+  const extensions = headers['sec-websocket-extensions']
+  const parsed = extensions === undefined ? [] : parseExtensions(extensions)
+  if (parsed === null) throw unexpectedExtensions(extensions!)
+  return { protocol: protocol ?? '', extensions: parsed }
+}
+
+function readProtocols (value: string | undefined): readonly string[] {
+  if (value === undefined) return []
+  const protocols = parseTokenList(value)
+  // §4.1: the elements must be unique
+  if (protocols === null || new Set(protocols).size < protocols.length) throw wrongProtocolField(value)
+  return protocols
+}
+
+function readExtensions (value: string | undefined): readonly Extension[] {
+  if (value === undefined) return []
+  const extensions = parseExtensions(value)
+  if (extensions === null) throw wrongExtensionsField(value)
+  return extensions
+}
+
+function countField (rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.toLowerCase() === name) count++
+  }
+  return count
+}

@@ -1,0 +1,152 @@
+// The client's side of the opening handshake, over Node's own HTTP client. RFC 6455 §4.1.
+import { request as requestHttp, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { ConnectOptions } from '../../types/options.ts'
+import { Connection } from '../connection/connection.ts'
+import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from '../errors.ts'
+import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/opening-handshake.ts'
+import { connectSettings, deflateSettings } from '../options/options.ts'
+import { createOffer } from '../protocol/permessage-deflate.ts'
+import { StandaloneOwner } from './standalone-owner.ts'
+import { SocketTransport, type Transport } from '../transport/transport.ts'
+
+// What of the body of a refusal is kept for the error.
+const MAX_BODY = 64 * 1024
+const FRAMING = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
+
+/** How a handshake gets to the server. */
+export interface Exchange {
+  readonly request: (options: RequestOptions) => ClientRequest
+  readonly transport: (stream: Duplex) => Transport
+}
+
+// by scheme, and with the names that WHATWG's WebSocket takes too
+const SCHEMES: Readonly<Record<string, typeof requestHttp>> = {
+  'ws:': requestHttp, 'http:': requestHttp, 'wss:': requestHttps as typeof requestHttp, 'https:': requestHttps as typeof requestHttp
+}
+
+/**
+ * Opens a WebSocket to `url`: ws:, wss:, http: or https:. Messages are held until somebody takes them.
+ * @returns resolves when it is open
+ * @throws SyntaxError for another URL or a wrong subprotocol, TypeError for a wrong option, HandshakeError for an answer that
+ * is no 101 (with its statusCode, headers and body) or not a right one, ConnectionClosedError when it was closed before, and what
+ * node:http fails with
+ */
+export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+  const { connection, opened } = startConnecting(url, options)
+  await opened
+  return connection
+}
+
+/** As connect(), but gives the connection while it is CONNECTING. */
+export function startConnecting (
+  url: string | URL, options: ConnectOptions, exchange: Exchange | null = null
+): { connection: Connection, opened: Promise<void> } {
+  const target = parseUrl(url)
+  const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
+  const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
+  const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
+  let request: ClientRequest | null = null
+  let response: IncomingMessage | null = null // that is no 101
+  const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
+  const connection = new Connection({ ...settings, perMessageDeflate, role: 'client', hasHandler: false, url: target.href }, owner)
+
+  const opened = new Promise<void>((resolve, reject) => {
+    signal?.throwIfAborted()
+    const send = exchange === null ? SCHEMES[target.protocol]! : exchange.request
+    request = send({
+      // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
+      agent: requestOptions.createConnection === undefined ? false : undefined,
+      ...requestOptions,
+      ...addressOf(target),
+      headers: { ...definedOf(headers), ...ownHeaders },
+      signal
+    } as RequestOptions)
+    let timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
+    const fail: (error: unknown) => void = reject
+    const onClose = (): void => { fail(closedTooEarly()) }
+    request.on('error', error => { // before 'close'
+      if (response === null) fail(connection.readyState === connection.CONNECTING ? error : closedTooEarly())
+    })
+    request.on('close', () => { clearTimeout(timer) })
+    request.on('close', onClose)
+    request.on('response', refusal => {
+      response = refusal
+      request!.off('close', onClose) // its body may be read later
+      clearTimeout(timer)
+      timer = setTimeout(() => { refusal.destroy() }, handshakeTimeout)
+      readRefusal(refusal).then(fail, fail)
+    })
+    request.on('upgrade', (response: IncomingMessage, socket: Socket, head: Buffer) => {
+      clearTimeout(timer)
+      try {
+        if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
+        const answer = readHandshakeResponse(response, key, protocols)
+        const agreed = readChosenExtensions(answer, perMessageDeflate)
+        const transport = exchange === null ? new SocketTransport(socket) : exchange.transport(socket)
+        connection.open(transport, head, { protocol: answer.protocol, ...agreed })
+        resolve()
+      } catch (error) {
+        socket.destroy()
+        fail(error)
+      }
+    })
+    request.end()
+  })
+  // for who listens to the connection and does not wait for `opened`
+  opened.catch(error => { connection.failed(error) })
+  return { connection, opened }
+}
+
+function closedTooEarly (): ConnectionClosedError {
+  return new ConnectionClosedError('the connection was closed before it was open')
+}
+
+function parseUrl (url: string | URL): URL {
+  const parsed = new URL(url)
+  if (!Object.hasOwn(SCHEMES, parsed.protocol)) throw new SyntaxError(`a WebSocket URL begins with ws: or wss:, not ${parsed.protocol}`)
+  if (parsed.hash !== '') throw new SyntaxError('a WebSocket URL has no fragment')
+  return parsed
+}
+
+function addressOf ({ hostname, port, pathname, search, username, password }: URL): RequestOptions {
+  return {
+    // as node:net wants an IPv6 address
+    hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname,
+    ...(port === '' ? {} : { port }),
+    path: pathname + search,
+    ...(username === '' && password === '' ? {} : { auth: `${decode(username)}:${decode(password)}` })
+  }
+}
+
+function decode (component: string): string {
+  try {
+    return decodeURIComponent(component)
+  } catch {
+    throw new SyntaxError(`${component} in a WebSocket URL is not percent-encoded as it must be`)
+  }
+}
+
+function definedOf (headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined))
+}
+
+async function readRefusal (response: IncomingMessage): Promise<HandshakeError> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length > MAX_BODY) break
+    }
+  } catch {
+    // what has come will do
+  }
+  // Fastify sends the header fields of an error: those that say how this body came must not go out with another.
+  const fields = Object.entries(response.headers).filter(([name, value]) => value !== undefined && !FRAMING.has(name))
+  const headers = Object.fromEntries(fields) as Record<string, string | string[]>
+  return unexpectedResponse(response.statusCode!, headers, Buffer.concat(chunks).toString('utf8', 0, MAX_BODY))
+}

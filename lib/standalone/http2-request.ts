@@ -1,0 +1,83 @@
+// A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that client.ts makes.
+import { EventEmitter, once } from 'node:events'
+import { validateHeaderName, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
+import type { Exchange } from './connect.ts'
+import { OF_A_CONNECTION } from '../handshake/http2-handshake.ts'
+import { acceptKey } from '../protocol/opening-handshake.ts'
+import { Http2Transport } from '../transport/transport.ts'
+
+const NOTHING = Buffer.alloc(0)
+// what an extended CONNECT says by its pseudo-header fields, or not at all
+const OF_HTTP1 = new Set([...OF_A_CONNECTION, 'host', 'sec-websocket-key'])
+
+/** Opens a WebSocket on `session`, which stays open after it. */
+export function overHttp2 (session: ClientHttp2Session): Exchange {
+  return {
+    request: options => new ConnectRequest(session, options) as unknown as ClientRequest,
+    transport: stream => new Http2Transport(stream as ClientHttp2Stream)
+  }
+}
+
+/** Emits 'upgrade' or 'response', 'error' and 'close', as a ClientRequest does. */
+class ConnectRequest extends EventEmitter {
+  readonly #session: ClientHttp2Session
+  readonly #options: RequestOptions
+  #stream: ClientHttp2Stream | null = null
+  #isDestroyed = false
+
+  constructor (session: ClientHttp2Session, options: RequestOptions) {
+    super()
+    this.#session = session
+    this.#options = options
+  }
+
+  end (): void {
+    this.#send().catch(error => { this.destroy(error as Error) })
+  }
+
+  destroy (error?: Error): void {
+    if (this.#isDestroyed) return
+    this.#isDestroyed = true
+    if (this.#stream !== null) {
+      this.#stream.destroy(error)
+      return
+    }
+    if (error !== undefined) this.emit('error', error)
+    this.emit('close')
+  }
+
+  async #send (): Promise<void> {
+    const session = this.#session
+    // RFC 8441 §3: not before the server has said that it takes it
+    if (session.remoteSettings.enableConnectProtocol !== true) await once(session, 'remoteSettings')
+    if (this.#isDestroyed) return
+    const { path, signal, headers } = this.#options
+    const given = Object.entries(headers as OutgoingHttpHeaders)
+    for (const [name] of given) validateHeaderName(name) // as for HTTP/1.1: no pseudo-header field is among them
+    const host = given.findLast(([name]) => name.toLowerCase() === 'host')?.[1]
+    const stream = session.request({
+      ':method': 'CONNECT',
+      ':protocol': 'websocket',
+      ':scheme': session.encrypted === true ? 'https' : 'http',
+      ':authority': String(host ?? 'localhost'),
+      ':path': path!,
+      ...Object.fromEntries(given.filter(([name]) => !OF_HTTP1.has(name.toLowerCase())))
+    }, { endStream: false, ...(signal === undefined ? {} : { signal }) })
+    this.#stream = stream
+    stream.on('error', error => { this.emit('error', error) })
+    stream.on('close', () => { this.emit('close') })
+    stream.on('response', fields => { this.#onResponse(stream, fields) })
+  }
+
+  #onResponse (stream: ClientHttp2Stream, { ':status': statusCode, ...headers }: IncomingHttpHeaders & IncomingHttpStatusHeader): void {
+    if (statusCode !== 200) {
+      this.emit('response', Object.assign(stream, { statusCode, headers }) as unknown as IncomingMessage)
+      return
+    }
+    // what HTTP/1.1 says beside, and HTTP/2 need not
+    const key = String((this.#options.headers as OutgoingHttpHeaders)['sec-websocket-key'])
+    const implied = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': acceptKey(key) }
+    this.emit('upgrade', { statusCode: 101, headers: { ...headers, ...implied } }, stream, NOTHING)
+  }
+}

@@ -1,0 +1,47 @@
+import type { StandaloneErrorHandler } from '../../types/options.ts'
+import { isObserved } from '../connection/observability.ts'
+import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import { isThenable } from '../thenable.ts'
+
+/** Answers for a connection that no Fastify request stands behind. */
+export class StandaloneOwner implements ConnectionOwner {
+  readonly request: unknown
+  readonly #errorHandler: StandaloneErrorHandler | undefined
+  readonly #onLeave: () => void
+
+  constructor (request: unknown, errorHandler: StandaloneErrorHandler | undefined, onLeave: () => void = () => {}) {
+    this.request = isObserved() ? request : undefined // which nobody else asks for
+    this.#errorHandler = errorHandler
+    this.#onLeave = onLeave
+  }
+
+  onClose (): void {
+    this.#onLeave()
+  }
+
+  onError (error: unknown, connection: Connection): void {
+    const giveUp = (thrown: unknown): void => {
+      process.emitWarning(`a WebSocket listener or callback failed: ${describe(thrown)}`, 'WebSocketWarning')
+      connection.closeFailed()
+    }
+    if (this.#errorHandler === undefined) {
+      giveUp(error)
+      return
+    }
+    try {
+      const result = this.#errorHandler(error, connection)
+      if (isThenable(result)) result.then(undefined, giveUp)
+    } catch (thrown) {
+      giveUp(thrown)
+    }
+  }
+}
+
+/** Anything can be thrown, even what cannot be made a string. */
+function describe (thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.stack) : String(thrown)
+  } catch {
+    return typeof thrown
+  }
+}

@@ -1,0 +1,68 @@
+// The HTTP/1.1 door without Fastify.
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { UpgradeOptions } from '../../types/options.ts'
+import { admit } from '../handshake/admission.ts'
+import { Connection } from '../connection/connection.ts'
+import { admissionFailed, clientLeft, HandshakeError } from '../errors.ts'
+import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from '../protocol/opening-handshake.ts'
+import { deflateSettings, upgradeSettings } from '../options/options.ts'
+import { afterEarlierAnswers } from '../handshake/pipelining.ts'
+import { StandaloneOwner } from './standalone-owner.ts'
+import { Http1Handshake } from '../handshake/http1-handshake.ts'
+
+/**
+ * Answers an opening handshake, with the arguments of an 'upgrade' event of node:http, in whose turn it must be called.
+ * RFC 6455 §4.2. Messages are held until somebody takes them.
+ * @returns resolves when the 101 is on its way
+ * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, TypeError (after a
+ * refusal with 500) for options that are wrong
+ */
+export async function upgrade (request: IncomingMessage, socket: Socket, head: Buffer, options: UpgradeOptions = {}): Promise<Connection> {
+  const pending = new Http1Handshake(request, socket, head)
+  try {
+    await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
+    if (!pending.start()) throw clientLeft()
+    return await accept(pending, request, options)
+  } catch (error) {
+    pending.refuse(error instanceof HandshakeError ? error : admissionFailed(error))
+    await pending.over
+    throw error
+  }
+}
+
+async function accept (pending: Http1Handshake, request: IncomingMessage, options: UpgradeOptions): Promise<Connection> {
+  const settings = upgradeSettings(options)
+  pending.limit(settings.handshakeTimeout)
+  const { key, protocols, extensions: offers } = readOpeningHandshake(request)
+  const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
+  // whoever judges may take longer than there is time, or than the client stays
+  const tooLate = new Promise<HandshakeError>((resolve, reject) => {
+    pending.onRefusal(resolve)
+    void pending.over.then(() => { reject(clientLeft()) })
+  })
+  tooLate.catch(() => {}) // the client leaves at some time
+  try {
+    const refusal = await Promise.race([tooLate, admit(settings, { request, raw: request, host: request.headers.host, isSecure })])
+    if (refusal !== null) throw refusal
+  } finally {
+    pending.onRefusal(null)
+  }
+  const protocol = chooseProtocol(protocols, request, settings)
+  const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
+  const agreed = chooseExtensions(offers, perMessageDeflate)
+  // one that cannot be sent throws here, while there is still an answer to give
+  for (const [name, value] of Object.entries(settings.headers)) {
+    if (value !== undefined) pending.response.setHeader(name, value)
+  }
+  return await new Promise(resolve => {
+    pending.accept(responseHeaders(key, protocol, agreed.extensions), (transport, head) => {
+      const owner = new StandaloneOwner(request, settings.errorHandler)
+      const connection = new Connection({ ...settings, perMessageDeflate, role: 'server', hasHandler: false }, owner)
+      connection.open(transport, head, { protocol, ...agreed })
+      resolve(connection)
+    })
+    pending.response.writeHead(101).end()
+  })
+}

@@ -1,0 +1,241 @@
+// Other listeners of 'upgrade' on the same server.
+import { once } from 'node:events'
+import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import proxy from '@fastify/http-proxy'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Server as SocketIoServer } from 'socket.io'
+import { io } from 'socket.io-client'
+import { test, type Test } from 'tap'
+import websocket from '../../lib/index.ts'
+import { RoutePaths } from '../../lib/fastify/route-paths.ts'
+import { close, echo, handshake, listen, problem, request, serve, text, within, type Site } from '../helpers/http.ts'
+
+/** That the app's own WebSocket route /ws works. */
+async function echoes (t: Test, site: Site, path = '/ws'): Promise<void> {
+  const peer = await site.open(path)
+  t.strictSame(await peer.write(text('hello')).contents(1), ['hello'], path)
+  await peer.write(close(1000)).ended
+}
+
+/** A server to which a proxy can go, which says what it gets with a name before it. */
+async function startUpstream (t: Test): Promise<string> {
+  const { site } = await serve(t, app => {
+    app.get('/', { websocket: true }, connection => { connection.on('message', data => { connection.send(`upstream ${String(data)}`) }) })
+  })
+  return `http://127.0.0.1:${site.port}`
+}
+
+type Register = (app: FastifyInstance) => Promise<unknown>
+
+async function withSocketIo (app: FastifyInstance): Promise<void> {
+  const server = new SocketIoServer(app.server)
+  server.on('connection', socket => { socket.on('question', (question, answer) => { answer(`answer to ${String(question)}`) }) })
+  app.addHook('preClose', async () => { server.disconnectSockets(true) })
+}
+
+async function withPlugin (app: FastifyInstance): Promise<void> {
+  await app.register(websocket)
+  app.get('/ws', { websocket: true }, echo)
+}
+
+/** An upgrade listener like that of a development server: takes what is its own and ignores the rest. */
+function takeProtocol (server: Server, protocol: string): void {
+  server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+    if (request.headers['sec-websocket-protocol'] !== protocol) return
+    socket.on('error', () => {})
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
+  })
+}
+
+for (const [name, first, second] of [['before', withSocketIo, withPlugin], ['after', withPlugin, withSocketIo]] as Array<[string, Register, Register]>) {
+  test(`socket.io on the same server, attached ${name} the plugin: both serve`, async t => {
+    const app = Fastify({ forceCloseConnections: true })
+    await first(app)
+    await second(app)
+    const site = await listen(t, app)
+    await echoes(t, site)
+    const client = io(`http://127.0.0.1:${site.port}`, { transports: ['websocket'] })
+    t.teardown(() => client.close())
+    t.equal(await client.emitWithAck('question', 42), 'answer to 42')
+    await echoes(t, site)
+  })
+
+  test(`@fastify/http-proxy on the same server, registered ${name} the plugin: both serve, and so does HTTP`, async t => {
+    const upstream = await startUpstream(t)
+    const withProxy: Register = async app => app.register(proxy, { upstream, prefix: '/proxied', websocket: true })
+    const app = Fastify()
+    await (first === withPlugin ? withPlugin : withProxy)(app)
+    await (first === withPlugin ? withProxy : withPlugin)(app)
+    app.get('/http', async () => 'http')
+    const site = await listen(t, app)
+    for (let i = 0; i < 2; i++) {
+      await echoes(t, site)
+      const proxied = await site.open('/proxied/')
+      t.strictSame(await proxied.write(text('hello')).contents(1), ['upstream hello'])
+      proxied.reset()
+    }
+    t.match(await site.ask(request('/http')), { statusCode: 200, body: 'http' })
+  })
+
+  test(`a proxy of the whole site, registered ${name} the plugin, leaves the WebSocket routes alone`, async t => {
+    const upstream = await startUpstream(t)
+    const withProxy: Register = async app => app.register(proxy, { upstream, websocket: true })
+    const app = Fastify()
+    await (first === withPlugin ? withPlugin : withProxy)(app)
+    await (first === withPlugin ? withProxy : withPlugin)(app)
+    const site = await listen(t, app)
+    await echoes(t, site)
+    const proxied = await site.open('/')
+    t.strictSame(await proxied.write(text('hello')).contents(1), ['upstream hello'])
+    proxied.reset()
+  })
+}
+
+test('an upgrade listener that takes some handshakes and ignores the others, as a development server does', async t => {
+  const { app, site } = await serve(t, app => {
+    takeProtocol(app.server, 'vite-hmr')
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/*', async () => 'the page')
+  })
+  await echoes(t, site)
+  const peer = await site.connect()
+  const taken = await peer.write(handshake('/', { 'Sec-WebSocket-Protocol': 'vite-hmr' })).answer()
+  t.match(taken, { statusCode: 101, headers: { 'x-owner': 'another' } })
+  t.equal(app.server.listenerCount('upgrade'), 2)
+})
+
+test('a handshake that is nobody\'s gets its 404 when the time for a handshake is over', async t => {
+  const { site } = await serve(t, app => { takeProtocol(app.server, 'vite-hmr') }, { plugin: { handshakeTimeout: 50 } })
+  t.match(problem(await site.ask(handshake('/nowhere'))), { statusCode: 404, message: 'Route GET:/nowhere not found' })
+  await within(2000, site.emptied(), 'no connection is left')
+})
+
+test('a handshake that is nobody\'s yet is answered when the server closes', async t => {
+  const { app, site } = await serve(t, app => { takeProtocol(app.server, 'vite-hmr') }, { plugin: { handshakeTimeout: 60_000 } })
+  const peer = await site.connect()
+  const upgraded = once(app.server, 'upgrade')
+  peer.write(handshake('/nowhere'))
+  await upgraded
+  const closed = app.close()
+  t.match(await peer.answer(), { statusCode: 503 })
+  peer.end()
+  await within(2000, closed, 'the app is closed')
+})
+
+test('a handshake that is nobody\'s and comes while the server is closing is answered at once', async t => {
+  let closing = false
+  const { app, site } = await serve(t, app => {
+    takeProtocol(app.server, 'vite-hmr')
+    app.addHook('preClose', async () => {
+      closing = true
+      t.equal((await site.ask(handshake('/nowhere'))).statusCode, 503)
+    })
+  }, { plugin: { handshakeTimeout: 60_000 } })
+  await app.close()
+  t.ok(closing)
+})
+
+test('a client that leaves before anybody took its handshake does no harm', async t => {
+  const { app, site } = await serve(t, app => {
+    takeProtocol(app.server, 'vite-hmr')
+    app.get('/ws', { websocket: true }, echo)
+  }, { plugin: { handshakeTimeout: 50 } })
+  for (const how of ['end', 'reset'] as const) {
+    const peer = await site.connect()
+    const upgraded = once(app.server, 'upgrade')
+    peer.write(handshake('/nowhere'))
+    await upgraded
+    peer[how]()
+    await peer.closed
+  }
+  await within(2000, site.emptied(), 'no connection is left')
+  await echoes(t, site)
+})
+
+test('Upgrade: h2c is an ordinary request beside other listeners too, any other protocol is theirs', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+      if (request.headers.upgrade === 'their-protocol') socket.end('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
+    })
+    app.get('/', async () => 'http')
+    app.get('/ws', { websocket: true }, echo)
+  })
+  t.match(await site.ask(request('/', { Upgrade: 'h2c', Connection: 'Upgrade, HTTP2-Settings' })), { statusCode: 200, body: 'http' })
+  t.match(await site.ask(request('/', { Upgrade: 'their-protocol', Connection: 'Upgrade' })), { statusCode: 101, headers: { 'x-owner': 'another' } })
+  await echoes(t, site)
+})
+
+test('a listener that answers every handshake itself, without looking, keeps what it has taken', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+      socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n')
+    })
+    app.get('/ws', { websocket: true }, () => { t.fail('it was answered already') })
+  })
+  t.match(await site.ask(handshake('/ws')), { statusCode: 403 })
+})
+
+test('a listener that gives a handshake of ours a response of its own keeps it', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+      const response = new ServerResponse(request)
+      response.shouldKeepAlive = false
+      response.assignSocket(socket)
+      response.on('finish', () => { socket.end() })
+      setImmediate(() => { response.writeHead(418).end('mine') })
+    })
+    app.get('/ws', { websocket: true }, () => { t.fail('it was answered by another') })
+  })
+  const peer = await site.connect()
+  t.match(await peer.write(handshake('/ws')).answer(), { statusCode: 418, body: 'mine' })
+  await peer.ended
+})
+
+test('routes with parameters, prefixes and wildcards are found, with a query too', async t => {
+  const { site } = await serve(t, async app => {
+    takeProtocol(app.server, 'vite-hmr')
+    app.get('/room/:id', { websocket: true }, echo)
+    app.get('/room/:id/seat/:number', { websocket: true }, echo)
+    app.get('/files/*', { websocket: true }, echo)
+    await app.register(async scope => { scope.get('/', { websocket: true }, echo) }, { prefix: '/inner' })
+  }, { server: { routerOptions: { ignoreTrailingSlash: true, caseSensitive: false } } })
+  for (const path of ['/room/5', '/ROOM/5?a=b', '/room/5/seat/6/', '/files/a/b/c', '/inner', '/inner/']) await echoes(t, site, path)
+})
+
+test('RoutePaths knows the paths that were added, whatever constraints there are on one path', async t => {
+  const paths = new RoutePaths({}, { maxParamLength: 5 })
+  for (const path of ['/a', '/a', '/b/:x', '/b/:y']) paths.add(path)
+  for (const [url, expected] of [['/a', true], ['/a?x', true], ['/A', false], ['/b/1', true], ['/b', false], ['/', false], ['*', false]] as const) {
+    t.equal(paths.has(url), expected, url)
+  }
+  t.equal(paths.has(`/b/${'x'.repeat(100)}`), true)
+})
+
+test('both paths of a route of a prefix are ours beside others', async t => {
+  const { site } = await serve(t, async app => {
+    takeProtocol(app.server, 'vite-hmr')
+    await app.register(async scope => { scope.get('/', { websocket: true }, echo) }, { prefix: '/inner' })
+  }, { plugin: { handshakeTimeout: 60_000 } })
+  for (const path of ['/inner', '/inner/']) await echoes(t, site, path)
+})
+
+test('who writes to a socket has taken it, whether it listens or not', async t => {
+  const { site } = await serve(t, app => {
+    app.server.on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
+      if (url === '/push') socket.write('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
+    })
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  t.match(await peer.write(handshake('/push')).answer(), { statusCode: 101, headers: { 'x-owner': 'another' } })
+  const [socket] = site.sockets
+  t.equal((await site.ask(handshake('/nowhere'))).statusCode, 404, 'the time in which it would get one has passed')
+  socket!.end('more')
+  t.equal(await peer.rest(), 'more')
+})
+
+test('RoutePaths takes an optional parameter beside a path of its own', async t => {
+  const paths = new RoutePaths()
+  for (const path of ['/a', '/a/:b?']) paths.add(path)
+  t.strictSame([paths.has('/a'), paths.has('/a/b'), paths.has('/a/b/c')], [true, true, false])
+})
