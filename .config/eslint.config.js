@@ -1,5 +1,8 @@
 import neostandard from 'neostandard'
 
+// The folders of lib in their order: each imports only from those before it. README: How to read the source.
+const FOLDERS = ['protocol', 'framing', 'compression', 'transport', 'connection', 'handshake', 'options', 'standalone', 'fastify']
+
 export default [
   ...neostandard({ ts: true, ignores: ['dist/**', '.tap/**'] }),
   {
@@ -7,8 +10,24 @@ export default [
     rules: { 'no-void': ['error', { allowAsStatement: true }] }
   },
   {
-    // merged interfaces must repeat type parameters they do not use
     files: ['types/**/*.ts'],
-    rules: { '@typescript-eslint/no-unused-vars': 'off' }
-  }
+    rules: {
+      // merged interfaces must repeat type parameters they do not use
+      '@typescript-eslint/no-unused-vars': 'off',
+      'no-restricted-imports': ['error', { patterns: [{ regex: '/lib/', message: 'types/ is the contract and imports nothing from lib/' }] }]
+    }
+  },
+  {
+    files: ['lib/*.ts'],
+    ignores: ['lib/index.ts'],
+    rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: '^\\./.+/', message: 'what lies beside the folders is below all of them' }] }] }
+  },
+  ...FOLDERS.map((folder, floor) => ({
+    files: [`lib/${folder}/**/*.ts`],
+    rules: {
+      'no-restricted-imports': ['error', {
+        patterns: [{ regex: `\\.\\./(${[...FOLDERS.slice(floor + 1), 'index\\.ts$'].join('|')})`, message: `lib/${folder}/ is below that` }]
+      }]
+    }
+  }))
 ]

@@ -1,6 +1,5 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
-import { INVALID_PAYLOAD, MESSAGE_TOO_BIG, PROTOCOL_ERROR } from './protocol/close-code.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
@@ -58,40 +57,40 @@ const quote = (value: string | undefined): string =>
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
-export const unmaskedFrame = () => new ProtocolError('WS_ERR_EXPECTED_MASK', PROTOCOL_ERROR, 'a client must mask its frames')
-export const maskedFrame = () => new ProtocolError('WS_ERR_UNEXPECTED_MASK', PROTOCOL_ERROR, 'a server must not mask its frames')
+export const unmaskedFrame = () => new ProtocolError('WS_ERR_EXPECTED_MASK', 1002, 'a client must mask its frames')
+export const maskedFrame = () => new ProtocolError('WS_ERR_UNEXPECTED_MASK', 1002, 'a server must not mask its frames')
 export const reservedBit = (bit: 1 | 2 | 3) =>
-  new ProtocolError(bit === 1 ? 'WS_ERR_UNEXPECTED_RSV_1' : 'WS_ERR_UNEXPECTED_RSV_2_3', PROTOCOL_ERROR, `RSV${bit} is set without an extension that defines it`)
+  new ProtocolError(bit === 1 ? 'WS_ERR_UNEXPECTED_RSV_1' : 'WS_ERR_UNEXPECTED_RSV_2_3', 1002, `RSV${bit} is set without an extension that defines it`)
 export const unknownOpcode = (opcode: number) =>
-  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, `opcode ${hex(opcode)} is reserved`)
+  new ProtocolError('WS_ERR_INVALID_OPCODE', 1002, `opcode ${hex(opcode)} is reserved`)
 export const fragmentedControlFrame = (opcode: number) =>
-  new ProtocolError('WS_ERR_EXPECTED_FIN', PROTOCOL_ERROR, `a control frame (opcode ${hex(opcode)}) must not be fragmented`)
+  new ProtocolError('WS_ERR_EXPECTED_FIN', 1002, `a control frame (opcode ${hex(opcode)}) must not be fragmented`)
 export const oversizedControlFrame = () =>
-  new ProtocolError('WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH', PROTOCOL_ERROR, 'a control frame carries at most 125 bytes')
+  new ProtocolError('WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH', 1002, 'a control frame carries at most 125 bytes')
 export const unexpectedContinuation = () =>
-  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, 'a continuation frame came without a message to continue')
+  new ProtocolError('WS_ERR_INVALID_OPCODE', 1002, 'a continuation frame came without a message to continue')
 export const expectedContinuation = (opcode: number) =>
-  new ProtocolError('WS_ERR_INVALID_OPCODE', PROTOCOL_ERROR, `a new data frame (opcode ${hex(opcode)}) came inside a fragmented message`)
+  new ProtocolError('WS_ERR_INVALID_OPCODE', 1002, `a new data frame (opcode ${hex(opcode)}) came inside a fragmented message`)
 export const paddedLength = (length: number, bits: 16 | 64) =>
-  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', PROTOCOL_ERROR, `a payload of ${length} bytes must not be announced in ${bits} bits`)
+  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', 1002, `a payload of ${length} bytes must not be announced in ${bits} bits`)
 export const negativeLength = () =>
-  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', PROTOCOL_ERROR, 'the most significant bit of a 64-bit payload length must be 0')
+  new ProtocolError('WS_ERR_INVALID_PAYLOAD_LENGTH', 1002, 'the most significant bit of a 64-bit payload length must be 0')
 export const unsafeLength = () =>
-  new ProtocolError('WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH', MESSAGE_TOO_BIG, 'a payload of more than 2^53 - 1 bytes is not supported')
+  new ProtocolError('WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH', 1009, 'a payload of more than 2^53 - 1 bytes is not supported')
 export const oversizedMessage = (length: number, limit: number) =>
-  new ProtocolError('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', MESSAGE_TOO_BIG, `a message of at least ${length} bytes is over the limit (maxPayload) of ${limit}`)
+  new ProtocolError('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 1009, `a message of at least ${length} bytes is over the limit (maxPayload) of ${limit}`)
 export const unexpectedEnd = () =>
-  new ProtocolError('WS_ERR_UNEXPECTED_END', PROTOCOL_ERROR, 'the stream ended in the middle of a frame or of a fragmented message')
+  new ProtocolError('WS_ERR_UNEXPECTED_END', 1002, 'the stream ended in the middle of a frame or of a fragmented message')
 
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
-export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', INVALID_PAYLOAD, 'a text message is not valid UTF-8')
-export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', INVALID_PAYLOAD, 'the data of a compressed message are not valid')
+export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
+export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'the data of a compressed message are not valid')
 export const shortClosePayload = () =>
-  new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', PROTOCOL_ERROR, 'a Close frame\'s payload of 1 byte cannot hold a close code')
+  new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', 1002, 'a Close frame\'s payload of 1 byte cannot hold a close code')
 export const invalidCloseCode = (code: number) =>
-  new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', PROTOCOL_ERROR, `close code ${code} must not appear in a Close frame`)
+  new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', 1002, `close code ${code} must not appear in a Close frame`)
 export const invalidCloseReason = () =>
-  new ProtocolError('WS_ERR_INVALID_UTF8', INVALID_PAYLOAD, 'a close reason is not valid UTF-8')
+  new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a close reason is not valid UTF-8')
 
 // The client's opening handshake, RFC 6455 §4.2.1
 export const wrongMethod = (method: string | undefined) =>

@@ -9,8 +9,9 @@ import { fastifyWebsocket as registered } from './fastify/plugin.ts'
 import { prepare } from './connection/prepared-message.ts'
 
 export type * from '../types/index.ts'
-export type { FrameParserOptions, Role } from './framing/frame-parser.ts'
+export type { FrameParserOptions } from './framing/frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
+export type { Role } from './protocol/role.ts'
 export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
 
 const exported = {

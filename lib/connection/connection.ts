@@ -31,7 +31,7 @@ import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import { PreparedMessage } from './prepared-message.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
-import { withResolver, type PromiseWithResolver } from '../with-resolver.ts'
+import { withResolver, type PromiseWithResolver } from '../promises.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 

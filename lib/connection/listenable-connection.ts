@@ -5,7 +5,7 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
   CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, MessageEvent, WebSocketConnection
 } from '../../types/connection.ts'
-import { isThenable } from '../thenable.ts'
+import { isThenable } from '../promises.ts'
 
 type Type = keyof ConnectionEventMap
 type Handler = ((event: never) => unknown) | { handleEvent (event: never): unknown }

@@ -3,8 +3,9 @@ import type { CloseInfo } from '../../types/connection.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
 import type { Connection, ConnectionOwner } from '../connection/connection.ts'
-import { isThenable } from '../thenable.ts'
-import type { Seats, WebSocketServer } from './websocket-server.ts'
+import { isThenable } from '../promises.ts'
+import type { Seats } from './seats.ts'
+import type { WebSocketServer } from './websocket-server.ts'
 
 export interface RequestOwnerOptions {
   readonly errorHandler?: WebSocketErrorHandler | undefined

@@ -3,12 +3,8 @@ import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'n
 import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fastify.ts'
 import { Connection } from '../connection/connection.ts'
-import type { PluginSettings } from '../options/options.ts'
-
-/** How many connections there are where their number is limited; those count too whose handshake is not over. */
-export class Seats {
-  taken = 0
-}
+import type { PluginSettings } from '../options/settings.ts'
+import { Seats } from './seats.ts'
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade {

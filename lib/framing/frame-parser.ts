@@ -8,10 +8,9 @@ import {
 import { decodeFrameHeader, Frame, FrameHeader, MAX_HEADER_LENGTH } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
 import { CLOSE, CONTINUATION, isControlOpcode } from '../protocol/opcode.ts'
+import type { Role } from '../protocol/role.ts'
 import { PullTransform } from './pull-transform.ts'
 import type { TransformCallback } from 'node:stream'
-
-export type Role = 'client' | 'server'
 
 export interface FrameParserOptions {
   /** Who reads: a server demands masked frames, a client refuses them. RFC 6455 §5.1. */

@@ -1,9 +1,23 @@
 // chunks -> FrameParser -> [Inflater] -> frames whose payloads are what was sent
 import type { Frame } from '../protocol/frame.ts'
-import { FrameParser, type FrameParserOptions, type Role } from './frame-parser.ts'
-import type { Inflater } from '../compression/inflater.ts'
+import { FrameParser, type FrameParserOptions } from './frame-parser.ts'
 import { isControlOpcode } from '../protocol/opcode.ts'
+import type { Role } from '../protocol/role.ts'
 import { Pool } from './pool.ts'
+
+/** What makes of the frames of a compressed message what was sent. */
+export interface FrameInflater {
+  /** Bytes of one message, inflated; next() throws for as long as it is over that. */
+  maxPayload: number
+  /** Pieces of a message are wanted as they come. */
+  isStreaming: boolean
+  readonly inMessage: boolean
+  readonly isBusy: boolean
+  readonly isOversized: boolean
+  feed (frame: Frame): void
+  next (): Frame | null
+  destroy (): void
+}
 
 // A compressed message takes about as long as so many frames.
 const FRAMES_OF_INFLATING = 8
@@ -22,12 +36,12 @@ export class FrameReader {
   readonly #parsers: Pool<FrameParser>
   // For as long as something is in it: a stream of Node takes 0.7 KiB, and most connections receive nothing most of the time.
   #parser: FrameParser | null = null
-  readonly #inflater: Inflater | null
+  readonly #inflater: FrameInflater | null
   #maxPayload = Infinity
   #effort = 0
 
   /** @param inflater for messages that are compressed; null: none may be */
-  constructor (role: Role, ownsChunks: boolean, inflater: Inflater | null) {
+  constructor (role: Role, ownsChunks: boolean, inflater: FrameInflater | null) {
     this.#parsers = parsersFor({ role, allowsRsv1: inflater !== null, ownsChunks })
     this.#inflater = inflater
   }

@@ -5,7 +5,7 @@ import { randomFillSync } from 'node:crypto'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
 import type { Opcode } from '../protocol/opcode.ts'
-import type { Role } from './frame-parser.ts'
+import type { Role } from '../protocol/role.ts'
 import { PullTransform } from './pull-transform.ts'
 import type { WriteSlab } from './write-slab.ts'
 

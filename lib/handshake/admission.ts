@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { OriginFunction, OriginRule, VerifyClient } from '../../types/options.ts'
 import { notVerified, repeatedOrigin, wrongOrigin, type HandshakeError } from '../errors.ts'
 import { isSameOrigin, matchesOrigin } from '../protocol/origin.ts'
-import { isThenable } from '../thenable.ts'
+import { isThenable } from '../promises.ts'
 
 export interface AdmissionRules<Request> {
   readonly origin: OriginRule<Request>

@@ -2,7 +2,7 @@
 import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
-import { SocketTransport } from '../transport/transport.ts'
+import { SocketTransport } from '../transport/socket-transport.ts'
 
 /** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
 class UpgradeResponse extends ServerResponse {

@@ -1,11 +1,10 @@
 // The HTTP/2 door: one extended CONNECT (RFC 8441) from Node's 'connect' event until its stream speaks WebSocket or is gone.
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
+import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
 import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
-import { Http2Transport } from '../transport/transport.ts'
+import { Http2Transport } from '../transport/http2-transport.ts'
 
-// RFC 9113 §8.2.2: fields of an HTTP/1.1 connection; Node throws at some of them
-export const OF_A_CONNECTION: ReadonlySet<string> = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'])
 const NOTHING = Buffer.alloc(0)
 
 // of Node's, without their overloads
@@ -80,7 +79,7 @@ export class Http2Handshake extends PendingHandshake {
   #guardStream (): void {
     const stream = this.#stream
     const guard = (headers: OutgoingHttpHeaders | null = {}): OutgoingHttpHeaders => {
-      const fields = Object.entries(headers ?? {}).filter(([name]) => !OF_A_CONNECTION.has(name.toLowerCase()))
+      const fields = Object.entries(headers ?? {}).filter(([name]) => !CONNECTION_FIELDS.has(name.toLowerCase()))
       const statusCode = Number(headers?.[':status'] ?? 200)
       return { ...Object.fromEntries(fields), ':status': statusCode >= 300 ? statusCode : 403 }
     }
@@ -154,7 +153,7 @@ export class Http2Handshake extends PendingHandshake {
   }
 
   #acceptance (response: Http2ServerResponse, given: OutgoingHttpHeaders = {}): OutgoingHttpHeaders {
-    const unfit = (name: string): boolean => OF_A_BODY.has(name) || OF_A_CONNECTION.has(name)
+    const unfit = (name: string): boolean => OF_A_BODY.has(name) || CONNECTION_FIELDS.has(name)
     for (const name of response.getHeaderNames().filter(unfit)) response.removeHeader(name)
     return Object.fromEntries(Object.entries({ ...given, ...this.#agreed }).filter(([name]) => !unfit(name.toLowerCase())))
   }

@@ -119,3 +119,6 @@ function trim (value: string): string {
   while (end > start && (value[end - 1] === ' ' || value[end - 1] === '\t')) end--
   return value.slice(start, end)
 }
+
+/** Fields of an HTTP/1.1 connection, which HTTP/2 does not have: Node throws at some of them. RFC 9113 §8.2.2. */
+export const CONNECTION_FIELDS: ReadonlySet<string> = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'])

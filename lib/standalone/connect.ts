@@ -6,11 +6,12 @@ import type { Duplex } from 'node:stream'
 import type { ConnectOptions } from '../../types/options.ts'
 import { Connection } from '../connection/connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from '../errors.ts'
-import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/opening-handshake.ts'
-import { connectSettings, deflateSettings } from '../options/options.ts'
+import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
+import { connectSettings, deflateSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
-import { SocketTransport, type Transport } from '../transport/transport.ts'
+import { SocketTransport } from '../transport/socket-transport.ts'
+import type { Transport } from '../transport/transport.ts'
 
 // What of the body of a refusal is kept for the error.
 const MAX_BODY = 64 * 1024

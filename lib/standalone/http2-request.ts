@@ -3,13 +3,13 @@ import { EventEmitter, once } from 'node:events'
 import { validateHeaderName, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
 import type { Exchange } from './connect.ts'
-import { OF_A_CONNECTION } from '../handshake/http2-handshake.ts'
-import { acceptKey } from '../protocol/opening-handshake.ts'
-import { Http2Transport } from '../transport/transport.ts'
+import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
+import { acceptKey } from '../protocol/server-handshake.ts'
+import { Http2Transport } from '../transport/http2-transport.ts'
 
 const NOTHING = Buffer.alloc(0)
 // what an extended CONNECT says by its pseudo-header fields, or not at all
-const OF_HTTP1 = new Set([...OF_A_CONNECTION, 'host', 'sec-websocket-key'])
+const OF_HTTP1 = new Set([...CONNECTION_FIELDS, 'host', 'sec-websocket-key'])
 
 /** Opens a WebSocket on `session`, which stays open after it. */
 export function overHttp2 (session: ClientHttp2Session): Exchange {

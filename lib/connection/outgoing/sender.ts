@@ -3,7 +3,7 @@
 // it has room, so what a slow peer does not take waits here and is counted here.
 import type { Duplex } from 'node:stream'
 import type { Deflater } from '../../compression/deflater.ts'
-import type { Role } from '../../framing/frame-parser.ts'
+import type { Role } from '../../protocol/role.ts'
 import { COPY_UP_TO, FrameSerializer } from '../../framing/frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from '../../protocol/opcode.ts'
 import { MessageSlot } from './message-slot.ts'

@@ -1,5 +1,5 @@
-// WebSocket routes: what onRoute makes of them, and the way from a request in Fastify's hands to an open connection.
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
+// The way from a request in Fastify's hands to an open connection.
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { MessageData } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
@@ -8,12 +8,13 @@ import { NORMAL_CLOSURE } from '../protocol/close-code.ts'
 import { Connection, type ConnectionSettings } from '../connection/connection.ts'
 import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
-import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/opening-handshake.ts'
-import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/options.ts'
+import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/server-handshake.ts'
+import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { HandlerContext } from './handler-context.ts'
-import { isThenable } from '../thenable.ts'
-import { Seats, type WebSocketServer } from './websocket-server.ts'
+import { isThenable } from '../promises.ts'
+import { Seats } from './seats.ts'
+import type { WebSocketServer } from './websocket-server.ts'
 
 /** One registration of the plugin: what its routes share. */
 export interface Scope {
@@ -21,63 +22,12 @@ export interface Scope {
   readonly server: WebSocketServer
 }
 
-// In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
-// inner, which may belong to another copy of this package.
-const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
 // what a trusted proxy may call TLS
 const SECURE = new Set(['https', 'wss'])
-/**
- * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
- * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
- */
-export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
-  const declared = (route.config as { [WEBSOCKET_ROUTE]?: WebSocketRoute } | undefined)?.[WEBSOCKET_ROUTE]
-  if (declared !== undefined) {
-    declared.adopt(scope)
-    return
-  }
-  const websocket = route.websocket ?? undefined
-  const wsHandler = route.wsHandler ?? undefined
-  if (wsHandler !== undefined && typeof wsHandler !== 'function') throw new TypeError('invalid wsHandler function')
-  if (websocket !== undefined && typeof websocket !== 'boolean' && !isPlainObject(websocket)) {
-    throw new TypeError('the route option websocket must be true, false or an object of options')
-  }
-  if (!websocket && wsHandler === undefined) {
-    declareHttpRoute(scope, route)
-    return
-  }
-  const methods = [route.method].flat()
-  const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
-  if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
-  const handler = (wsHandler ?? route.handler) as WebSocketHandler
-  if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
-  // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
-  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
-  if (isHead) {
-    declareHttpRoute(scope, route)
-    return
-  }
-  const options = typeof websocket === 'object' ? websocket : {}
-  const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
-  route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
-  route.config = { ...route.config, [WEBSOCKET_ROUTE]: webSocketRoute } as NonNullable<RouteOptions['config']>
-  scope.router.addPath(route.url)
-  // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
-  if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
-}
-
-/** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
-function declareHttpRoute ({ router }: Scope, route: RouteOptions): void {
-  const refuseHandshake: onRequestHookHandler = (request, reply, next) => {
-    if (router.upgradeOf(request.raw) === undefined) next()
-    else reply.callNotFound()
-  }
-  route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
-}
-
 type ConnectedRouteSettings = RouteSettings & ConnectionSettings
 
-class WebSocketRoute {
+/** A route that takes WebSocket handshakes. */
+export class WebSocketRoute {
   readonly #handler: WebSocketHandler
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: WebSocketRouteOptions
@@ -225,8 +175,4 @@ function isSame<Options extends object> (a: Options, b: Options): boolean {
 function hasValuesOf<Options extends object> (a: Options, b: Options): boolean {
   for (const name in b) if (!Object.is(a[name], b[name])) return false
   return true
-}
-
-function isPlainObject (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

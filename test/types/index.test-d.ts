@@ -5,8 +5,8 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, prepare, upgrade } from '../lib/index.ts'
-import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../lib/index.ts'
+import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, prepare, upgrade } from '../../lib/index.ts'
+import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../../lib/index.ts'
 
 const app = Fastify()
 

@@ -1,3 +1,8 @@
+/** Tells whether `await` would wait for a value: a Promise or anything shaped like one. */
+export function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}
+
 /** What Promise.withResolvers() gives from Node 22 on, without its reject(). */
 export interface PromiseWithResolver<Value> {
   readonly promise: Promise<Value>

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { test } from 'tap'
 import websocket from '../../lib/index.ts'
-import { deflateSettings, pluginSettings, readAlias, routeOptions } from '../../lib/options/options.ts'
+import { deflateSettings, pluginSettings, routeOptions } from '../../lib/options/settings.ts'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../../types/options.ts'
 import { within } from '../helpers/http.ts'
 
@@ -120,22 +120,6 @@ test('what perMessageDeflate says is checked too, and completed', async t => {
   t.strictSame(deflateSettings({ threshold: 0, level: undefined as never }), { ...defaults, threshold: 0 })
 })
 
-test('what ws calls it is understood', async t => {
-  const read = (perMessageDeflate: object | boolean): unknown => {
-    const { options, warnings } = readAlias({ perMessageDeflate })
-    t.strictSame(warnings, [])
-    return deflateSettings(options.perMessageDeflate!)
-  }
-  t.match(read({ serverNoContextTakeover: true, serverMaxWindowBits: 8, zlibDeflateOptions: { level: 9, memLevel: 7, chunkSize: 5 }, zlibInflateOptions: {}, concurrencyLimit: 5, threshold: 2 }),
-    { contextTakeover: false, windowBits: 9, level: 9, memLevel: 7, concurrency: 5, threshold: 2 })
-  t.match(read({ serverNoContextTakeover: false, clientNoContextTakeover: false, serverMaxWindowBits: 10, clientMaxWindowBits: 15 }), { contextTakeover: true, windowBits: 10 })
-  t.match(read({ serverMaxWindowBits: null }), { windowBits: 15 })
-  t.match(read(true), { windowBits: 15 })
-  t.equal(read(false), false)
-  t.throws(() => readAlias({ perMessageDeflate: { level: 1, unknown: 1 } }), { message: /perMessageDeflate.unknown/ })
-  t.throws(() => readAlias({ perMessageDeflate: 5 as never }), { message: /perMessageDeflate/ })
-})
-
 test('an error shows the value', async t => {
   for (const [value, shown] of [['5', '"5"'], [-1, '-1'], [true, 'true'], [{}, 'object'], [() => 1, 'function']] as const) {
     t.throws(() => pluginSettings({ maxPayload: value as never }), { message: `the WebSocket option maxPayload must be an integer from 0 to 9007199254740991, not ${shown}` })
@@ -195,24 +179,4 @@ test('the options under `options` count where the plugin says nothing else', asy
   t.match(pluginSettings({ options: { maxPayload: 5, closeTimeout: 6, handleProtocols }, closeTimeout: 7 }), { maxPayload: 5, closeTimeout: 7, handleProtocols })
   t.throws(() => pluginSettings({ options: { maxPayload: '5' as never } }), { message: /^the WebSocket option maxPayload must be/ })
   for (const options of [null, 5, 'x']) t.throws(() => pluginSettings({ options: options as never }), { message: /^the WebSocket option options must be an object/ })
-})
-
-test('what ws has besides is taken with a warning, unless it says what is done anyway', async t => {
-  t.strictSame(readAlias({ clientTracking: true, autoPong: true, perMessageDeflate: false, path: undefined, allowSynchronousEvents: true, skipUTF8Validation: false }).warnings, [])
-  t.strictSame(readAlias({ path: '/ws', clientTracking: false }).warnings, [
-    'the WebSocket option path has no effect: it is the URL of a route that decides',
-    'the WebSocket option clientTracking has no effect: websocketServer.clients is always there'
-  ])
-  t.strictSame(readAlias({ maxFragments: 5, whatever: 1, noServer: false }), {
-    options: {},
-    server: undefined,
-    warnings: ['the WebSocket option maxFragments has no effect: it is unknown', 'the WebSocket option whatever has no effect: it is unknown']
-  })
-  t.throws(() => readAlias({ noServer: true }), { message: /noServer/ })
-})
-
-test('what ws means by null and by a maxPayload of 0', async t => {
-  t.strictSame(readAlias({ handleProtocols: null, verifyClient: null, server: null, path: null, host: null, maxPayload: 0 } as never), {
-    options: { maxPayload: Number.MAX_SAFE_INTEGER }, server: undefined, warnings: []
-  })
 })

@@ -1,13 +1,12 @@
-// The opening handshake of RFC 6455 §4, both roles, as pure functions of header fields. A door (or the client) does the I/O.
-import { hash, randomBytes } from 'node:crypto'
+// The server's side of the opening handshake, RFC 6455 §4.2, as pure functions of header fields. A door does the I/O.
+import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
-  endedHandshake, handshakeWithBody, tooManyHeaderFields, unexpectedExtensions, unexpectedProtocol, unexpectedResponse, unofferedProtocol, wrongAccept,
-  wrongConnection, wrongExtensionsField, wrongHost, wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField,
-  wrongServerUpgrade, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
+  endedHandshake, handshakeWithBody, tooManyHeaderFields, unofferedProtocol, wrongConnection, wrongExtensionsField, wrongHost,
+  wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
 } from '../errors.ts'
-import { acceptOffer, readAnswer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
-import { formatExtensions, isToken, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
+import { acceptOffer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
+import { formatExtensions, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
 
 /** What a handshake is judged by; a node:http IncomingMessage is one. */
 export interface HandshakeRequest {
@@ -123,25 +122,12 @@ export interface AgreedExtensions {
   readonly deflate: DeflateAgreement | null
 }
 
-const NO_EXTENSIONS: AgreedExtensions = { extensions: '', deflate: null }
+export const NO_EXTENSIONS: AgreedExtensions = { extensions: '', deflate: null }
 
 /** Chooses among the extensions that the client offers. @param deflate false: no compression is wanted */
 export function chooseExtensions (offers: readonly Extension[], deflate: DeflateWishes | false): AgreedExtensions {
   const accepted = deflate === false ? null : acceptOffer(offers, deflate)
   return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
-}
-
-/**
- * Checks the extensions that a server has chosen.
- * @param deflate what was offered; false: nothing
- * @throws HandshakeError when they are not what was offered
- */
-export function readChosenExtensions ({ extensions }: HandshakeResponse, deflate: DeflateWishes | false): AgreedExtensions {
-  if (extensions.length === 0) return NO_EXTENSIONS
-  const field = formatExtensions(extensions)
-  const agreement = deflate === false ? null : readAnswer(extensions, deflate)
-  if (agreement === null) throw unexpectedExtensions(field)
-  return { extensions: field, deflate: agreement }
 }
 
 /** The header fields of the 101 response. RFC 6455 §4.2.2. */
@@ -153,60 +139,6 @@ export function responseHeaders (key: string | null, protocol: string, extension
     ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
     ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
   }
-}
-
-/** A new key and the header fields of a client's request. RFC 6455 §4.1. */
-export function createOpeningHandshake (
-  protocols: readonly string[] = [], extensions: readonly Extension[] = []
-): { key: string, headers: Record<string, string> } {
-  for (const protocol of protocols) {
-    if (!isToken(protocol)) throw new SyntaxError(`${JSON.stringify(protocol)} is not a subprotocol name: it must be a token`)
-  }
-  if (new Set(protocols).size < protocols.length) throw new SyntaxError('a subprotocol is offered twice')
-  const key = randomBytes(16).toString('base64')
-  return {
-    key,
-    headers: {
-      upgrade: 'websocket',
-      connection: 'Upgrade',
-      'sec-websocket-key': key,
-      'sec-websocket-version': '13',
-      ...(protocols.length === 0 ? {} : { 'sec-websocket-protocol': protocols.join(', ') }),
-      ...(extensions.length === 0 ? {} : { 'sec-websocket-extensions': formatExtensions(extensions) })
-    }
-  }
-}
-
-/** What a server has chosen. */
-export interface HandshakeResponse {
-  /** '' for none, which a server may choose although some were offered. */
-  readonly protocol: string
-  readonly extensions: readonly Extension[]
-}
-
-/**
- * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether the extensions are what was offered is for who
- * offered them.
- * @throws HandshakeError for the first rule that it breaks
- */
-export function readHandshakeResponse (
-  response: { readonly statusCode?: number | undefined, readonly headers: IncomingHttpHeaders },
-  key: string,
-  offered: readonly string[] = []
-): HandshakeResponse {
-  const { statusCode, headers } = response
-  if (statusCode !== 101) throw unexpectedResponse(statusCode ?? 0)
-  if (headers.upgrade?.toLowerCase() !== 'websocket') throw wrongServerUpgrade('Upgrade', headers.upgrade)
-  if (!listHasToken(headers.connection, 'upgrade')) throw wrongServerUpgrade('Connection', headers.connection)
-  const accept = headers['sec-websocket-accept']
-  const expected = acceptKey(key)
-  if (accept !== expected) throw wrongAccept(accept, expected)
-  const protocol = headers['sec-websocket-protocol']
-  if (protocol !== undefined && !offered.includes(protocol)) throw unexpectedProtocol(protocol)
-  const extensions = headers['sec-websocket-extensions']
-  const parsed = extensions === undefined ? [] : parseExtensions(extensions)
-  if (parsed === null) throw unexpectedExtensions(extensions!)
-  return { protocol: protocol ?? '', extensions: parsed }
 }
 
 function readProtocols (value: string | undefined): readonly string[] {

@@ -1,0 +1,61 @@
+// What onRoute makes of a route that speaks WebSocket, and of one that does not.
+import type { onRequestHookHandler, RouteOptions } from 'fastify'
+import type { WebSocketHandler } from '../../types/fastify.ts'
+import { WebSocketRoute, type Scope } from './websocket-route.ts'
+
+// In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
+// inner, which may belong to another copy of this package.
+const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
+
+/**
+ * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
+ * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
+ */
+export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
+  const declared = (route.config as { [WEBSOCKET_ROUTE]?: WebSocketRoute } | undefined)?.[WEBSOCKET_ROUTE]
+  if (declared !== undefined) {
+    declared.adopt(scope)
+    return
+  }
+  const websocket = route.websocket ?? undefined
+  const wsHandler = route.wsHandler ?? undefined
+  if (wsHandler !== undefined && typeof wsHandler !== 'function') throw new TypeError('invalid wsHandler function')
+  if (websocket !== undefined && typeof websocket !== 'boolean' && !isPlainObject(websocket)) {
+    throw new TypeError('the route option websocket must be true, false or an object of options')
+  }
+  if (!websocket && wsHandler === undefined) {
+    declareHttpRoute(scope, route)
+    return
+  }
+  const methods = [route.method].flat()
+  const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
+  if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
+  const handler = (wsHandler ?? route.handler) as WebSocketHandler
+  if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
+  // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
+  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
+  if (isHead) {
+    declareHttpRoute(scope, route)
+    return
+  }
+  const options = typeof websocket === 'object' ? websocket : {}
+  const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
+  route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
+  route.config = { ...route.config, [WEBSOCKET_ROUTE]: webSocketRoute } as NonNullable<RouteOptions['config']>
+  scope.router.addPath(route.url)
+  // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
+  if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
+function declareHttpRoute ({ router }: Scope, route: RouteOptions): void {
+  const refuseHandshake: onRequestHookHandler = (request, reply, next) => {
+    if (router.upgradeOf(request.raw) === undefined) next()
+    else reply.callNotFound()
+  }
+  route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
+}
+
+function isPlainObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,118 @@
+// What the options may be.
+import type { WebSocketPluginOptions } from '../../types/options.ts'
+import { isWireCloseCode } from '../protocol/close-code.ts'
+import { isToken } from '../protocol/header-field.ts'
+import { isOrigin } from '../protocol/origin.ts'
+import type { DeflateSettings } from './defaults.ts'
+
+// what setTimeout() can do
+const MAX_TIMEOUT = 2 ** 31 - 1
+
+type Check = (value: unknown) => string | null
+
+const A_FUNCTION: Check = value => typeof value === 'function' ? null : 'a function'
+
+const DEFLATE_CHECKS: { readonly [Name in keyof DeflateSettings]: Check } = {
+  contextTakeover: value => typeof value === 'boolean' ? null : 'true or false',
+  windowBits: integer(9, 15),
+  level: integer(0, 9),
+  memLevel: integer(1, 9),
+  threshold: integer(0, Number.MAX_SAFE_INTEGER),
+  concurrency: integer(1, Number.MAX_SAFE_INTEGER)
+}
+
+const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'options'>>]: Check } = {
+  maxPayload: integer(0, Number.MAX_SAFE_INTEGER),
+  highWaterMark: integer(1, Number.MAX_SAFE_INTEGER),
+  maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
+  stallTimeout: integer(1, MAX_TIMEOUT),
+  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
+  maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
+  messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
+  closeTimeout: integer(1, MAX_TIMEOUT),
+  perMessageDeflate: value => typeof value === 'boolean' || isPlainObject(value) ? null : 'true, false or an object of its own options',
+  handleProtocols: A_FUNCTION,
+  protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',
+  origin: value => typeof value === 'function' || (Array.isArray(value) ? value : [value]).every(isOriginPattern)
+    ? null
+    : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
+  verifyClient: A_FUNCTION,
+  errorHandler: A_FUNCTION,
+  closeLogLevel: value => typeof value === 'string' ? null : "the name of a log level, or 'silent'",
+  preClose: A_FUNCTION,
+  shutdownCode: value => isWireCloseCode(value as number) ? null : 'a close code that can be sent',
+  handshakeTimeout: integer(1, MAX_TIMEOUT),
+  shutdownTimeout: integer(1, MAX_TIMEOUT)
+}
+const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']
+export const PLUGIN_NAMES = Object.keys(CHECKS)
+export const ROUTE_NAMES = PLUGIN_NAMES.filter(name => !PLUGIN_ONLY.includes(name))
+
+export const CONNECTION_NAMES = [
+  'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
+  'errorHandler', 'protocols', 'perMessageDeflate'
+]
+
+/**
+ * Checks options of which those in `allowed` may be given.
+ * @throws TypeError that names the option which is unknown, of a wrong type or out of range
+ */
+export function checked<Options extends object> (options: Options, allowed: readonly string[]): Options {
+  const entries = Object.entries(withoutUndefined(options)) as Array<[name: string, value: unknown]>
+  for (const [name, value] of entries) {
+    // prefix and the log options are what Fastify itself hands to every plugin
+    if (name === 'prefix' || name === 'logLevel' || name === 'logSerializers') continue
+    if (!allowed.includes(name)) {
+      throw new TypeError(`unknown WebSocket option ${name}: there are ${allowed.join(', ')}`)
+    }
+    const expected = CHECKS[name as keyof typeof CHECKS](value)
+    if (expected !== null) {
+      // what @fastify/websocket says, which somebody may match
+      if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
+      throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
+    }
+    if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
+  }
+  return Object.fromEntries(entries) as Options
+}
+
+function checkDeflate (options: object): void {
+  for (const [name, value] of Object.entries(withoutUndefined(options))) {
+    if (!Object.hasOwn(DEFLATE_CHECKS, name)) {
+      throw new TypeError(`unknown WebSocket option perMessageDeflate.${name}: there are ${Object.keys(DEFLATE_CHECKS).join(', ')}`)
+    }
+    const expected = DEFLATE_CHECKS[name as keyof DeflateSettings](value)
+    if (expected !== null) throw new TypeError(`the WebSocket option perMessageDeflate.${name} must be ${expected}, not ${describe(value)}`)
+  }
+}
+
+export function withoutUndefined<Options extends object> (options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
+}
+
+export function isPlainObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function integer (min: number, max: number): Check {
+  return value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+    ? null
+    : `an integer from ${min} to ${max}`
+}
+
+function isOriginPattern (value: unknown): boolean {
+  if (value instanceof RegExp) return true
+  return typeof value === 'string' && (value === '*' || value === 'same-origin' || isOrigin(value))
+}
+
+function isHeartbeat (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { interval, timeout, ...rest } = value as { interval?: unknown, timeout?: unknown }
+  const check = integer(1, MAX_TIMEOUT)
+  return check(interval) === null && check(timeout) === null && Object.keys(rest).length === 0
+}
+
+export function describe (value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' || typeof value === 'function' ? typeof value : String(value as number)
+}

@@ -1,0 +1,31 @@
+// What every option is where nobody says anything.
+import type { PerMessageDeflateOptions } from '../../types/options.ts'
+import { GOING_AWAY } from '../protocol/close-code.ts'
+
+export type DeflateSettings = Readonly<Required<PerMessageDeflateOptions>>
+
+export const DEFAULTS = {
+  maxPayload: 1024 * 1024,
+  highWaterMark: 64 * 1024,
+  handshakeTimeout: 10_000,
+  maxBufferedAmount: 16 * 1024 * 1024,
+  stallTimeout: 60_000,
+  heartbeat: { interval: 30_000, timeout: 30_000 },
+  maxConnections: Infinity,
+  messageConcurrency: Infinity,
+  closeTimeout: 5_000,
+  perMessageDeflate: false,
+  shutdownTimeout: 5_000,
+  origin: 'same-origin',
+  shutdownCode: GOING_AWAY,
+  closeLogLevel: 'info'
+}
+
+export const DEFLATE_DEFAULTS: DeflateSettings = {
+  contextTakeover: false,
+  windowBits: 15,
+  level: 3,
+  memLevel: 8,
+  threshold: 1024,
+  concurrency: 4
+}

@@ -1,0 +1,51 @@
+// The options as everything behind this folder works with them: checked and complete.
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type {
+  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
+} from '../../types/options.ts'
+import { checked, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, type DeflateSettings } from './defaults.ts'
+import { readAlias } from './ws-alias.ts'
+
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
+type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
+
+export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
+export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
+
+/**
+ * @param defaults that differ from the usual ones
+ * @throws TypeError that names the option which is unknown, of a wrong type or out of range
+ */
+export function pluginSettings (options: WebSocketPluginOptions, defaults: Partial<PluginSettings> = {}): PluginSettings {
+  const { options: alias, ...own } = options
+  return { ...DEFAULTS, ...defaults, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, PLUGIN_NAMES) }
+}
+
+type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
+
+/** @throws TypeError as pluginSettings() does */
+export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & UpgradeOptions &
+  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>> & { readonly headers: OutgoingHttpHeaders } {
+  return { ...DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
+}
+
+/** What connect() takes beside `headers` and `request`. */
+export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
+
+/** @throws TypeError as pluginSettings() does */
+export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
+  Required<Pick<ConnectOptions, 'headers' | 'request'>> {
+  return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
+}
+
+/** What is meant by the option perMessageDeflate, which is checked already. */
+export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
+  if (option === false) return false
+  return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
+}
+
+/** Checks the options of a route. @throws TypeError as pluginSettings() does */
+export function routeOptions (options: WebSocketRouteOptions): WebSocketRouteOptions {
+  return checked(options, ROUTE_NAMES)
+}

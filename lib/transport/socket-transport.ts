@@ -1,0 +1,41 @@
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { WriteSlab } from '../framing/write-slab.ts'
+import type { Transport } from './transport.ts'
+
+const slab = new WriteSlab()
+
+/** A TCP or TLS socket; or any other Duplex, which Node's HTTP takes too. */
+export class SocketTransport implements Transport {
+  readonly stream: Duplex & Partial<Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>>
+  readonly ownsChunks: boolean
+  readonly #isPlain: boolean
+
+  constructor (socket: SocketTransport['stream']) {
+    this.stream = socket
+    this.ownsChunks = socket instanceof Socket
+    this.#isPlain = Object.getPrototypeOf(socket) === Socket.prototype
+  }
+
+  /** Where write() is Node's own: another, of a subclass or put in its place, may keep what it is given. */
+  get slab (): WriteSlab | undefined {
+    return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
+  }
+
+  tune (): void {
+    this.stream.setTimeout?.(0)
+    this.stream.setNoDelay?.(true)
+  }
+
+  keepAlive (): void {
+    this.stream.setKeepAlive?.(true)
+  }
+
+  finish (): void {
+    this.stream.end()
+  }
+
+  abort (): void {
+    this.stream.destroy()
+  }
+}
