@@ -1,9 +1,11 @@
+import { Fifo } from '../framing/fifo.ts'
+
 /** At most so many jobs at a time, in the order in which they were asked for. */
 export class Limiter {
   static readonly #shared = new Map<string, Limiter>()
   readonly #limit: number
   #running = 0
-  #waiting: Array<() => void> = []
+  readonly #waiting = new Fifo<() => void>()
 
   /** The one that everybody in the process has in common who wants this limit for these jobs. */
   static of (jobs: string, limit: number): Limiter {

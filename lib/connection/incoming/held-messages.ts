@@ -1,5 +1,6 @@
-import type { Close } from '../../protocol/close-payload.ts'
+import type { Close } from '../../protocol/close.ts'
 import type { ProtocolError } from '../../errors.ts'
+import { Fifo } from '../../framing/fifo.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
 /** What came from the peer and waits for its turn: events keep the order in which their bytes came. */
@@ -12,46 +13,35 @@ export type HeldEntry =
 
 // what an entry costs beside its payload: the Buffer, the Message and the place in the queue
 const ENTRY_OVERHEAD = 256
-// how many entries that were taken out may stay behind before the queue is copied
-const COMPACT_FROM = 32
-
-const NONE: HeldEntry[] = []
 
 /** A queue of what was received and not delivered yet, that knows what it holds in bytes. */
 export class HeldMessages {
-  #entries: HeldEntry[] = NONE // as long as nothing has to wait
-  #next = 0
+  #entries: Fifo<HeldEntry> | null = null // as long as nothing has to wait
   #bytes = 0
 
-  get isEmpty (): boolean { return this.#next === this.#entries.length }
+  get isEmpty (): boolean { return this.#entries === null }
   /** Of memory, overhead included. */
   get bytes (): number { return this.#bytes }
 
   add (entry: HeldEntry): void {
     const held = entry.type === 'message' ? { type: entry.type, message: detach(entry.message) } : entry
-    if (this.#entries === NONE) this.#entries = []
+    this.#entries ??= new Fifo()
     this.#entries.push(held)
     this.#bytes += sizeOf(held)
   }
 
   peek (): HeldEntry | undefined {
-    return this.#entries[this.#next]
+    return this.#entries?.peek()
   }
 
   shift (): void {
-    this.#bytes -= sizeOf(this.#entries[this.#next]!)
-    this.#next++
-    if (this.isEmpty) {
-      this.clear()
-    } else if (this.#next >= COMPACT_FROM && this.#next * 2 >= this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#next)
-      this.#next = 0
-    }
+    const entries = this.#entries!
+    this.#bytes -= sizeOf(entries.shift()!)
+    if (entries.isEmpty) this.#entries = null
   }
 
   clear (): void {
-    this.#entries = NONE
-    this.#next = 0
+    this.#entries = null
     this.#bytes = 0
   }
 }

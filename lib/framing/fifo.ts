@@ -1,0 +1,49 @@
+// how many places of what was taken out may stay behind before the rest is copied
+const COMPACT_FROM = 32
+
+/** A queue whose first is taken out in constant time; `Array.shift()` moves all that is behind it. */
+export class Fifo<Item> {
+  #items: Array<Item | undefined> = []
+  #first = 0
+
+  get length (): number { return this.#items.length - this.#first }
+  get isEmpty (): boolean { return this.#first === this.#items.length }
+
+  /** The next that shift() takes out; undefined when there is none. */
+  peek (): Item | undefined {
+    return this.#items[this.#first]
+  }
+
+  push (item: Item): void {
+    this.#items.push(item)
+  }
+
+  shift (): Item | undefined {
+    if (this.isEmpty) return undefined
+    const item = this.#items[this.#first]
+    this.#items[this.#first++] = undefined // or it would stay in memory
+    if (this.isEmpty) {
+      this.#reset()
+    } else if (this.#first >= COMPACT_FROM && this.#first * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(this.#first)
+      this.#first = 0
+    }
+    return item
+  }
+
+  /** Takes out the item at `index`, counted from the next, and all behind it. Default: all. */
+  cut (index = 0): Item[] {
+    const cut = this.#items.splice(this.#first + index) as Item[]
+    if (this.isEmpty) this.#reset()
+    return cut
+  }
+
+  #reset (): void {
+    this.#items = []
+    this.#first = 0
+  }
+
+  * [Symbol.iterator] (): Generator<Item, void> {
+    for (let i = this.#first; i < this.#items.length; i++) yield this.#items[i]!
+  }
+}
