@@ -42,6 +42,20 @@ export class HandshakeError extends Error {
 export class ConnectionClosedError extends Error {
   override readonly name = 'ConnectionClosedError'
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
+  /** Of the Close frame that ends the connection, the peer's or ours; 1006 when there is none; undefined where that is not known yet. */
+  readonly closeCode: number | undefined
+  readonly #connection: unknown
+
+  constructor (message: string, { connection, closeCode, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined } = {}) {
+    super(message, options)
+    this.closeCode = closeCode
+    this.#connection = connection
+  }
+
+  /** Whether it is `connection` that has ended, and not another one. @internal */
+  isOf (connection: unknown): boolean {
+    return this.#connection === connection
+  }
 }
 
 /** A connection has one pull reader at a time: an iterator or a receive() that waits. */

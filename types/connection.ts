@@ -41,7 +41,18 @@ export interface CloseInfo {
   readonly reason: string
   /** Both sides sent a Close frame. */
   readonly wasClean: boolean
+  /** What our own Close frame said (1005: nothing); null when none was sent. */
+  readonly sent: { readonly code: number, readonly reason: string } | null
+  /** Who or what brought the end about. */
+  readonly cause: CloseCause
 }
+
+/**
+ * `peer`: its Close frame. `local`: close() or terminate(). `protocol`: the peer broke the protocol (its Close would have been answered).
+ * `handler`: a handler, listener or callback failed. `slow`: more than `maxBufferedAmount` was unsent. `stalled`: nothing was taken for
+ * `stallTimeout`. `silent`: no answer to a heartbeat. `shutdown`: the app closes. `transport`: it ended without a Close frame.
+ */
+export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'silent' | 'shutdown' | 'transport'
 
 /** The arguments of each event's listeners. */
 export interface ConnectionEvents {
@@ -70,10 +81,14 @@ export interface MessageEvent extends ConnectionEvent {
   /** A string for text, else as `binaryType` says. */
   readonly data: string | Buffer | ArrayBuffer | Buffer[] | Blob
 }
-/** `binary`: what a write is sent as; default in bytes true, in objectMode as send() does it. The rest is of node:stream. */
+/** Beside these, the options of node:stream. */
 export interface ToDuplexOptions extends Omit<DuplexOptions, 'objectMode' | 'autoDestroy' | 'read' | 'write' | 'writev' | 'final' | 'destroy' | 'construct'> {
+  /** A stream of messages: a string or a Buffer each. Default: false, of bytes. */
   readonly objectMode?: boolean
+  /** What a write is sent as. Default: true for bytes, and in objectMode as send() does it. */
   readonly binary?: boolean
+  /** Of a stream of bytes: a write of more bytes is sent as several messages. Default: 64 KiB. */
+  readonly messageSize?: number
 }
 
 export interface MessageWebStreams {
@@ -115,7 +130,7 @@ export interface ConnectionStats {
   readonly bytesSent: number
 }
 
-export interface CloseEvent extends ConnectionEvent, CloseInfo {
+export interface CloseEvent extends ConnectionEvent, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {
   readonly type: 'close'
 }
 export interface ErrorEvent extends ConnectionEvent {
@@ -174,8 +189,15 @@ export interface WebSocketConnection extends EventEmitter {
   send (data: MessageData | PreparedMessage, callback?: SendCallback): boolean
   send (data: MessageData, options?: SendOptions, callback?: SendCallback): boolean
 
-  /** Resolves when send() would return true, at once if it would now, and when the connection closes. Never rejects. */
-  drained (): Promise<void>
+  /**
+   * Waits until send() would return true, or until it is someone else's turn: whoever sends without a pause leaves the event loop to others
+   * every 2 ms. Never rejects.
+   * @returns whether to go on. False: the connection is closing or closed, and nothing more will be sent
+   */
+  drained (): Promise<boolean>
+
+  /** Hands what was sent to the operating system now, as far as it takes it, instead of at the end of the tick: before work that takes long. */
+  flush (): void
 
   /**
    * Sends a Ping of up to 125 bytes. RFC 6455 §5.5.2.

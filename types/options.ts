@@ -63,6 +63,11 @@ export interface ConnectionOptions {
   /** Milliseconds that unsent bytes may wait without any progress before the connection is dropped. Default: 60 000. */
   stallTimeout?: number
   /**
+   * Milliseconds that messages are held for a handler that has not taken any yet; then they are discarded, with a warning. Default: 10 000; of
+   * connect() and upgrade(): no limit.
+   */
+  holdTimeout?: number
+  /**
    * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
    * `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */

@@ -1,37 +1,37 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, HeldMessages) -> listeners, or a reader
 // out: send() -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
+import { setMaxListeners } from 'node:events'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions, MessageWebStreams,
-  PreparedMessage as Prepared, ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
+  BinaryType, CloseCause, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
+  SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
-import { Backpressure } from './outgoing/backpressure.ts'
-import { CHANNELS } from './observability.ts'
-import { INTERNAL_ERROR, NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
-import { createClose, serializeClosePayload, type Close } from '../protocol/close-payload.ts'
-import { ClosingHandshake } from '../protocol/closing-handshake.ts'
-import { Deflater, type DeflaterSettings } from '../compression/deflater.ts'
-import { ConnectionClosedError, type ProtocolError } from '../errors.ts'
-import { ListenableConnection } from './listenable-connection.ts'
-import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
-import type { IncomingMessageStream } from './views/incoming-message-stream.ts'
-import { Receiver, type ReceiverOwner, type ReceiverSettings } from './incoming/receiver.ts'
-import { Liveness, type LivenessOwner, type LivenessSettings } from './liveness.ts'
+import { Deflater } from '../compression/deflater.ts'
+import { ConnectionClosedError, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
-import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
-import { MessageDuplex } from './views/message-duplex.ts'
-import { MessageIterator, messageValue } from './incoming/message-reader.ts'
-import { MessageSlot } from './outgoing/message-slot.ts'
-import { toWebStreams } from './views/message-web-streams.ts'
+import { withResolver, type PromiseWithResolver } from '../promises.ts'
+import { ABNORMAL_CLOSURE, INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
+import { createClose, serializeClosePayload, type Close } from '../protocol/close.ts'
+import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
-import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
-import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
-import { PreparedMessage } from './prepared-message.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
-import { withResolver, type PromiseWithResolver } from '../promises.ts'
+import { Ending, type EndingEvent } from './ending.ts'
+import type { MessageReader, MessageReaderOwner } from './incoming/message-reader.ts'
+import { Receiver, type ReceiverOwner } from './incoming/receiver.ts'
+import { Liveness, type LivenessOwner } from './liveness.ts'
+import { BINARY_TYPES, convertBinary, toControlPayload, toPayload } from './message-data.ts'
+import { CHANNELS } from './observability.ts'
+import { Backpressure } from './outgoing/backpressure.ts'
+import { MessageSlot } from './outgoing/message-slot.ts'
+import { Sender, type SenderOwner } from './outgoing/sender.ts'
+import { PreparedMessage } from './prepared-message.ts'
+import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.ts'
+import { nextTurn } from './turn-clock.ts'
+import { ViewableConnection } from './viewable-connection.ts'
+import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
+import type { ViewedConnection } from './views/viewed-connection.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -40,38 +40,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-interface DeflateSettings extends DeflaterSettings {
-  readonly contextTakeover: boolean
-  readonly windowBits: number
-}
-
-/** `highWaterMark` counts messages that wait for a consumer, and sends that wait for the transport, each on its own. */
-export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
-  /** Unsent bytes of a sender that ignores false, beyond which the connection is closed with 1013. */
-  readonly maxBufferedAmount: number
-  /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
-  readonly closeTimeout: number
-  readonly perMessageDeflate: DeflateSettings | false
-  readonly url?: string
-}
-
-/** What the opening handshake has agreed on. */
-export interface Agreement {
-  readonly protocol?: string
-  /** As in the header field. */
-  readonly extensions?: string
-  readonly deflate?: DeflateAgreement | null
-}
-
-/** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
-export interface ConnectionOwner {
-  /** What the connection came from, where somebody observed when it was accepted. */
-  readonly request?: unknown
-  onError (error: unknown, connection: Connection): void
-  onClose (connection: Connection, info: CloseInfo): void
-}
-
-export class Connection extends ListenableConnection implements WebSocketConnection {
+export class Connection extends ViewableConnection implements WebSocketConnection, ViewedConnection {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -93,20 +62,15 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   readonly #receiver: Receiver
   #sender: Sender | null = null
   #liveness: Liveness | null = null
-  readonly #closing = new ClosingHandshake()
+  readonly #ending = new Ending()
+  // of each step of the ending
+  #deadline: NodeJS.Timeout | null = null
+  #hasHandlerFailed = false
+
   #outgoingMessage = false // a message with fin: false has begun
   #messagesSent = 0
   #openedAt = 0
   #closedAt: number | null = null
-
-  // There is no way on but to the end: the connection has failed or was terminated, or the peer or the transport is done
-  // without a Close frame.
-  #isBroken = false
-  #failure: ProtocolError | null = null
-  #hasHandlerFailed = false
-  #isTransportClosed = false
-  #closed = false
-  #deadline: NodeJS.Timeout | null = null
 
   readonly #backpressure: Backpressure
   #unansweredPing: Buffer | null = null
@@ -132,24 +96,24 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
     // the transport's stream
     onData (chunk: Buffer): void { this.#connection.#onData(chunk) }
-    onStreamEnd (): void { this.#connection.#receiver.end() }
+    onStreamEnd (): void { this.#connection.#onStreamEnd() }
     onDrain (): void { this.#connection.#sender!.flush() }
+    onBeforeEnd (): void { this.#connection.#sender!.flushNow() }
     onStreamClose (): void { this.#connection.#onTransportClose() }
 
     // Receiver
-    during (read: () => void): void { this.#connection.#during(read) }
+    onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
-    hasMessageListener (): boolean { return this.#connection.listenerCount('message') > 0 }
-    onTaken (): void { this.#connection.#onTaken() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
     onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
-    onEnding (): void { this.#connection.#startDeadline() }
+    onFarewell (word: Close | ProtocolError | null): void { this.#connection.#onFarewell(word) }
+    onTakenOn (): void { this.#connection.#onTakenOn() }
     onClose (close: Close): void { this.#connection.#onClose(close) }
     onEnd (): void { this.#connection.#onEnd() }
     onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
-    onFailureTurn (error: ProtocolError): void { this.#connection.#onFailureTurn(error) }
     onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
+    onNobody (): void { this.#connection.#onNobody() }
 
     // Sender
     onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
@@ -159,16 +123,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     isReading (): boolean { return !this.#connection.#transport!.stream.isPaused() }
     hasUnsentBytes (): boolean { return this.#connection.#sender!.hasUnsentBytes }
     onSilence (): void { this.#connection.#askForLife() }
-    onDead (): void { this.#connection.terminate() }
+    onDead (): void { this.#connection.#drop('silent') }
     onStalled (): void { this.#connection.#onStalled() }
+    onExit (): void { this.#connection.#sender!.flushNow() }
   }
 
-  get readyState (): ReadyState {
-    if (this.#closed) return CLOSED
-    if (this.#closing.started || this.#isBroken) return CLOSING
-    return this.#transport === null ? CONNECTING : OPEN
-  }
-
+  get readyState (): ReadyState { return this.#ending.readyState }
   get protocol (): string { return this.#protocol }
   get extensions (): string { return this.#extensions }
   get url (): string { return this.#settings.url ?? '' }
@@ -178,11 +138,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   // what is none of them changes nothing, as with ws and in a browser
   set binaryType (type) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
+  protected get highWaterMark (): number { return this.#settings.highWaterMark }
 
   get closed (): Promise<CloseInfo> {
     if (this.#closedPromise === null) {
       this.#closedPromise = withResolver<CloseInfo>()
-      if (this.#closed) this.#closedPromise.resolve(this.#closeInfo())
+      if (this.readyState === CLOSED) this.#closedPromise.resolve(this.#ending.info)
     }
     return this.#closedPromise.promise
   }
@@ -190,7 +151,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   get signal (): AbortSignal {
     if (this.#abortController === null) {
       this.#abortController = new AbortController()
-      if (this.#closed) this.#abortController.abort(new ConnectionClosedError('the connection is closed'))
+      setMaxListeners(0, this.#abortController.signal) // each fetch of a handler may add one
+      this.#abort()
     }
     return this.#abortController.signal
   }
@@ -214,6 +176,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#sender = new Sender(transport, role, deflater, this.#parts)
     this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
+    this.#move('open')
+    this.#backpressure.release(true)
     this.#publish('open')
     listen(stream, this.#parts)
     transport.tune()
@@ -224,7 +188,8 @@ export class Connection extends ListenableConnection implements WebSocketConnect
       if (role === 'client') this.inContext(() => { this.emitSafely('open') })
       listenToData(stream)
       this.#receiver.feed(head)
-      if (stream.readableEnded) this.#receiver.end()
+      this.#read()
+      if (stream.readableEnded) this.#onStreamEnd()
     })
   }
 
@@ -232,7 +197,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   failed (error: Error): void {
     if (this.readyState !== CONNECTING) return
     if (this.listenerCount('error') > 0) this.inContext(() => { this.emitSafely('error', error) })
-    this.terminate()
+    this.#drop('transport')
   }
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */
@@ -245,35 +210,38 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #onData (chunk: Buffer): void {
     this.#liveness!.heard()
     this.#receiver.feed(chunk)
+    this.#read()
   }
 
-  #during (read: () => void): void {
+  #onStreamEnd (): void {
+    this.#receiver.end()
+    this.#read()
+  }
+
+  /** Delivers what has come, for as long as somebody takes it. What is sent meanwhile leaves in one write. */
+  #read (): void {
+    const receiver = this.#receiver
+    if (receiver.isReading) return // further out: that loop sees what is new
     this.#sender!.hold()
     try {
-      this.inContext(read)
+      this.inContext(receiver.read, receiver)
     } finally {
       this.#sender!.release()
     }
-    this.#tryFinish()
+    if (this.#ending.phase === 'gone' && receiver.isDone) this.#finish()
   }
 
   // An echo to a peer that does not read must not pile up. Two obedient peers that both send cannot block each other: they never
   // get that far, and a client never stops reading, nor a server that is closing.
   #mayRead (): boolean {
-    return this.#settings.role === 'client' || this.#closing.sent !== null || !this.#isBacklogged()
+    return this.#settings.role === 'client' || this.#ending.sent !== null || !this.#isBacklogged()
   }
 
   #isBacklogged (): boolean {
     return this.#backpressure.isExceededBy(this.#sender?.amountInWork ?? 0)
   }
 
-  /** While the peer's Close waits for its turn: who goes on taking messages is not cut off. */
-  #onTaken (): void {
-    if (this.#deadline !== null && this.#closing.sent === null) this.#startDeadline()
-  }
-
   #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
-    if (this.listenerCount('message') === 0) return null
     // the type says Buffer, as that is what it is unless the application set binaryType
     const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
     if (this.#settings.messageConcurrency !== Infinity) return this.emitAndSettle('message', converted, isBinary)
@@ -300,7 +268,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #onStalled (): void {
     this.#publish('stalled')
-    this.terminate()
+    this.#drop('stalled')
+  }
+
+  #onNobody (): void {
+    this.#owner.onWarning(`messages came, and nobody has taken them for ${this.#settings.holdTimeout} ms (holdTimeout): from now on they are discarded. ` +
+      'A handler that reads nothing calls connection.resume() first, one that reads later connection.pause()')
   }
 
   pause (): void {
@@ -311,60 +284,38 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#receiver.resume()
   }
 
-  protected override onConsumer (): void {
-    this.#receiver.onListener()
+  protected override onListeners (count: number): void {
+    this.#receiver.onListeners(count > 0)
   }
 
-  async receive (): Promise<string | Buffer | null> {
-    const reader = this.#prepare(this.#receiver.claimReader())
-    const message = await reader.next().catch(() => null) // however it ended
-    reader.release(message !== null)
-    return message === null ? null : messageValue(message)
-  }
-
-  iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {
-    const reader = this.#prepare(this.#receiver.claimReader())
-    return new MessageIterator(reader, messageValue, () => { if (closeOnReturn) this.#closeSoon() })
-  }
-
-  [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
-    return this.iterator()
-  }
-
-  messageStreams (
-    { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
-  ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
-    const reader = this.#prepare(this.#receiver.claimStreamReader(this, maxPayload))
-    return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
-      reader.leave()
-      if (closeOnReturn) this.#closeSoon()
-    })
-  }
-
-  toDuplex (options?: ToDuplexOptions): Duplex {
-    return new MessageDuplex(this, this.#prepare(this.#receiver.claimReader()), options)
-  }
-
-  toWeb (): MessageWebStreams {
-    return toWebStreams(this, this.#prepare(this.#receiver.claimReader()))
-  }
-
-  #prepare<Reader extends { end (error: Error | null): void }> (reader: Reader): Reader {
-    if (this.#closed) reader.end(this.#endError())
+  protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
+    const reader = this.#receiver.claim(create)
+    if (this.readyState === CLOSED) reader.end(this.#endError(reader))
     return reader
   }
 
   /** In a later turn: if the handler left its loop by an error, that is known by then, and the errorHandler decides. */
-  #closeSoon (): void {
+  protected override closeSoon (): void {
     setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
   }
 
-  /** Null when both sides have said Close and we did not fail. */
-  #endError (): ConnectionClosedError | null {
-    const { wasClean, code } = this.#closing.outcome
-    if (wasClean && this.#failure === null) return null
-    const options = this.#failure === null ? {} : { cause: this.#failure }
+  /** Null when both sides have said Close and we did not fail; to a stream, the peer's must not tell of a failure either. */
+  #endError (reader: MessageReader<any>): ConnectionClosedError | null {
+    const { wasClean, code, failure } = this.#ending
+    if (wasClean && failure === null && !(reader.keepsMessages && isFailureCode(code))) return null
+    const options = { connection: this, closeCode: code, ...(failure === null ? {} : { cause: failure }) }
     return new ConnectionClosedError(`the connection ended with close code ${code}`, options)
+  }
+
+  /** An error that says of this connection that it has ended. @internal */
+  closedError (message: string): ConnectionClosedError {
+    return new ConnectionClosedError(message, { connection: this, closeCode: this.#ending.closeCode })
+  }
+
+  /** Whether an error says no more than that this connection has ended: of a read or write, or of an await that its signal ended. @internal */
+  isDisconnect (error: unknown): boolean {
+    if (!this.#ending.hasBegun || !(error instanceof Error)) return false
+    return error instanceof ConnectionClosedError || error.cause instanceof ConnectionClosedError || error.name === 'AbortError'
   }
 
   // Sending
@@ -375,8 +326,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     const queued = this.bufferedAmount
     if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
     else this.#addMessage(data as MessageData, options, callback ?? undefined)
-    if (queued > 0 && this.bufferedAmount > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
-    return this.#backpressure.sent(this.bufferedAmount)
+    const unsent = this.bufferedAmount
+    if (queued > 0 && unsent > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    return this.#backpressure.sent(unsent)
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
@@ -395,7 +347,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#messagesSent++
   }
 
-  createMessageStream ({ binary = true, highWaterMark = this.#settings.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+  createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
@@ -403,9 +355,21 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return new OutgoingMessageStream(this, slot, { highWaterMark }).once('finish', () => { this.#messagesSent++ })
   }
 
-  drained (): Promise<void> {
-    return this.#backpressure.drained()
+  drained (): Promise<boolean> {
+    if (this.readyState === CLOSED) return nextTurn().then(() => false) // who does not look at it must not keep the event loop
+    if (this.readyState !== OPEN || this.#backpressure.mustWait) return this.#backpressure.wait()
+    return this.isTurnOver ? nextTurn().then(() => this.readyState === OPEN) : Promise.resolve(true)
   }
+
+  flush (): void {
+    this.#sender?.flushNow()
+  }
+
+  /** @internal */
+  get isTurnOver (): boolean { return this.#sender!.isTurnOver }
+
+  /** @internal */
+  copies (length: number): boolean { return this.#sender!.copies(length) }
 
   ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
     this.#sendControl(PING, data, mask, callback)
@@ -420,40 +384,38 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     opcode: typeof PING | typeof PONG, data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback
   ): void {
     const done = [data, mask, callback].find(argument => typeof argument === 'function')
-    if (!this.#maySend(done)) return
-    const payload = data === undefined || data === null || typeof data === 'function' ? '' : toPayload(data)
-    if (payload instanceof Blob) throw new TypeError('a Blob cannot be sent in a Ping or Pong')
-    const bytes = Buffer.from(payload)
-    if (bytes.length > MAX_CONTROL_PAYLOAD) {
-      throw new RangeError(`${bytes.length} bytes cannot be sent in a Ping or Pong, ${MAX_CONTROL_PAYLOAD} is the limit`)
-    }
-    this.#sender!.addControl(opcode, bytes, done)
+    if (this.#maySend(done)) this.#sender!.addControl(opcode, toControlPayload(data), done)
   }
 
   #maySend (callback: SendCallback | null | undefined): boolean {
     if (this.readyState === OPEN) return true
     if (this.readyState === CONNECTING) throw notOpenYet()
-    if (callback) {
-      process.nextTick(() => { this.callSafely(callback, new ConnectionClosedError('the connection is closing or closed')) })
-    }
+    if (callback) process.nextTick(() => { this.callSafely(callback, this.closedError('the connection is closing or closed')) })
     return false
   }
 
   /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
   #giveUpSlowPeer (): void {
+    this.#ending.blame('slow', TRY_AGAIN_LATER)
     this.#abandon({ code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
-    process.nextTick(() => { this.inContext(() => { this.emitSafely('slow') }) })
+    process.nextTick(() => { // not inside of send()
+      this.#abort()
+      this.inContext(() => { this.emitSafely('slow') })
+    })
   }
 
   #onWritten (callbacks: SendCallback[]): void {
     this.#liveness!.progressed()
     // our Close is on its way behind this, and who still reads is not dropped for being slow
-    if (this.#closing.sent !== null) this.#startDeadline()
+    if (this.#ending.sent !== null) this.#startDeadline()
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
-    if (this.#backpressure.mustWait && this.bufferedAmount === 0) this.#drain()
-    this.#receiver.readOn() // which may have waited for this
+    if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
+      this.#backpressure.release(true)
+      this.inContext(() => { this.emitSafely('drain') })
+    }
+    if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
   }
 
   #onUnsendable (error: Error, callback: SendCallback | undefined): void {
@@ -462,28 +424,21 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.closeFailed() // a message is missing that was said to be sent
   }
 
-  #drain (): void {
-    this.#backpressure.release()
-    if (!this.#closed) this.inContext(() => { this.emitSafely('drain') })
-  }
-
   // Closing
 
   close (code?: number, reason?: string | Uint8Array): void {
     if (this.readyState === CONNECTING) this.terminate()
     // as with ws, what could not be sent is no error when nothing is: proxies pass 1006 on
-    if (this.readyState !== OPEN) return
-    this.#sendClose(createClose(code, reason))
-    this.#startDeadline()
-    this.#receiver.hurry()
+    if (this.readyState === OPEN) this.#begin('local', createClose(code, reason))
   }
 
   terminate (): void {
-    if (this.#closed) return
-    this.#isBroken = true
-    this.#receiver.clear()
-    if (this.#transport === null || this.#isTransportClosed) process.nextTick(() => { this.#finish() })
-    else this.#transport.abort()
+    this.#drop('local')
+  }
+
+  /** The app closes. @internal */
+  shutDown (code: number): void {
+    if (this.readyState === OPEN) this.#begin('shutdown', createClose(code))
   }
 
   /** The handler that this connection was given to has failed. @internal */
@@ -495,38 +450,50 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. @internal */
   closeFailed (): void {
     this.#receiver.discardMessages()
-    if (this.readyState === OPEN) this.#abandon({ code: INTERNAL_ERROR, reason: NOTHING })
+    if (this.readyState !== OPEN) return
+    this.#ending.blame('handler', INTERNAL_ERROR)
+    this.#abandon({ code: INTERNAL_ERROR, reason: NOTHING })
+    this.#abort()
   }
 
-  /** §7.1.7: fail the connection. */
-  #onFailure (error: ProtocolError): void {
-    this.#failure = error
-    this.#publish('error', { error })
-    this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
-  }
-
-  #onFailureTurn (error: ProtocolError): void {
-    if (this.listenerCount('error') > 0) this.emitSafely('error', error)
-    this.#receiver.reader?.end(this.#endError())
-  }
-
-  #onInternalError (error: unknown): void {
-    this.handlerFailed(error)
-    this.closeFailed() // whatever the handler thinks of it: a message is missing
-  }
-
-  /** Sends Close and does not wait for the peer's. */
-  #abandon (close: Close): void {
-    this.#isBroken = true
+  /** §7.1.2: says Close, and waits for the peer's. */
+  #begin (cause: CloseCause, close: Close): void {
+    this.#ending.blame(cause, close.code)
     this.#sendClose(close)
+    this.#move('close')
+    this.#startDeadline()
+    this.#receiver.hurry()
+    this.#abort()
+  }
+
+  /** Says Close, and does not wait for the peer's. */
+  #abandon (close: Close): void {
+    this.#sendClose(close)
+    this.#move('break')
     this.#receiver.ignoreInput()
     this.#sender!.end()
     this.#startDeadline()
   }
 
+  /** Once what was sent is with the kernel, as far as that takes it now. */
+  #drop (cause: CloseCause): void {
+    if (this.readyState === CLOSED) return
+    this.#ending.blame(cause, ABNORMAL_CLOSURE)
+    this.#receiver.clear()
+    this.#sender?.flushNow()
+    this.#move('drop')
+    if (this.#ending.phase === 'gone') {
+      process.nextTick(() => { this.#finish() })
+    } else {
+      this.#startDeadline() // there are streams that never say 'close'
+      this.#transport!.abort()
+    }
+    this.#abort()
+  }
+
   #sendClose (close: Close): void {
-    if (this.#closing.sent !== null) return
-    this.#closing.send(close)
+    if (this.#ending.sent !== null || this.#ending.phase === 'gone') return
+    this.#ending.send(close)
     this.#cutOutgoing()
     this.#sender!.add(CLOSE, true, serializeClosePayload(close))
   }
@@ -540,79 +507,118 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   /** The callbacks of what was not sent get to know it. */
   #failUnsent (callbacks: SendCallback[]): void {
     if (callbacks.length === 0) return // most of the time, and an error costs more than the rest of the end
-    const error = new ConnectionClosedError('the connection was closed before the message was sent')
+    const error = this.closedError('the connection was closed before the message was sent')
     for (const callback of callbacks) this.callSafely(callback, error)
   }
 
+  #onFarewell (word: Close | ProtocolError | null): void {
+    if (word === null) this.#ending.blame('transport', ABNORMAL_CLOSURE)
+    else if (word instanceof ProtocolError) this.#ending.blame('protocol', word.closeCode)
+    else this.#ending.blame('peer', word.code)
+    this.#move('farewell')
+    this.#startDeadline()
+    this.#abort()
+  }
+
+  /** Whoever goes on taking messages before the peer's Close is not cut off. */
+  #onTakenOn (): void {
+    if (this.#ending.sent === null) this.#startDeadline()
+  }
+
   #onClose (close: Close): void {
-    this.#closing.receive(close)
+    this.#ending.receive(close)
     this.#sendClose(close)
+    this.#move('answer')
     // §7.1.1: the server closes the TCP connection first
     if (this.#settings.role === 'server') this.#sender!.end()
     this.#startDeadline()
-    this.#receiver.reader?.end(this.#endError())
+    this.#endReader()
   }
 
   #onEnd (): void {
-    this.#isBroken = true
+    this.#move('break')
     this.#cutOutgoing()
     this.#sender!.end()
-    this.#receiver.reader?.end(this.#endError())
+    this.#endReader()
+  }
+
+  /** §7.1.7: fail the connection. */
+  #onFailure (error: ProtocolError): void {
+    this.#ending.failure = error
+    this.#publish('error', { error })
+    this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
+    if (this.listenerCount('error') > 0) this.emitSafely('error', error)
+    this.#endReader()
+  }
+
+  #endReader (): void {
+    const { reader } = this.#receiver
+    reader?.end(this.#endError(reader))
+  }
+
+  #onInternalError (error: unknown): void {
+    this.handlerFailed(error)
+    this.closeFailed() // whatever the handler thinks of it: a message is missing
   }
 
   #onTransportClose (): void {
-    if (this.#isTransportClosed) return
-    this.#isTransportClosed = true
-    this.#isBroken = true
+    if (!this.#move('lose')) return
+    this.#ending.blame('transport', ABNORMAL_CLOSURE)
     this.#failUnsent(this.#sender!.destroy())
-    this.#receiver.read()
-    if (!this.#closed) this.#startDeadline()
-  }
-
-  /** One time-out for whatever the ending waits for: the peer's Close, the end of its stream, or our own consumer. */
-  #startDeadline (): void {
-    clearTimeout(this.#deadline ?? undefined)
-    this.#deadline = setTimeout(() => { this.#onDeadline() }, this.#settings.closeTimeout)
-  }
-
-  #onDeadline (): void {
-    if (!this.#receiver.isHolding) {
-      this.terminate()
-      return
-    }
-    // What waited behind messages that nobody took has its turn now.
     this.#startDeadline()
-    this.#receiver.discardMessages()
+    this.#read()
+    this.#abort() // if somebody still takes what is held
   }
 
-  /** The connection is closed once the transport is and nothing is left to deliver. */
-  #tryFinish (): void {
-    if (this.#receiver.isDone && this.#isTransportClosed) this.#finish()
+  #startDeadline (): void {
+    if (this.readyState === CLOSED) return
+    if (this.#deadline === null) this.#deadline = setTimeout(() => { this.#onDeadline() }, this.#settings.closeTimeout)
+    else this.#deadline.refresh()
   }
 
+  /** Something took too long: see the table of ending.ts. */
+  #onDeadline (): void {
+    if (this.#ending.phase === 'dropped') {
+      this.#onTransportClose()
+    } else if (this.#receiver.isHolding) {
+      this.#startDeadline()
+      this.#receiver.discardMessages()
+    } else {
+      this.#drop('transport')
+    }
+  }
+
+  /** The transport is closed, and nothing is left to deliver. */
   #finish (): void {
-    if (this.#closed) return
-    this.#closed = true
+    if (!this.#move('finish')) return
     clearTimeout(this.#deadline ?? undefined)
     this.#liveness?.stop()
     this.#closedAt = performance.now()
-    this.#drain()
-    const info = this.#closeInfo()
+    this.#backpressure.release(false)
+    const { info, code, reason } = this.#ending
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#receiver
     this.#receiver.clear()
-    reader?.end(this.#endError())
+    reader?.end(this.#endError(reader))
     reader?.release()
-    const { code, reason } = this.#closing.outcome
     this.inContext(() => { this.emitSafely('close', code, reason) })
     this.#closedPromise?.resolve(info)
-    this.#abortController?.abort(new ConnectionClosedError('the connection is closed'))
+    this.#abort()
   }
 
-  #closeInfo (): CloseInfo {
-    const { code, reason, wasClean } = this.#closing.outcome
-    return { code, reason: reason.toString(), wasClean }
+  #move (event: EndingEvent): boolean {
+    const wasOpen = this.readyState === OPEN
+    const hasMoved = this.#ending.move(event)
+    if (wasOpen && this.readyState !== OPEN) this.#backpressure.release(false)
+    return hasMoved
+  }
+
+  /** Tells whoever works for this connection that its end has begun. */
+  #abort (): void {
+    const controller = this.#abortController
+    if (controller === null || controller.signal.aborted || !this.#ending.hasBegun) return
+    this.inContext(() => { controller.abort(this.closedError(`the connection is closing or closed, with close code ${this.#ending.closeCode}`)) })
   }
 
   protected override onListenerError (error: unknown): void {

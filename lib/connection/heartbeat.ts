@@ -2,10 +2,12 @@
 export interface HeartbeatListener {
   /** @param now milliseconds on the heartbeat's clock */
   onBeat (now: number): void
+  /** The process ends when this returns. */
+  onExit (): void
 }
 
 /**
- * One timer for all connections with the same rhythm, and a clock that stands still while the event loop does: what a
+ * What knows all open connections: one timer for those with the same rhythm, and a clock that stands still while the event loop does: what a
  * busy process was too late to read is not held against the peer.
  */
 export class Heartbeat {
@@ -21,10 +23,15 @@ export class Heartbeat {
   static of (period: number): Heartbeat {
     let heartbeat = Heartbeat.#byPeriod.get(period)
     if (heartbeat === undefined) {
+      if (Heartbeat.#byPeriod.size === 0) process.on('exit', Heartbeat.#onExit)
       heartbeat = new Heartbeat(period)
       Heartbeat.#byPeriod.set(period, heartbeat)
     }
     return heartbeat
+  }
+
+  static readonly #onExit = (): void => {
+    for (const heartbeat of Heartbeat.#byPeriod.values()) for (const listener of heartbeat.#listeners) listener.onExit()
   }
 
   private constructor (period: number) {

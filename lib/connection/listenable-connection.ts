@@ -36,15 +36,15 @@ export abstract class ListenableConnection extends EventEmitter {
     super({ captureRejections: true })
   }
 
-  /** Somebody started to listen to 'message'. */
-  protected abstract onConsumer (): void
+  /** Somebody has started to listen to 'message', or has stopped. @param count of those who listen now */
+  protected abstract onListeners (count: number): void
 
   /** A listener or callback threw, or what it returned rejected. Must not throw. */
   protected abstract onListenerError (error: unknown): void
 
   /** Calls `callback` in the context of this connection. */
-  protected inContext (callback: () => void): void {
-    this.#context.runInAsyncScope(callback)
+  protected inContext (callback: () => void, thisArg?: unknown): void {
+    this.#context.runInAsyncScope(callback, thisArg)
   }
 
   /** An 'error' that nobody listens for is one of the connection's listeners, where an EventEmitter would throw it. */
@@ -90,21 +90,33 @@ export abstract class ListenableConnection extends EventEmitter {
     this.onListenerError(error)
   }
 
-  // Every way to add a listener ends in one of these three.
+  // Every way to add a listener, or to take one off, ends in one of these.
   override on (event: string | symbol, listener: Listener): this {
-    return this.#added(super.on(event, listener), event)
+    return this.#changed(super.on(event, listener), event)
   }
 
   override addListener (event: string | symbol, listener: Listener): this {
-    return this.#added(super.addListener(event, listener), event)
+    return this.#changed(super.addListener(event, listener), event)
   }
 
   override prependListener (event: string | symbol, listener: Listener): this {
-    return this.#added(super.prependListener(event, listener), event)
+    return this.#changed(super.prependListener(event, listener), event)
   }
 
-  #added (self: this, event: string | symbol): this {
-    if (event === 'message') this.onConsumer()
+  override off (event: string | symbol, listener: Listener): this {
+    return this.#changed(super.off(event, listener), event)
+  }
+
+  override removeListener (event: string | symbol, listener: Listener): this {
+    return this.#changed(super.removeListener(event, listener), event)
+  }
+
+  override removeAllListeners (event?: string | symbol): this {
+    return this.#changed(super.removeAllListeners(...(event === undefined ? [] : [event])), event ?? 'message')
+  }
+
+  #changed (self: this, event: string | symbol): this {
+    if (event === 'message') this.onListeners(this.listenerCount('message'))
     return self
   }
 

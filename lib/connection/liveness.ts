@@ -18,6 +18,8 @@ export interface LivenessOwner {
   onDead (): void
   /** The peer is as good as gone: it takes nothing of what is sent. */
   onStalled (): void
+  /** The process ends when this returns: what was sent in this tick has to go out now. */
+  onExit (): void
 }
 
 // A beat is a fraction of the shortest time that is measured in beats, and nothing needs more than one a second.
@@ -59,6 +61,10 @@ export class Liveness implements HeartbeatListener {
 
   stop (): void {
     this.#heartbeat.delete(this)
+  }
+
+  onExit (): void {
+    this.#owner.onExit()
   }
 
   onBeat (now: number): void {

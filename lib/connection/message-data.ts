@@ -1,6 +1,7 @@
 // What applications give to send() and get from 'message', and what lies between: bytes.
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { BinaryType, MessageData } from '../../types/connection.ts'
+import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
 
 /**
  * @returns a string for text, a Buffer over the same memory for bytes, the Blob itself, whose bytes are read later
@@ -15,6 +16,18 @@ export function toPayload (data: MessageData): string | Buffer | Blob {
   if (data instanceof Blob) return data
   if (typeof data === 'number') return String(data)
   throw new TypeError(`a message must be a string, Buffer, TypedArray, DataView, ArrayBuffer, Blob or number, not ${describe(data)}`)
+}
+
+/**
+ * @param data what ping() or pong() was given; a function is its callback
+ * @throws TypeError as toPayload() does, RangeError for more than 125 bytes
+ */
+export function toControlPayload (data: unknown): Buffer {
+  const payload = data === undefined || data === null || typeof data === 'function' ? '' : toPayload(data as MessageData)
+  if (payload instanceof Blob) throw new TypeError('a Blob cannot be sent in a Ping or Pong')
+  const bytes = Buffer.from(payload)
+  if (bytes.length <= MAX_CONTROL_PAYLOAD) return bytes
+  throw new RangeError(`${bytes.length} bytes cannot be sent in a Ping or Pong, ${MAX_CONTROL_PAYLOAD} is the limit`)
 }
 
 export const BINARY_TYPES: ReadonlySet<unknown> = new Set<BinaryType>(['nodebuffer', 'arraybuffer', 'fragments', 'blob'])

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CloseInfo } from '../../types/connection.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { ConnectionOwner } from '../connection/settings.ts'
 import { isThenable } from '../promises.ts'
 import type { Seats } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
@@ -50,10 +51,14 @@ export class HandlerContext implements ConnectionOwner {
     this.#seats = null
   }
 
-  onClose (connection: Connection, { code, reason, wasClean }: CloseInfo): void {
+  onClose (connection: Connection, { code, ...info }: CloseInfo): void {
     this.leave()
     this.#server.remove(connection)
-    this.log(this.#options.closeLogLevel, { closeCode: code, reason, wasClean, ...connection.stats() }, 'WebSocket closed')
+    this.log(this.#options.closeLogLevel, { closeCode: code, ...info, ...connection.stats() }, 'WebSocket closed')
+  }
+
+  onWarning (message: string): void {
+    this.log('warn', {}, message)
   }
 
   onError (error: unknown, connection: Connection): void {

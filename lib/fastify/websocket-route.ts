@@ -5,8 +5,10 @@ import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
 import { NORMAL_CLOSURE } from '../protocol/close-code.ts'
-import { Connection, type ConnectionSettings } from '../connection/connection.ts'
-import { admissionFailed, ConnectionClosedError, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
+import { Connection } from '../connection/connection.ts'
+import type { ConnectionSettings } from '../connection/settings.ts'
+import { nextTurn } from '../connection/turn-clock.ts'
+import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/server-handshake.ts'
 import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
@@ -109,7 +111,7 @@ export class WebSocketRoute {
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
       this.#serve(instance, connection, request, owner)
-      if (server.isClosing) connection.close(server.options.shutdownCode) // since hooks had their turn
+      if (server.isClosing) connection.shutDown(server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
@@ -121,7 +123,7 @@ export class WebSocketRoute {
     const settled = (): void => { connection.handlerSettled() }
     const failed = (error: unknown): void => {
       // a peer that left is no failure of the handler that it left
-      if (isDisconnect(error, connection)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
+      if (connection.isDisconnect(error)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
       else connection.handlerFailed(error)
       settled()
     }
@@ -151,6 +153,7 @@ async function sendAll (generator: AsyncGenerator<MessageData>, connection: Conn
   try {
     for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
       if (!connection.send(result.value)) await connection.drained()
+      else if (connection.isTurnOver) await nextTurn()
       if (connection.readyState !== connection.OPEN) await giveBack()
     }
   } catch (error) {
@@ -158,12 +161,6 @@ async function sendAll (generator: AsyncGenerator<MessageData>, connection: Conn
     throw error
   }
   connection.close(NORMAL_CLOSURE)
-}
-
-/** Whether an error only says that this connection has ended: of a loop over its messages, or of an await that its signal aborted. */
-function isDisconnect (error: unknown, connection: Connection): boolean {
-  if (connection.readyState === connection.OPEN) return false
-  return error instanceof ConnectionClosedError || (error instanceof Error && error.name === 'AbortError')
 }
 
 /** Whether two objects have the same values. */

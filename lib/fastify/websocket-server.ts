@@ -1,6 +1,6 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
-import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
+import type { ConnectionStats } from '../../types/connection.ts'
 import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fastify.ts'
 import { Connection } from '../connection/connection.ts'
 import type { PluginSettings } from '../options/settings.ts'
@@ -8,7 +8,7 @@ import { Seats } from './seats.ts'
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade {
-  readonly clients: Set<WebSocketConnection> = new Set()
+  readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
   /** May be changed while it runs. */
   readonly options: PluginSettings
@@ -87,7 +87,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */
   async shutdown (): Promise<void> {
     if (!this.#isClosing) this.close()
-    for (const connection of this.clients) connection.close(this.options.shutdownCode)
+    for (const connection of this.clients) connection.shutDown(this.options.shutdownCode)
     const terminate = setTimeout(() => {
       for (const connection of this.clients) connection.terminate()
     }, this.options.shutdownTimeout)

@@ -1,7 +1,7 @@
 // bytes -> frames (RFC 6455 §5)
 // A header or a control frame that a chunk's end cuts off ("cut" below) is kept until the rest has come; data frames go out
 // in the pieces in which they come in.
-import { parseClosePayload } from '../protocol/close-payload.ts'
+import { CloseFrame } from '../protocol/close.ts'
 import {
   expectedContinuation, maskedFrame, oversizedMessage, reservedBit, unexpectedContinuation, unexpectedEnd, unmaskedFrame
 } from '../errors.ts'
@@ -216,7 +216,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     this.#inFrame = false
     if (opcode === CLOSE) {
       this.#ended = true // §5.5.1: nothing follows
-      parseClosePayload(payload)
+      return new CloseFrame(payload)
     }
     return new Frame(opcode, true, false, payload, true, true)
   }

@@ -55,6 +55,11 @@ export class MessageAssembler {
     return this.#pieces!.take()
   }
 
+  /** Drops what has come of a message: its end will not come. */
+  clear (): void {
+    this.#opcode = this.#pieces = this.#utf8 = null
+  }
+
   #checkText (piece: Buffer, complete: boolean): void {
     this.#utf8 ??= new Utf8Validator()
     if (!this.#utf8.write(piece)) throw invalidText()

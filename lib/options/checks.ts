@@ -26,6 +26,7 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   highWaterMark: integer(1, Number.MAX_SAFE_INTEGER),
   maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
   stallTimeout: integer(1, MAX_TIMEOUT),
+  holdTimeout: integer(1, MAX_TIMEOUT),
   heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
   messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
@@ -49,7 +50,7 @@ export const PLUGIN_NAMES = Object.keys(CHECKS)
 export const ROUTE_NAMES = PLUGIN_NAMES.filter(name => !PLUGIN_ONLY.includes(name))
 
 export const CONNECTION_NAMES = [
-  'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
+  'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'holdTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
   'errorHandler', 'protocols', 'perMessageDeflate'
 ]
 

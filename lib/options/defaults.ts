@@ -10,6 +10,7 @@ export const DEFAULTS = {
   handshakeTimeout: 10_000,
   maxBufferedAmount: 16 * 1024 * 1024,
   stallTimeout: 60_000,
+  holdTimeout: 10_000,
   heartbeat: { interval: 30_000, timeout: 30_000 },
   maxConnections: Infinity,
   messageConcurrency: Infinity,

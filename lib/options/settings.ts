@@ -22,12 +22,15 @@ export function pluginSettings (options: WebSocketPluginOptions, defaults: Parti
   return { ...DEFAULTS, ...defaults, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, PLUGIN_NAMES) }
 }
 
+// without a handler that was given the connection nobody can be missed
+const STANDALONE_DEFAULTS = { ...DEFAULTS, holdTimeout: Infinity }
+
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
 /** @throws TypeError as pluginSettings() does */
 export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & UpgradeOptions &
   Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>> & { readonly headers: OutgoingHttpHeaders } {
-  return { ...DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
 }
 
 /** What connect() takes beside `headers` and `request`. */
@@ -36,7 +39,7 @@ export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 
 /** @throws TypeError as pluginSettings() does */
 export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
   Required<Pick<ConnectOptions, 'headers' | 'request'>> {
-  return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */

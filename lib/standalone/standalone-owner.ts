@@ -1,6 +1,7 @@
 import type { StandaloneErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { ConnectionOwner } from '../connection/settings.ts'
 import { isThenable } from '../promises.ts'
 
 /** Answers for a connection that no Fastify request stands behind. */
@@ -17,6 +18,10 @@ export class StandaloneOwner implements ConnectionOwner {
 
   onClose (): void {
     this.#onLeave()
+  }
+
+  onWarning (message: string): void {
+    process.emitWarning(message, 'WebSocketWarning')
   }
 
   onError (error: unknown, connection: Connection): void {

@@ -5,6 +5,8 @@ export interface StreamListener {
   onData (chunk: Buffer): void
   onStreamEnd (): void
   onDrain (): void
+  /** Somebody is about to end or destroy the stream: what has to go out before must be written now. */
+  onBeforeEnd (): void
   onStreamClose (): void
 }
 
@@ -25,9 +27,39 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
   stream.on('close', onClose)
   stream.on('end', onEnd)
   stream.on('drain', onDrain)
+  announceEnd(stream)
 }
 
 /** Tells the listener of the data too, which makes it flow. */
 export function listenToData (stream: ListenedStream): void {
   stream.on('data', onData)
+}
+
+// by class of streams, what stands in place of its two methods: the same for all of them, so that none costs a closure
+const ENDINGS = new WeakMap<object, Pick<Duplex, 'end' | 'destroy'>>()
+
+/**
+ * Whoever has the stream in hand may end it (`request.raw.destroy()`, `connection._socket.end()`) in the turn in which something was sent:
+ * that must not be lost. There is no event before it.
+ */
+function announceEnd (stream: ListenedStream): void {
+  const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // somebody else had the same idea
+  const original: Pick<Duplex, 'end' | 'destroy'> = isOwn ? { end: stream.end, destroy: stream.destroy } : Object.getPrototypeOf(stream)
+  let ending = ENDINGS.get(original)
+  if (ending === undefined) {
+    const { end, destroy } = original
+    ending = {
+      end: function (this: ListenedStream, ...given: unknown[]) {
+        if (!this.writableEnded) this[LISTENER]!.onBeforeEnd()
+        return Reflect.apply(end, this, given)
+      } as Duplex['end'],
+      destroy: function (this: ListenedStream, error?: Error) {
+        if (!this.destroyed) this[LISTENER]!.onBeforeEnd()
+        return Reflect.apply(destroy, this, [error])
+      } as Duplex['destroy']
+    }
+    ENDINGS.set(original, ending)
+  }
+  stream.end = ending.end
+  stream.destroy = ending.destroy
 }

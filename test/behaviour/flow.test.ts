@@ -185,7 +185,7 @@ function receiveMessage (socket: Socket, onPayload: (payload: Buffer) => void): 
 }
 
 /** Sends `count` messages of `size` bytes, numbered, and waits whenever `send` says that it has to. */
-async function sendNumbered (count: number, size: number, send: (data: Buffer) => Promise<void> | null): Promise<void> {
+async function sendNumbered (count: number, size: number, send: (data: Buffer) => Promise<unknown> | null): Promise<void> {
   for (let i = 0; i < count; i++) {
     const data = Buffer.alloc(size)
     data.writeUInt32BE(i)
@@ -227,7 +227,7 @@ for (const size of [4 * KIB, 64 * KIB, MIB]) {
         client.send(data)
         return null
       }
-      return new Promise((resolve, reject) => {
+      return new Promise<void>((resolve, reject) => {
         client.send(data, error => { if (error) reject(error); else resolve() })
       })
     })

@@ -145,7 +145,7 @@ test('after a local close() the messages that still come go to the listener one 
   works[0]!.done.open('not sent any more')
   await begun(2)
   client.end(close(1000))
-  t.strictSame(await connection.closed, { code: 1000, reason: '', wasClean: true })
+  t.match(await connection.closed, { code: 1000, reason: '', wasClean: true })
   t.strictSame(messages(works), ['a', 'b'])
 })
 

@@ -18,7 +18,8 @@ function setUp (): Setup {
   const errors: unknown[] = []
   const connection = new Connection(SETTINGS, {
     onError (error) { errors.push(error) },
-    onClose () {}
+    onClose () {},
+    onWarning () {}
   })
   return { connection, errors }
 }
@@ -250,7 +251,8 @@ test('a rejection leaves the context of its listener as it was', async t => {
   const stores: unknown[] = []
   const connection = storage.run('request', () => new Connection(SETTINGS, {
     onError () { stores.push(storage.getStore()) },
-    onClose () { stores.push(storage.getStore()) }
+    onClose () { stores.push(storage.getStore()) },
+    onWarning () {}
   }))
   connection.on('close', async () => {
     stores.push(storage.getStore())

@@ -15,6 +15,7 @@ function setUp (settings: LivenessSettings = SETTINGS) {
     hasUnsentBytes: () => state.unsent,
     onSilence () { events.push('ask') },
     onStalled () { events.push('stalled') },
+    onExit () {},
     onDead () { events.push('dead') }
   }
   const liveness = new Liveness(settings, owner)
@@ -101,6 +102,7 @@ test('the clock stands still while the event loop does', async t => {
   let beats = 0
   const seen = new Promise<number>(resolve => {
     const listener = {
+      onExit () {},
       onBeat (now: number) {
         beats++
         if (beats < 3) return

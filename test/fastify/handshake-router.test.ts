@@ -2,7 +2,8 @@ import dns from 'node:dns'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
-import { networkInterfaces } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import Fastify from 'fastify'
@@ -230,7 +231,8 @@ test('a server that a serverFactory made takes handshakes', async t => {
 })
 
 test('a server on a Unix socket takes handshakes', async t => {
-  const path = join(t.testdir(), 'socket')
+  const folder = await mkdtemp(join(tmpdir(), 'ws-')) // short: the path of a socket has some 100 bytes at the most
+  const path = join(folder, 'socket')
   const app = Fastify()
   await app.register(websocket)
   app.get('/ws', { websocket: true }, echo)
@@ -239,6 +241,7 @@ test('a server on a Unix socket takes handshakes', async t => {
   t.teardown(async () => {
     socket.destroy()
     await app.close()
+    await rm(folder, { recursive: true })
   })
   const peer = new Peer(socket, false)
   t.equal((await peer.write(handshake(), text('Hello')).answer()).statusCode, 101)

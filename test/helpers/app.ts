@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
@@ -71,4 +72,9 @@ export function gate<Value = void> (): Gate<Value> {
 /** Resolves when the event loop has gone round once, and whatever was due has run. */
 export function turn (): Promise<void> {
   return new Promise(resolve => { setImmediate(resolve) })
+}
+
+/** Resolves when the end of a connection has begun. */
+export async function aborted ({ signal }: WebSocketConnection): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort')
 }

@@ -1,6 +1,6 @@
 // A connection by itself: without Fastify and without a network.
 import type { Duplex } from 'node:stream'
-import type { ConnectionOwner, ConnectionSettings } from '../../lib/connection/connection.ts'
+import type { ConnectionOwner, ConnectionSettings } from '../../lib/connection/settings.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
 
 export const SETTINGS: ConnectionSettings = {
@@ -12,10 +12,11 @@ export const SETTINGS: ConnectionSettings = {
   closeTimeout: 1000,
   heartbeat: false,
   stallTimeout: 60_000,
+  holdTimeout: Infinity,
   perMessageDeflate: false
 }
 
-export const OWNER: ConnectionOwner = { onError (error) { throw error }, onClose () {} }
+export const OWNER: ConnectionOwner = { onError (error) { throw error }, onClose () {}, onWarning (message) { throw new Error(message) } }
 
 export function memoryTransport (stream: Duplex): Transport {
   return {

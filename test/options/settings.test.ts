@@ -15,6 +15,7 @@ test('every option has the default that its documentation names', async t => {
     highWaterMark: 65_536,
     maxBufferedAmount: 16_777_216,
     stallTimeout: 60_000,
+    holdTimeout: 10_000,
     perMessageDeflate: false,
     heartbeat: { interval: 30_000, timeout: 30_000 },
     maxConnections: Infinity,
@@ -129,7 +130,7 @@ test('an error shows the value', async t => {
 test('an unknown option is an error that names it and those there are', async t => {
   t.throws(() => pluginSettings({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
-    message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ' +
+    message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ' +
       'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
       'shutdownCode, handshakeTimeout, shutdownTimeout'
   })
@@ -142,7 +143,7 @@ test('an option of the plugin alone is an error on a route', async t => {
   for (const name of ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']) {
     t.throws(() => routeOptions({ [name]: 5 } as WebSocketRouteOptions), {
       name: 'TypeError',
-      message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, heartbeat, ` +
+      message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ` +
         'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
     })
   }

@@ -1,4 +1,5 @@
-// The pull side of a connection: one consumer that asks for messages one by one, with `for await` or by receive().
+// The pull side of a connection: one consumer that asks for messages one by one, with `for await`, by receive() or as a stream.
+import { Fifo } from '../../framing/fifo.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
 interface Waiter<Item> {
@@ -12,14 +13,31 @@ export interface MessageReaderOwner {
   onRelease (expectsNext: boolean): void
 }
 
+/** Takes the pieces of a message while they come. */
+export interface MessageSink {
+  /** There is room for the next piece, or nobody who would miss it. */
+  readonly wantsMore: boolean
+  /** Somebody reads what it is given. */
+  readonly isRead: boolean
+  give (piece: Buffer, isLast: boolean): void
+  /** What is missing will not come. */
+  cut (error: Error | null): void
+}
+
 /** What stands between who gives messages and who asks for them. Whoever asks first gets the first. */
 export class MessageReader<Item = Message> {
   /** Asked when the peer's Close has its turn; true: it has to wait until this reader is released, which is at its end now. */
   defersClose: () => boolean = () => false
-  /** After a local close() too, messages are held for it: it may be slow, and must not get some of them only. */
+  /** Whoever reads must get all messages or an error: they are parts of a whole, as in a stream of bytes. */
   keepsMessages = false
+  /** With that: somebody reads, though slowly maybe. */
+  isRead: () => boolean = () => false
+  /** Bytes of one message, where that is not what the connection says. */
+  readonly maxPayload: number | undefined = undefined
+  /** Messages are wanted while they come. */
+  readonly wantsPieces: boolean = false
   readonly #owner: MessageReaderOwner
-  #waiters: Array<Waiter<Item>> = []
+  readonly #waiters = new Fifo<Waiter<Item>>()
   #hasAsked = false
   #end: { readonly error: Error | null } | null = null // null: more may come
 
@@ -28,7 +46,7 @@ export class MessageReader<Item = Message> {
   }
 
   get isWaiting (): boolean {
-    return this.#waiters.length > 0
+    return !this.#waiters.isEmpty
   }
 
   /** It has something, and may ask for more when it is done with that. */
@@ -55,8 +73,17 @@ export class MessageReader<Item = Message> {
     })
   }
 
-  /** Hands `item` to who has waited longest; isWaiting must be true. */
-  give (item: Item): void {
+  /** Hands a message to who has waited longest; isWaiting must be true. */
+  deliver (message: Message): void {
+    this.give(message as Item)
+  }
+
+  /** Hands over a message of which the pieces follow; where wantsPieces and isWaiting are true. */
+  begin (_isBinary: boolean): MessageSink | null {
+    return null
+  }
+
+  protected give (item: Item): void {
     this.#waiters.shift()!.resolve(item)
   }
 
@@ -64,9 +91,7 @@ export class MessageReader<Item = Message> {
   end (error: Error | null): void {
     if (this.#end !== null) return
     this.#end = { error }
-    const waiters = this.#waiters
-    this.#waiters = []
-    for (const { resolve, reject } of waiters) {
+    for (const { resolve, reject } of this.#waiters.cut()) {
       if (error === null) resolve(null)
       else reject(error)
     }

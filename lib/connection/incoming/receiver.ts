@@ -1,21 +1,21 @@
-// transport -> FrameReader (FrameParser, Inflater) -> MessageAssembler -> whoever takes messages (or the HeldMessages, while nobody does)
+// transport -> FrameReader (FrameParser, Inflater) -> MessageAssembler -> whoever takes messages (or HeldMessages, while nobody does)
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
-import type { Close } from '../../protocol/close-payload.ts'
-import { parseClosePayload } from '../../protocol/close-payload.ts'
-import { ProtocolError, ReaderBusyError } from '../../errors.ts'
-import type { Frame } from '../../protocol/frame.ts'
-import type { Role } from '../../protocol/role.ts'
-import { FrameReader } from '../../framing/frame-reader.ts'
 import { Inflater } from '../../compression/inflater.ts'
-import { HeldMessages, type HeldEntry } from './held-messages.ts'
-import { IncomingMessageStreamReader, type IncomingMessageStream } from '../views/incoming-message-stream.ts'
+import { ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
+import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
-import { MessageReader, type MessageReaderOwner } from './message-reader.ts'
+import { isFailureCode } from '../../protocol/close-code.ts'
+import type { Close, CloseFrame } from '../../protocol/close.ts'
+import type { Frame } from '../../protocol/frame.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../../protocol/opcode.ts'
 import type { Compression } from '../../protocol/permessage-deflate.ts'
+import type { Role } from '../../protocol/role.ts'
 import type { Transport } from '../../transport/transport.ts'
-import type { WebSocketConnection } from '../../../types/connection.ts'
+import { TurnClock } from '../turn-clock.ts'
+import { Audience } from './audience.ts'
+import { HeldMessages, type HeldEntry } from './held-messages.ts'
+import type { MessageReader, MessageReaderOwner, MessageSink } from './message-reader.ts'
 
 export interface ReceiverSettings {
   readonly role: Role
@@ -23,6 +23,8 @@ export interface ReceiverSettings {
   readonly highWaterMark: number
   /** How many messages may be with listeners whose promises are not settled; Infinity: nobody waits for those. */
   readonly messageConcurrency: number
+  /** Milliseconds that messages are held for a consumer of whom nothing is seen; Infinity: for as long as it takes. */
+  readonly holdTimeout: number
   /**
    * Somebody who was given the connection tells by handlerSettled() when he is done. False: nobody does, so that messages are
    * always held for a consumer, and a Close waits for nobody who might call receive() again. Default: true.
@@ -31,92 +33,83 @@ export interface ReceiverSettings {
   readonly perMessageDeflate: { readonly concurrency: number } | false
 }
 
-/** Who decides. on...() are called in the order in which the bytes came, except where they say otherwise. */
+/** Who decides. on...() are called inside of read(), in the order in which the bytes came, except where they say otherwise. */
 export interface ReceiverOwner {
-  /** Calls `read`, during which everything below is called. */
-  during (read: () => void): void
   /** Whether there is room for what reading on may cause to be sent. */
   mayRead (): boolean
-  hasMessageListener (): boolean
-  /** A message, or a piece of one, goes to who takes it. */
-  onTaken (): void
+  /** There may be more to read(): in a later turn than what brought that about. */
+  onReady (): void
   /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
   onMessage (message: Message): Promise<unknown> | null
   /** At once, before messages that wait. */
   onPing (payload: Buffer): void
   /** At once, before messages that wait. */
   onPong (payload: Buffer): void
-  /** At once: Close or the end of the stream has come, and has its turn behind what waits. */
-  onEnding (): void
+  /** At once: the peer's last word has come (a Close, what breaks the protocol, or null for the end of the stream). Its turn is behind what waits. */
+  onFarewell (word: Close | ProtocolError | null): void
+  /** Somebody goes on taking messages while that waits. */
+  onTakenOn (): void
   onClose (close: Close): void
   onEnd (): void
-  /** At once: the peer broke the protocol, and nothing behind that counts. */
   onFailure (error: ProtocolError): void
-  /** The turn of that failure, behind the messages before it. */
-  onFailureTurn (error: ProtocolError): void
   /** An error that is not the peer's, such as memory that ran out. */
   onInternalError (error: unknown): void
+  /** holdTimeout has passed: from now on messages are discarded. */
+  onNobody (): void
 }
 
-// Fairness: a connection whose frames take longer than this in one turn of the event loop goes on in the next. The clock is
-// looked at once in so many frames.
-const TURN = 2 // ms
+// Fairness: the clock is looked at once in so many frames.
 const FRAMES_BETWEEN_LOOKS = 64
+
 export class Receiver {
   readonly #settings: ReceiverSettings
   readonly #owner: ReceiverOwner
   readonly #assembler = new MessageAssembler()
   readonly #held = new HeldMessages()
+  readonly #audience: Audience
   #messages = 0
   #bytes = 0
   #transport: Transport | null = null
-  #source: FrameReader | null = null
+  #frames: FrameReader | null = null
 
   #isReading = false
-  #isReadScheduled = false
-  #isPaused = false
-  // Who pulls messages, if somebody does; 'message' listeners only observe then.
-  #reader: MessageReader | IncomingMessageStreamReader | null = null
+  #isReadyScheduled = false
   // The message in progress goes out while it comes.
-  #stream: IncomingMessageStream | null = null
-  // Whether a message that nobody listens for waits for a listener (the handler may still attach it) or is discarded.
-  #expectsConsumer = true
+  #sink: MessageSink | null = null
   #isHandlerDone: boolean
-  // A receive() has been answered, and the next may follow: until another consumer comes or the handler is done.
-  #expectsReceive = false
-  // Whether what nobody takes now is kept for a reader that is busy.
-  #waitsForReader = true
   // A reader for which the peer's Close waits until it is released.
   #deferring: unknown = null
-  // Messages that are with listeners whose promises are not settled.
-  #unsettled = 0
   // The transport is at its end, which it tells though it is paused; frames before that may wait in the parser.
   #isEndDue = false
-  // Messages count no more, but Ping, Close and the end of the stream do.
-  #discards = false
+  // The peer's last word has come.
+  #hasFarewell = false
+  // Nobody who does not read is waited for.
+  #isHurried = false
   // Nothing that comes in counts any more.
   #isDeaf = false
-  // What the frames had cost at the last look at the clock; in this turn of the event loop: when that was first looked at, and whether the
-  // turn is used up.
+  // What the frames had cost at the last look at the clock, and whether this turn of the event loop is used up.
   #effort = 0
-  #turnStart: number | null = null
+  #turnClock: TurnClock | null = null
   #isTurnOver = false
+  #holdTimer: NodeJS.Timeout | null = null
 
   constructor (settings: ReceiverSettings, owner: ReceiverOwner) {
     this.#settings = settings
     this.#owner = owner
+    this.#audience = new Audience(settings.messageConcurrency)
     this.#isHandlerDone = settings.hasHandler === false
   }
 
-  get isPaused (): boolean { return this.#isPaused }
+  get isReading (): boolean { return this.#isReading }
+  get isPaused (): boolean { return this.#audience.isPaused }
   /** Something waits for somebody who takes it. */
-  get isHolding (): boolean { return !this.#held.isEmpty }
+  get isHolding (): boolean { return !this.#held.isEmpty || this.#sink !== null }
   /** All that came has had its turn. */
   get isDone (): boolean {
-    return this.#held.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#source?.isBusy !== true)
+    return this.#held.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#frames?.isBusy !== true)
   }
 
-  get reader (): MessageReader | IncomingMessageStreamReader | null { return this.#reader }
+  get reader (): MessageReader<any> | null { return this.#audience.reader }
   /** Bytes that came in, and messages made of them. */
   get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
 
@@ -125,69 +118,60 @@ export class Receiver {
     const { role, perMessageDeflate } = this.#settings
     this.#transport = transport
     const mayInflate = compression !== null && perMessageDeflate !== false
-    const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.read() }) : null
-    this.#source = new FrameReader(role, transport.ownsChunks, inflater)
+    const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.#owner.onReady() }) : null
+    this.#frames = new FrameReader(role, transport.ownsChunks, inflater)
     this.#limitMessages()
   }
 
+  /** Takes in what came; read() makes messages of it. */
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
     this.#bytes += chunk.length
-    this.#source!.feed(chunk)
-    this.read()
+    this.#frames!.feed(chunk)
   }
 
   /** The peer will send nothing more. Like its Close, that has its turn behind the messages before it. */
   end (): void {
     if (this.#isDeaf) return
     this.#isEndDue = true
-    this.#owner.onEnding()
-    this.read()
+    this.#bidFarewell(null)
   }
 
   // Who takes messages
 
   pause (): void {
-    this.#isPaused = true
+    this.#audience.isPaused = true
   }
 
   resume (): void {
-    this.#isPaused = false
-    this.#expectsConsumer = false
-    this.#expectsReceive = false
-    this.scheduleRead()
+    this.#audience.isPaused = false
+    this.#expectNobody()
   }
 
   /** The handler is done: a message that nobody takes is from now on discarded, unless somebody pulls. */
   handlerSettled (): void {
     this.#isHandlerDone = true
-    if (this.#reader === null) this.#expectsConsumer = false
-    this.#expectsReceive = false
-    this.scheduleRead()
+    if (this.#audience.reader === null) this.#audience.expectsConsumer = false
+    this.#audience.expectsReceive = false
+    this.#scheduleReady()
+  }
+
+  #expectNobody (): void {
+    this.#audience.expectsConsumer = this.#audience.expectsReceive = false
+    this.#scheduleReady()
   }
 
   /** @throws ReaderBusyError while there is another */
-  claimReader (): MessageReader {
-    return this.#claim(owner => new MessageReader(owner))
-  }
-
-  /**
-   * @param maxPayload bytes of one message, instead of the usual limit
-   * @throws ReaderBusyError while there is another
-   */
-  claimStreamReader (connection: WebSocketConnection, maxPayload: number): IncomingMessageStreamReader {
-    return this.#claim(owner => new IncomingMessageStreamReader(owner, connection, maxPayload, this.#settings.highWaterMark))
-  }
-
-  #claim<Reader extends MessageReader | IncomingMessageStreamReader> (create: (owner: MessageReaderOwner) => Reader): Reader {
-    if (this.#reader !== null) throw new ReaderBusyError('the messages of this connection already have a reader')
+  claim<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
+    const audience = this.#audience
+    if (audience.reader !== null) throw new ReaderBusyError('the messages of this connection already have a reader')
     const reader = create({
       onWait: () => { this.#onReaderWait() },
       onRelease: expectsNext => { this.#onRelease(reader, expectsNext) }
     })
-    this.#reader = reader
-    this.#expectsConsumer = this.#waitsForReader // for the next reader too, once this one is released
-    this.#expectsReceive = false
+    audience.reader = reader
+    audience.expectsConsumer = audience.waitsForReader // for the next reader too, once this one is released
+    audience.expectsReceive = false
     this.#limitMessages()
     return reader
   }
@@ -196,40 +180,44 @@ export class Receiver {
   // one write.
   #onReaderWait (): void {
     const entry = this.#held.peek()
-    if (entry?.type === 'message' && this.#isTaken()) {
+    if (entry?.type === 'message' && this.#audience.verdict === 'deliver') {
       this.#held.shift()
       this.#deliver(entry.message)
     }
-    this.scheduleRead()
+    this.#scheduleReady()
   }
 
-  #onRelease (reader: MessageReader | IncomingMessageStreamReader, expectsNext: boolean): void {
-    if (this.#reader !== reader) return
-    this.#reader = null
-    this.#expectsReceive = expectsNext && !this.#isHandlerDone
+  #onRelease (reader: MessageReader<any>, expectsNext: boolean): void {
+    if (this.#audience.reader !== reader) return
+    this.#audience.reader = null
+    this.#audience.expectsReceive = expectsNext && !this.#isHandlerDone
     this.#limitMessages()
-    this.scheduleRead()
+    this.#scheduleReady()
   }
 
-  /** Somebody listens to 'message' now. */
-  onListener (): void {
-    this.#expectsReceive = false
-    this.scheduleRead()
+  /** @param hasListeners whether somebody listens to 'message' now */
+  onListeners (hasListeners: boolean): void {
+    this.#audience.hasListeners = hasListeners
+    if (!hasListeners) return
+    this.#audience.expectsReceive = false
+    this.#scheduleReady()
   }
 
-  /** From now on nothing is kept for somebody who does not take it at once. */
+  /** From now on nothing is kept for somebody who does not take it at once, or reads it as a part of a whole. */
   hurry (): void {
-    this.#isPaused = false
-    this.#expectsConsumer = false
-    this.#waitsForReader = this.#reader?.keepsMessages === true && this.#reader.hasAsked
-    this.scheduleRead()
+    const audience = this.#audience
+    const { reader } = audience
+    audience.isPaused = audience.expectsConsumer = false
+    audience.waitsForReader = reader !== null && reader.keepsMessages && reader.hasAsked && reader.isRead()
+    this.#isHurried = true
+    this.#scheduleReady()
   }
 
   /** From now on messages are discarded, those that wait too. */
   discardMessages (): void {
-    this.#discards = true
-    this.#stream?.cut(null)
-    this.scheduleRead()
+    this.#audience.discards = true
+    this.#cutSink()
+    this.#scheduleReady()
   }
 
   /**
@@ -245,64 +233,56 @@ export class Receiver {
   clear (): void {
     this.#isDeaf = true
     this.#held.clear()
-    this.#source?.destroy()
+    this.#frames?.destroy()
+    clearTimeout(this.#holdTimer ?? undefined)
   }
 
   // Reading
 
   /** In a later turn, and once for many calls. */
-  scheduleRead (): void {
-    if (this.#isReadScheduled || this.#transport === null) return
-    this.#isReadScheduled = true
-    process.nextTick(Receiver.#readScheduled, this)
+  #scheduleReady (): void {
+    if (this.#isReadyScheduled || this.#transport === null) return
+    this.#isReadyScheduled = true
+    process.nextTick(Receiver.#tellReady, this)
   }
 
-  static readonly #readScheduled = (receiver: Receiver): void => {
-    receiver.#isReadScheduled = false
-    receiver.read()
-  }
-
-  /** Reads on if reading has stopped. */
-  readOn (): void {
-    if (this.#transport!.stream.isPaused()) this.read()
+  static readonly #tellReady = (receiver: Receiver): void => {
+    receiver.#isReadyScheduled = false
+    receiver.#owner.onReady()
   }
 
   /** Delivers what waits and then what the parser finds, for as long as somebody takes it. */
   read (): void {
-    // What a listener calls may lead back here; the loop that runs already sees what changed.
-    if (this.#isReading) return
     this.#isReading = true
-    this.#owner.during(() => {
-      try {
-        this.#pull()
-      } catch (error) {
-        if (this.#isUndecided()) this.#transport!.stream.pause()
-        else if (error instanceof ProtocolError) this.#fail(error)
-        else this.#owner.onInternalError(error)
-        this.#deliverHeld()
-      } finally {
-        this.#isReading = false
-        this.#source!.releaseParser()
-      }
-    })
+    try {
+      this.#pull()
+    } catch (error) {
+      if (this.#isUndecided()) this.#transport!.stream.pause()
+      else if (error instanceof ProtocolError) this.#fail(error)
+      else this.#owner.onInternalError(error)
+      this.#deliverHeld()
+    } finally {
+      this.#isReading = false
+      this.#frames!.releaseParser()
+    }
   }
 
   #pull (): void {
     const { stream } = this.#transport!
-    const source = this.#source!
+    const frames = this.#frames!
     this.#deliverHeld()
-    this.#beginStream()
+    this.#beginSink()
     while (this.#wantsInput()) {
-      const frame = source.next()
+      const frame = frames.next()
       if (frame === null) {
-        if (source.isBusy) break
+        if (frames.isBusy) break
         if (this.#isEndDue) this.#takeEnd()
         else stream.resume()
         return
       }
       this.#take(frame)
-      this.#deliverHeld()
-      if (source.effort - this.#effort >= FRAMES_BETWEEN_LOOKS) this.#lookAtClock(source.effort)
+      if (!this.#held.isEmpty) this.#deliverHeld()
+      if (frames.effort - this.#effort >= FRAMES_BETWEEN_LOOKS) this.#lookAtClock(frames.effort)
     }
     if (!this.#isDeaf) stream.pause()
   }
@@ -313,41 +293,41 @@ export class Receiver {
   }
 
   #isFull (): boolean {
-    if (this.#stream !== null) return this.#isPaused || !this.#stream.wantsMore
-    const bytes = this.#held.bytes + (this.#reader instanceof IncomingMessageStreamReader ? this.#assembler.length : 0)
+    const { isPaused, reader } = this.#audience
+    if (this.#sink !== null) {
+      if (this.#isHurried && !this.#sink.isRead && !this.#sink.wantsMore) this.#cutSink()
+      return isPaused || !this.#sink.wantsMore
+    }
+    const bytes = this.#held.bytes + (reader?.wantsPieces === true ? this.#assembler.length : 0)
     return bytes >= this.#settings.highWaterMark
   }
 
   /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
   #isUndecided (): boolean {
-    return this.#source!.isOversized && this.#reader === null && !this.#owner.hasMessageListener() && this.#isHeld()
+    const { reader, hasListeners, verdict } = this.#audience
+    if (!this.#frames!.isOversized || reader !== null || hasListeners || verdict !== 'hold') return false
+    this.#holdOn()
+    return true
   }
 
   /** Sets how large a message may be for who takes it; one that goes out already keeps its limit. */
   #limitMessages (): void {
-    if (this.#stream !== null || this.#source === null) return
-    const reader = this.#reader
-    const isStreaming = reader instanceof IncomingMessageStreamReader
-    this.#source.limit(isStreaming ? reader.maxPayload : this.#settings.maxPayload, isStreaming)
+    if (this.#sink !== null || this.#frames === null) return
+    const { reader } = this.#audience
+    this.#frames.limit(reader?.maxPayload ?? this.#settings.maxPayload, reader?.wantsPieces === true)
   }
 
   /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */
   #lookAtClock (effort: number): void {
     this.#effort = effort
-    const now = performance.now()
-    if (this.#turnStart === null) {
-      this.#turnStart = now
-      setImmediate(Receiver.#onNextTurn, this)
-    } else if (now - this.#turnStart >= TURN) {
-      this.#isTurnOver = true
-    }
+    this.#turnClock ??= new TurnClock()
+    this.#isTurnOver = this.#turnClock.isOver
+    if (this.#isTurnOver) setImmediate(Receiver.#onNextTurn, this)
   }
 
   static readonly #onNextTurn = (receiver: Receiver): void => {
-    receiver.#turnStart = null
-    if (!receiver.#isTurnOver) return
     receiver.#isTurnOver = false
-    receiver.read()
+    receiver.#owner.onReady()
   }
 
   #take (frame: Frame): void {
@@ -356,9 +336,9 @@ export class Receiver {
       case BINARY:
       case CONTINUATION: {
         const message = this.#assembler.add(frame)
-        if (this.#stream !== null) this.#goOnWithStream(this.#stream, message)
+        if (this.#sink !== null) this.#goOnWithSink(this.#sink, message)
         else if (message !== null) this.#takeMessage(message)
-        else this.#beginStream()
+        else this.#beginSink()
         break
       }
       case PING:
@@ -367,10 +347,17 @@ export class Receiver {
       case PONG:
         this.#owner.onPong(frame.payload)
         break
-      case CLOSE:
-        this.#held.add({ type: 'close', close: parseClosePayload(frame.payload) })
-        this.#owner.onEnding()
+      case CLOSE: {
+        const { close } = frame as CloseFrame
+        this.#held.add({ type: 'close', close })
+        this.#bidFarewell(close)
+      }
     }
+  }
+
+  #bidFarewell (word: Close | ProtocolError | null): void {
+    this.#hasFarewell = true
+    this.#owner.onFarewell(word)
   }
 
   #takeEnd (): void {
@@ -381,116 +368,107 @@ export class Receiver {
 
   #takeMessage (message: Message): void {
     this.#messages++
-    if (this.#held.isEmpty && this.#isTaken()) this.#deliver(message)
-    else if (this.#isHeld()) this.#held.add({ type: 'message', message })
+    const { verdict } = this.#audience
+    if (this.#held.isEmpty && verdict === 'deliver') {
+      this.#deliver(message)
+    } else if (verdict !== 'discard') {
+      this.#held.add({ type: 'message', message })
+      this.#holdOn()
+    } else {
+      this.#missed()
+    }
+  }
+
+  /** Messages are held for a consumer of whom nothing is seen: for a while. */
+  #holdOn (): void {
+    if (this.#holdTimer !== null || !this.#audience.isMissing || this.#settings.holdTimeout === Infinity) return
+    this.#holdTimer = setTimeout(() => {
+      if (!this.#audience.isMissing) return
+      this.#owner.onNobody()
+      this.#expectNobody()
+    }, this.#settings.holdTimeout)
+  }
+
+  /** A reader that must get all or an error does not get a message. */
+  #missed (): void {
+    const { reader } = this.#audience
+    if (reader?.keepsMessages === true) reader.end(new ConnectionClosedError('the connection was closed before all was read'))
   }
 
   /** Gives out the message in progress to who waits for one that still comes. */
-  #beginStream (): void {
-    const reader = this.#reader
+  #beginSink (): void {
+    const { reader, verdict } = this.#audience
     const { isBinary } = this.#assembler
-    if (!(reader instanceof IncomingMessageStreamReader) || !this.#held.isEmpty || !this.#isTaken()) return
-    if (isBinary === null || this.#stream !== null) return
-    this.#stream = reader.open(isBinary)
-    this.#goOnWithStream(this.#stream, null)
+    if (isBinary === null || this.#sink !== null || reader?.wantsPieces !== true || !this.#held.isEmpty || verdict !== 'deliver') return
+    this.#sink = reader.begin(isBinary)
+    this.#goOnWithSink(this.#sink!, null)
   }
 
   /** @param rest null: there is more to come */
-  #goOnWithStream (stream: IncomingMessageStream, rest: Message | null): void {
-    this.#owner.onTaken()
-    stream.give(rest === null ? this.#assembler.take() : rest.data, rest !== null)
+  #goOnWithSink (sink: MessageSink, rest: Message | null): void {
+    if (this.#hasFarewell) this.#owner.onTakenOn()
+    sink.give(rest === null ? this.#assembler.take() : rest.data, rest !== null)
     if (rest === null) return
     this.#messages++
-    this.#stream = null
+    this.#sink = null
     this.#limitMessages()
   }
 
+  /** Nobody reads the rest of the message in progress, which goes on to come. */
+  #cutSink (): void {
+    this.#sink?.cut(null)
+  }
+
   #fail (error: ProtocolError): void {
-    this.#isDeaf = true
-    this.#source?.destroy()
+    this.#assembler.clear()
+    this.#sink = null // which its reader's end cuts
+    this.#frames?.destroy()
     this.#held.add({ type: 'failure', error })
-    this.#owner.onFailure(error)
+    this.ignoreInput()
+    this.#bidFarewell(error)
   }
 
   #deliverHeld (): void {
     for (let entry = this.#held.peek(); entry !== undefined; entry = this.#held.peek()) {
       if (entry.type === 'message') {
-        const isTaken = this.#isTaken()
-        if (!isTaken && this.#isHeld()) return
+        const { verdict } = this.#audience
+        if (verdict === 'hold') return
         this.#held.shift()
-        if (isTaken) this.#deliver(entry.message)
+        if (verdict === 'deliver') this.#deliver(entry.message)
+        else this.#missed()
       } else {
-        if ((this.#isReaderBusy() && !this.#isOnlyWritten()) || this.#isAnswerDue() || this.#isDeferred(entry)) return
+        if (this.#audience.mayAnswer || this.#isDeferred(entry)) return
         this.#held.shift()
         if (entry.type === 'close') this.#owner.onClose(entry.close)
         else if (entry.type === 'end') this.#owner.onEnd()
-        else this.#owner.onFailureTurn(entry.error)
+        else this.#owner.onFailure(entry.error)
       }
     }
   }
 
   #deliver (message: Message): void {
-    this.#owner.onTaken()
-    const reader = this.#reader
-    if (reader instanceof IncomingMessageStreamReader) {
-      reader.open(message.isBinary).give(message.data, true)
-      return
-    }
-    if (reader?.isWaiting) reader.give(message)
+    if (this.#hasFarewell) this.#owner.onTakenOn()
+    const { reader } = this.#audience
+    if (reader?.isWaiting === true) reader.deliver(message)
+    if (reader?.wantsPieces === true || !this.#audience.hasListeners) return
     const settled = this.#owner.onMessage(message)
     if (settled === null) return
-    this.#unsettled++
+    this.#audience.unsettled++
     void settled.then(() => {
-      this.#unsettled--
-      this.scheduleRead()
+      this.#audience.unsettled--
+      this.#scheduleReady()
     })
   }
 
-  /** Whether somebody takes a message now. */
-  #isTaken (): boolean {
-    if (this.#isPaused || this.#discards) return false
-    if (this.#reader?.isWaiting) return true
-    if (this.#reader instanceof IncomingMessageStreamReader) return false
-    return !this.#isReaderBusy() && this.#owner.hasMessageListener() && !this.#areListenersBusy()
-  }
-
-  /** Whether a message that nobody takes now may be taken later. */
-  #isHeld (): boolean {
-    if (this.#discards) return false
-    return this.#isPaused || this.#isReaderBusy() || this.#expectsConsumer || this.#owner.hasMessageListener()
-  }
-
-  /** The reader has not asked for more yet, and is waited for. */
-  #isReaderBusy (): boolean {
-    const reader = this.#reader
-    const isBusy = reader === null ? this.#expectsReceive : reader.isBusy
-    return isBusy && this.#waitsForReader && !this.#discards
-  }
-
-  /** A stream is there of which nobody has ever read, and no message waits for it. */
-  #isOnlyWritten (): boolean {
-    return this.#reader?.keepsMessages === true && !this.#reader.hasAsked
-  }
-
   /** The reader's answers to what was before the peer's Close are still on their way. */
-  #isDeferred ({ type }: HeldEntry): boolean {
-    const reader = this.#reader
-    if (type !== 'close' || reader === null || !this.#waitsForReader || this.#discards) return false
+  #isDeferred (entry: HeldEntry): boolean {
+    const { reader, waitsForReader, discards } = this.#audience
+    // one that tells of a failure has no answer
+    if (entry.type !== 'close' || isFailureCode(entry.close.code) || reader === null || !waitsForReader || discards) return false
     if (this.#deferring === reader) return true
     if (!reader.defersClose()) return false
     this.#deferring = reader
     reader.end(null)
     return true
-  }
-
-  // Beside a reader listeners only observe: nobody waits for them.
-
-  #areListenersBusy (): boolean {
-    return this.#reader === null && this.#unsettled >= this.#settings.messageConcurrency
-  }
-
-  /** A listener that is waited for may still answer its message. */
-  #isAnswerDue (): boolean {
-    return this.#reader === null && this.#unsettled > 0 && this.#waitsForReader && !this.#discards
   }
 }

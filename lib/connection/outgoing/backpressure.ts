@@ -4,7 +4,7 @@ export class Backpressure {
   #mustWait = false
   // bytes that were unsent after the last message of a sender that was not told to wait
   #obedientAmount = 0
-  #waiters: Array<() => void> | null = null
+  #waiters: Array<(mayGoOn: boolean) => void> | null = null
 
   /** @param highWaterMark unsent bytes from which the sender is to wait */
   constructor (highWaterMark: number) {
@@ -26,16 +26,17 @@ export class Backpressure {
     return unsent > Math.max(2 * this.#highWaterMark, this.#obedientAmount)
   }
 
-  /** Resolves when the sender need not wait. */
-  drained (): Promise<void> {
-    if (!this.#mustWait) return Promise.resolve()
+  /** Resolves at the next release(). */
+  wait (): Promise<boolean> {
     return new Promise(resolve => { (this.#waiters ??= []).push(resolve) })
   }
 
-  release (): void {
+  /** All is out, or will never be. @param mayGoOn whether it is worth sending more */
+  release (mayGoOn: boolean): void {
     this.#mustWait = false
+    this.#obedientAmount = 0
     const waiters = this.#waiters
     this.#waiters = null
-    for (const resolve of waiters ?? []) resolve()
+    for (const resolve of waiters ?? []) resolve(mayGoOn)
   }
 }

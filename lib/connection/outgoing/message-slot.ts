@@ -36,9 +36,10 @@ export class MessageSlot implements QueueEntry {
   /** A part of it is sent, and its end is not. */
   get isHalf (): boolean { return this.#isBegun && !this.#isDone }
 
-  /** @param callback called when it is cut off: the connection is closing or closed */
+  /** @param callback called when it is cut off: the connection is closing or closed. In a later tick, if it is so already */
   whenCut (callback: () => void): void {
-    if (this.#isCut) callback()
+    // Node's pipeline() has another error for a stream that is destroyed before it begins
+    if (this.#isCut) process.nextTick(callback)
     else this.#cutListener = callback
   }
 

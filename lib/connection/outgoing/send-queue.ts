@@ -1,8 +1,10 @@
 // What takes its time before it is frames, and what waits behind that: messages and Close keep the order of their calls.
 import type { SendCallback } from '../../../types/connection.ts'
+import { Fifo } from '../../framing/fifo.ts'
+import { nextTurn, TurnClock } from '../turn-clock.ts'
 
 export interface QueueEntry {
-  /** Bytes that count as unsent while it is here. */
+  /** Bytes of the message that wait while it is here. */
   readonly size: number
   readonly callback?: SendCallback | undefined
   /** Its turn: makes frames of it. What is behind waits until the promise is settled. */
@@ -11,9 +13,16 @@ export interface QueueEntry {
   onCut? (): void
 }
 
+// Bytes that an entry takes beside its message: 200,000 empty messages are 50 MB too.
+const ENTRY_OVERHEAD = 256
+// Fairness: the clock is looked at once in so many entries.
+const ENTRIES_BETWEEN_LOOKS = 16
+
 export class SendQueue {
-  readonly #entries: QueueEntry[] = []
+  readonly #entries = new Fifo<QueueEntry>()
+  // bytes of all entries; of those that stand before the first that somebody has to end
   #size = 0
+  #sizeInWork = 0
   // entries that somebody has to end
   #open = 0
   #isRunning = false
@@ -24,30 +33,30 @@ export class SendQueue {
     this.#onError = onError
   }
 
-  get isEmpty (): boolean { return this.#entries.length === 0 }
+  get isEmpty (): boolean { return this.#entries.isEmpty }
+  /** Bytes of memory, overhead included. */
   get size (): number { return this.#size }
 
-  /** Of what waits for nothing but the work on it, so not behind an entry that somebody has to end. */
-  get sizeInWork (): number {
-    if (this.#open === 0) return this.#size
-    let size = 0
-    for (const entry of this.#entries) {
-      if (entry.onCut !== undefined) break
-      size += entry.size
-    }
-    return size
-  }
+  /** Of those, what waits for nothing but the work on it, so not behind an entry that somebody has to end. */
+  get sizeInWork (): number { return this.#sizeInWork }
 
   add (entry: QueueEntry): void {
     this.#entries.push(entry)
-    this.#count(entry, 1)
+    this.#size += sizeOf(entry)
+    if (isOpen(entry)) this.#open++
+    if (this.#open === 0) this.#sizeInWork += sizeOf(entry)
     if (!this.#isRunning) void this.#run()
   }
 
   /** Drops the first entry that somebody would have to end, and all behind it. @returns their callbacks */
   cut (): SendCallback[] {
-    const first = this.#entries.findIndex(entry => entry.onCut !== undefined)
-    return first < 0 ? [] : this.#drop(first)
+    if (this.#open === 0) return []
+    let first = 0
+    for (const entry of this.#entries) {
+      if (isOpen(entry)) break
+      first++
+    }
+    return this.#drop(first)
   }
 
   /** Drops everything. @returns the callbacks of what was not sent */
@@ -56,32 +65,51 @@ export class SendQueue {
   }
 
   #drop (first: number): SendCallback[] {
-    const dropped = this.#entries.splice(first)
-    for (const entry of dropped) {
-      this.#count(entry, -1)
-      entry.onCut?.()
-    }
+    const dropped = this.#entries.cut(first)
+    this.#size = this.#open = 0
+    for (const entry of this.#entries) this.#size += sizeOf(entry)
+    this.#sizeInWork = this.#size // as what is left has nothing open
+    for (const entry of dropped) entry.onCut?.()
     return dropped.map(({ callback }) => callback).filter(callback => callback !== undefined)
   }
 
   async #run (): Promise<void> {
     this.#isRunning = true
-    for (let entry = this.#entries[0]; entry !== undefined; entry = this.#entries[0]) {
+    const turnClock = new TurnClock()
+    let ran = 0
+    for (let entry = this.#entries.peek(); entry !== undefined; entry = this.#entries.peek()) {
       try {
         const done = entry.run()
         if (done !== undefined) await done
       } catch (error) { // memory that ran out
         this.#onError(error as Error, entry.callback)
       }
-      if (this.#entries[0] !== entry) continue // it was dropped meanwhile
-      this.#entries.shift()
-      this.#count(entry, -1)
+      if (this.#entries.peek() === entry) this.#takeOut(entry) // else it was dropped meanwhile
+      if (++ran % ENTRIES_BETWEEN_LOOKS === 0 && turnClock.isOver) await nextTurn()
     }
     this.#isRunning = false
   }
 
-  #count (entry: QueueEntry, sign: 1 | -1): void {
-    this.#size += sign * entry.size
-    if (entry.onCut !== undefined) this.#open += sign
+  #takeOut (entry: QueueEntry): void {
+    this.#entries.shift()
+    this.#size -= sizeOf(entry)
+    if (!isOpen(entry)) {
+      this.#sizeInWork -= sizeOf(entry)
+      return
+    }
+    // what stood behind it is in work now, up to the next that somebody has to end
+    this.#open--
+    for (const behind of this.#entries) {
+      if (isOpen(behind)) break
+      this.#sizeInWork += sizeOf(behind)
+    }
   }
+}
+
+function isOpen (entry: QueueEntry): boolean {
+  return entry.onCut !== undefined
+}
+
+function sizeOf (entry: QueueEntry): number {
+  return isOpen(entry) ? entry.size : entry.size + ENTRY_OVERHEAD // a stream is its writer's
 }

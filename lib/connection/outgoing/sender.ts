@@ -4,6 +4,7 @@
 import type { Duplex } from 'node:stream'
 import type { Deflater } from '../../compression/deflater.ts'
 import type { Role } from '../../protocol/role.ts'
+import { Fifo } from '../../framing/fifo.ts'
 import { COPY_UP_TO, FrameSerializer } from '../../framing/frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from '../../protocol/opcode.ts'
 import { MessageSlot } from './message-slot.ts'
@@ -12,6 +13,7 @@ import type { PreparedMessage } from '../prepared-message.ts'
 import { SendQueue, type QueueEntry } from './send-queue.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
+import { TurnClock } from '../turn-clock.ts'
 
 export interface SenderOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
@@ -26,7 +28,8 @@ interface WriteCallback {
   readonly callback: SendCallback
 }
 
-const NONE: WriteCallback[] = [] // most send() without
+// Fairness: the clock is looked at once in so many pieces of work.
+const WORK_BETWEEN_LOOKS = 8
 
 const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   client: new Pool(() => new FrameSerializer({ role: 'client' })),
@@ -46,10 +49,10 @@ export class Sender {
   // bytes that will never be
   #dropped = 0
   // lengths of the writes that the transport has not taken yet, and their sum
-  #writing: number[] | null = null
+  #writing: Fifo<number> | null = null
   #inFlight = 0
-  // in the order of `end`
-  #callbacks: WriteCallback[] = NONE
+  // in the order of `end`; most send() without
+  #callbacks: Fifo<WriteCallback> | null = null
   #queue: SendQueue | null = null // until something has to wait for its turn
   #waitsForTurn = false
   #isWriting = false
@@ -57,6 +60,11 @@ export class Sender {
   #isFlushScheduled = false
   #ended = false
   #destroyed = false
+  // pieces of work since the start, and what tells when they have taken too long
+  #work = 0
+  #turnClock: TurnClock | null = null
+  // what was written is told of in the next turn
+  #isTellingLater = false
 
   constructor (transport: Transport, role: Role, deflater: Deflater | null, owner: SenderOwner) {
     this.#transport = transport
@@ -85,6 +93,18 @@ export class Sender {
     return this.#added > this.#written
   }
 
+  /** add() makes a copy of a payload of so many bytes, so that whoever sends may use the memory again. */
+  copies (length: number): boolean {
+    return length <= COPY_UP_TO
+  }
+
+  /** To be asked after each piece of work, such as a message: whoever sends has used up his turn of the event loop. */
+  get isTurnOver (): boolean {
+    if (++this.#work % WORK_BETWEEN_LOOKS !== 0) return false
+    this.#turnClock ??= new TurnClock()
+    return this.#turnClock.isOver
+  }
+
   /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
   add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback, mayCompress = true): void {
     if (payload instanceof Blob) {
@@ -102,7 +122,7 @@ export class Sender {
       return
     }
     // as when it is serialized at once: whoever sends so little may use the memory again
-    const kept = typeof payload !== 'string' && size <= COPY_UP_TO ? Buffer.from(payload) : payload
+    const kept = typeof payload !== 'string' && this.copies(size) ? Buffer.from(payload) : payload
     this.#enqueue({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
   }
 
@@ -158,17 +178,28 @@ export class Sender {
     this.flush()
   }
 
+  /** Hands over now what waits for the end of the tick, as far as the transport takes it at once. */
+  flushNow (): void {
+    this.#writeOut()
+  }
+
   flush (): void {
-    if (this.#destroyed || this.#held || this.#waitsForTurn || this.#isWriting) return
+    if (this.#held || !this.#writeOut()) return
+    if (this.#ended && this.#isQueueEmpty && !this.#transport.stream.writableEnded) this.#transport.finish()
+  }
+
+  /** @returns whether all is written, and there is room for more */
+  #writeOut (): boolean {
+    if (this.#destroyed || this.#waitsForTurn || this.#isWriting) return false
     const { stream, maxInFlight = Infinity } = this.#transport
     if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
       this.#serializer?.vacateSlab()
-      return // goes on at 'drain', or when what is in flight is out
+      return false // goes on at 'drain', or when what is in flight is out
     }
     let hasRoom = true
     // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
-    if (hasRoom && this.#ended && this.#isQueueEmpty && !stream.writableEnded) this.#transport.finish()
+    return hasRoom
   }
 
   /** @returns whether there is room for more when all is written */
@@ -181,7 +212,7 @@ export class Sender {
     try {
       if (isCorked) stream.cork()
       while (piece !== null) {
-        this.#writing ??= []
+        this.#writing ??= new Fifo()
         this.#writing.push(piece.length)
         this.#inFlight += piece.length
         room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
@@ -213,8 +244,7 @@ export class Sender {
   /** Drops everything. @returns the callbacks of what was not sent */
   destroy (): SendCallback[] {
     this.#destroyed = true
-    const unsent = [...this.#callbacks.map(({ callback }) => callback), ...this.#queue?.clear() ?? []]
-    this.#callbacks = NONE
+    const unsent = [...this.#callbacks?.cut().map(({ callback }) => callback) ?? [], ...this.#queue?.clear() ?? []]
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
     if (this.#serializer !== null) {
@@ -289,7 +319,7 @@ export class Sender {
   #onSerialized (length: number, callback: SendCallback | undefined): void {
     this.#added += length
     if (callback === undefined) return
-    if (this.#callbacks === NONE) this.#callbacks = []
+    this.#callbacks ??= new Fifo()
     this.#callbacks.push({ end: this.#added, callback })
   }
 
@@ -310,9 +340,27 @@ export class Sender {
     const length = this.#writing!.shift()!
     this.#written += length
     this.#inFlight -= length
-    let due = 0
-    while (due < this.#callbacks.length && this.#callbacks[due]!.end <= this.#written) due++
-    const callbacks = due === 0 ? [] : this.#callbacks.splice(0, due).map(({ callback }) => callback)
+    if (this.#isTellingLater) return
+    if (this.isTurnOver) {
+      // where the kernel takes all at once, who is told goes on to send, and is told again, in one turn for ever
+      this.#isTellingLater = true
+      setImmediate(Sender.#tellLater, this, length)
+    } else {
+      this.#tellWritten(length)
+    }
+  }
+
+  static readonly #tellLater = (sender: Sender, length: number): void => {
+    sender.#isTellingLater = false
+    if (!sender.#destroyed) sender.#tellWritten(length)
+  }
+
+  #tellWritten (length: number): void {
+    const callbacks: SendCallback[] = []
+    for (let due = this.#callbacks?.peek(); due !== undefined && due.end <= this.#written; due = this.#callbacks!.peek()) {
+      callbacks.push(due.callback)
+      this.#callbacks!.shift()
+    }
     this.#owner.onWritten(callbacks)
     if (this.#transport.maxInFlight !== undefined) this.#goOn(length)
   }

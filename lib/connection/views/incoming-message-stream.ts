@@ -2,10 +2,11 @@
 import { Readable } from 'node:stream'
 import type { IncomingMessageReadable, WebSocketConnection } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
-import { MessageReader, type MessageReaderOwner } from '../incoming/message-reader.ts'
+import { MessageReader, type MessageReaderOwner, type MessageSink } from '../incoming/message-reader.ts'
+import type { Message } from '../../framing/message-assembler.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 
-export class IncomingMessageStream extends Readable implements IncomingMessageReadable {
+export class IncomingMessageStream extends Readable implements IncomingMessageReadable, MessageSink {
   readonly isBinary: boolean
   readonly #onWant: () => void
   #hasRoom = false
@@ -21,6 +22,10 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   /** There is room for the next piece, or nobody who would miss it. */
   get wantsMore (): boolean {
     return !this.#isComplete && (this.#hasRoom || this.destroyed)
+  }
+
+  get isRead (): boolean {
+    return this.listenerCount('data') > 0 || this.listenerCount('readable') > 0
   }
 
   give (piece: Buffer, isLast: boolean): void {
@@ -53,7 +58,8 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
 /** Asks for messages while they still come, one at a time: whoever asks for the next one is done with the one before. */
 export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
   /** Bytes of one message, which may be more than for messages in memory. */
-  readonly maxPayload: number
+  override readonly maxPayload: number
+  override readonly wantsPieces = true
   readonly #connection: WebSocketConnection
   readonly #highWaterMark: number
   readonly #onWant: () => void
@@ -76,8 +82,11 @@ export class IncomingMessageStreamReader extends MessageReader<IncomingMessageSt
     return super.next()
   }
 
-  /** Gives a message that begins to who waits for one. */
-  open (isBinary: boolean): IncomingMessageStream {
+  override deliver ({ data, isBinary }: Message): void {
+    this.begin(isBinary).give(data, true)
+  }
+
+  override begin (isBinary: boolean): IncomingMessageStream {
     this.#current = new IncomingMessageStream(this.#connection, isBinary, this.#highWaterMark, this.#onWant)
     this.give(this.#current)
     return this.#current

@@ -1,19 +1,21 @@
 // messages -> Duplex -> messages: a connection as a stream of bytes, or of messages in objectMode.
 import { Duplex } from 'node:stream'
-import type { ToDuplexOptions, WebSocketConnection } from '../../../types/connection.ts'
-import { NORMAL_CLOSURE } from '../../protocol/close-code.ts'
+import type { ToDuplexOptions } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
-import { COPY_UP_TO } from '../../framing/frame-serializer.ts'
-import { catchUnheardErrors } from './unheard-errors.ts'
-import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
 import type { Message } from '../../framing/message-assembler.ts'
+import { isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
+import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
+import { catchUnheardErrors } from './unheard-errors.ts'
+import type { ViewedConnection } from './viewed-connection.ts'
 
-const closedTooEarly = (): ConnectionClosedError => new ConnectionClosedError('the connection was closed before all was written')
+// Of a stream of bytes, where a write may be of any size: far below what a peer usually takes (maxPayload).
+const MESSAGE_SIZE = 64 * 1024
 
 export class MessageDuplex extends Duplex {
-  readonly #connection: WebSocketConnection
+  readonly #connection: ViewedConnection
   readonly #reader: MessageReader
   readonly #isBinary: boolean | undefined
+  readonly #messageSize: number
   #isReading = false
   // streams that are piped into this one
   #sources = 0
@@ -21,16 +23,19 @@ export class MessageDuplex extends Duplex {
   #isCloseDue = false
 
   constructor (
-    connection: WebSocketConnection, reader: MessageReader,
-    { objectMode = false, binary, ...options }: ToDuplexOptions = {}
+    connection: ViewedConnection, reader: MessageReader,
+    { objectMode = false, binary, messageSize = MESSAGE_SIZE, ...options }: ToDuplexOptions = {}
   ) {
+    if (!Number.isInteger(messageSize) || messageSize < 1) throw new RangeError(`messageSize must be a number of bytes from 1 on, not ${messageSize}`)
     // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds. A message may
     // be large.
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
     this.#connection = connection
     this.#reader = reader
+    this.#messageSize = objectMode ? Infinity : messageSize
     this.#isBinary = binary ?? (objectMode ? undefined : true)
     reader.keepsMessages = true
+    reader.isRead = () => this.listenerCount('data') > 0 || this.listenerCount('readable') > 0
     reader.defersClose = () => {
       this.#isCloseDue = reader.hasAsked && this.#mayAnswer() && connection.readyState === connection.OPEN
       return this.#isCloseDue
@@ -42,7 +47,7 @@ export class MessageDuplex extends Duplex {
       if (this.readableEnded && !this.#mayAnswer()) this.end()
     })
     this.on('end', () => { if (!this.#mayAnswer()) this.end() })
-    void connection.closed.then(({ wasClean }) => { this.#onClosed(wasClean) })
+    void connection.closed.then(({ wasClean, code }) => { this.#onClosed(wasClean && !isFailureCode(code)) })
   }
 
   /** Something is piped into this. */
@@ -67,52 +72,89 @@ export class MessageDuplex extends Duplex {
     else this._read() // no bytes
   }
 
-  override _write (chunk: string | Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+  override _write (chunk: string | Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (chunk.length > this.#messageSize) {
+      this.#sendInParts(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk).then(() => { callback() }, callback)
+    } else { // anything without a length too, which send() refuses
+      this.#send(chunk, callback)
+    }
+  }
+
+  #send (message: string | Buffer, callback: (error?: Error | null) => void): void {
     const connection = this.#connection
-    const options = this.#isBinary === undefined ? {} : { binary: this.#isBinary }
     try {
-      if (connection.readyState !== connection.OPEN) throw closedTooEarly()
+      if (connection.readyState !== connection.OPEN) throw this.#closedTooEarly()
       // whoever writes may use the memory again once the write is done
-      if (chunk.length > COPY_UP_TO) {
-        connection.send(chunk, options, callback)
+      if (!connection.copies(message.length)) {
+        connection.send(message, this.#options, callback)
         return
       }
-      if (connection.send(chunk, options)) {
-        callback()
+      if (connection.send(message, this.#options)) {
+        if (connection.isTurnOver) setImmediate(callback)
+        else callback()
         return
       }
     } catch (error) {
       callback(error as Error)
       return
     }
-    void connection.drained().then(() => {
-      process.nextTick(callback, connection.readyState === connection.OPEN ? null : closedTooEarly())
-    })
+    void connection.drained().then(mayGoOn => { process.nextTick(callback, mayGoOn ? null : this.#closedTooEarly()) })
+  }
+
+  /** Where boundaries do not count a write may be more than the peer takes as one message (its maxPayload). */
+  async #sendInParts (bytes: Buffer): Promise<void> {
+    for (let start = 0; start < bytes.length;) {
+      const end = this.#isBinary === true ? start + this.#messageSize : endOfText(bytes, start, this.#messageSize)
+      const part = bytes.subarray(start, end)
+      await new Promise<void>((resolve, reject) => {
+        this.#send(part, error => { if (error) reject(error); else resolve() })
+      })
+      start = end
+    }
+  }
+
+  get #options (): { binary?: boolean } {
+    return this.#isBinary === undefined ? {} : { binary: this.#isBinary }
+  }
+
+  #closedTooEarly (): ConnectionClosedError {
+    return this.#connection.closedError('the connection was closed before all was written')
   }
 
   override _final (callback: (error?: Error | null) => void): void {
     // after the peer's Close ours says the same
     if (this.#isCloseDue) this.#reader.release()
     else this.#connection.close(NORMAL_CLOSURE)
-    void this.#connection.closed.then(({ wasClean }) => { process.nextTick(callback, wasClean ? null : closedTooEarly()) })
+    void this.#connection.closed.then(({ wasClean, code }) => {
+      process.nextTick(callback, wasClean && !isFailureCode(code) ? null : this.#closedTooEarly())
+    })
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
-    // An error that only says that the connection has ended must not cut off the Close frame that says why.
-    if (!(error instanceof ConnectionClosedError)) this.#connection.terminate()
+    // An error that only says that the connection has ended must not cut off the Close frame that says why. Another connection's is
+    // an error like any other: two that are joined end together.
+    if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
     this.#reader.end(null)
     this.#reader.release()
     callback(error)
   }
 
   /** Who does not read would not learn of it. */
-  #onClosed (wasClean: boolean): void {
+  #onClosed (isEnd: boolean): void {
     if (this.#isReading || this.readableEnded || this.readableLength > 0 || this.destroyed) return
-    if (!wasClean || (this.#sources > 0 && !this.writableEnded)) {
-      this.destroy(closedTooEarly())
+    if (!isEnd || (this.#sources > 0 && !this.writableEnded)) {
+      this.destroy(this.#closedTooEarly())
     } else {
       this.push(null)
       this.end()
     }
   }
+}
+
+/** Where at most `length` bytes of text from `start` on end, not in the middle of a character. */
+function endOfText (bytes: Buffer, start: number, length: number): number {
+  const limit = Math.min(start + length, bytes.length)
+  let end = limit
+  while (end > limit - 4 && end > start && end < bytes.length && (bytes[end]! & 0xc0) === 0x80) end--
+  return end > start ? end : limit
 }

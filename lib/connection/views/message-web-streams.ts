@@ -1,16 +1,19 @@
 // messages -> ReadableStream, WritableStream -> messages: a connection by the rules of WHATWG Streams.
 import { ReadableStream, WritableStream } from 'node:stream/web'
-import type { MessageData, MessageWebStreams, WebSocketConnection } from '../../../types/connection.ts'
-import { INTERNAL_ERROR, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
-import { ConnectionClosedError } from '../../errors.ts'
+import type { MessageData, MessageWebStreams } from '../../../types/connection.ts'
+import { INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
 import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
+import type { ViewedConnection } from './viewed-connection.ts'
 
-export function toWebStreams (connection: WebSocketConnection, reader: MessageReader): MessageWebStreams {
+export function toWebStreams (connection: ViewedConnection, reader: MessageReader): MessageWebStreams {
   let isCloseDue = false
   let isWritten = false // to its end, or given up
   // somebody writes by hand, and reads on only when he has
   let isManual = false
+  let isReadManually = false
   reader.keepsMessages = true
+  // a pipe or a loop asks again when it has room
+  reader.isRead = () => readable.locked && !isReadManually
   // what is piped into the writable may still answer
   reader.defersClose = () => {
     isCloseDue = reader.hasAsked && writable.locked && !isManual && !isWritten && connection.readyState === connection.OPEN
@@ -35,20 +38,20 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
 
   const writable = new WritableStream<MessageData>({
     start (controller) {
-      void connection.closed.then(() => { if (!isWritten) controller.error(new ConnectionClosedError('the connection is closed')) })
+      void connection.closed.then(() => { if (!isWritten) controller.error(connection.closedError('the connection is closed')) })
     },
     async write (chunk) {
       // until it is out: whoever writes may use the memory again then
       const isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
       setImmediate(releaseUnlocked)
-      if (!isOut) throw new ConnectionClosedError('the connection was closed before all was written')
+      if (!isOut) throw connection.closedError('the connection was closed before all was written')
     },
     async close () {
       isWritten = true
       if (isCloseDue) reader.release()
       else connection.close(NORMAL_CLOSURE)
-      const { wasClean } = await connection.closed
-      if (!wasClean) throw new ConnectionClosedError('the connection was closed before all was written')
+      const { wasClean, code } = await connection.closed
+      if (!wasClean || isFailureCode(code)) throw connection.closedError('the connection was closed before all was written')
     },
     abort () {
       isWritten = true
@@ -56,9 +59,14 @@ export function toWebStreams (connection: WebSocketConnection, reader: MessageRe
     }
   })
 
-  writable.getWriter = () => { // which a pipe does not call
+  // which a pipe does not call
+  writable.getWriter = () => {
     isManual = true
     return WritableStream.prototype.getWriter.call(writable)
   }
+  readable.getReader = ((...options: []) => {
+    isReadManually = true
+    return ReadableStream.prototype.getReader.apply(readable, options)
+  }) as typeof readable.getReader
   return { readable, writable, closed: connection.closed }
 }

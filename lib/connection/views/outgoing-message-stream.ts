@@ -1,55 +1,86 @@
 // A message that is sent while it is made: Writable -> fragments.
 import { Writable, type WritableOptions } from 'node:stream'
-import type { WebSocketConnection } from '../../../types/connection.ts'
+import { ByteCollector } from '../../framing/byte-collector.ts'
 import { INTERNAL_ERROR } from '../../protocol/close-code.ts'
-import { ConnectionClosedError } from '../../errors.ts'
-import { COPY_UP_TO } from '../../framing/frame-serializer.ts'
 import type { MessageSlot } from '../outgoing/message-slot.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
+import type { ViewedConnection } from './viewed-connection.ts'
 
-const NOTHING: Buffer = Buffer.alloc(0)
+// Small writes of one turn become one fragment of up to about so many bytes: there are peers that take only so many fragments.
+const FRAGMENT = 16 * 1024
 
-const cutOff = (): ConnectionClosedError => new ConnectionClosedError('the connection was closed before the message was sent')
+type Callback = (error?: Error | null) => void
 
 export class OutgoingMessageStream extends Writable {
-  readonly #connection: WebSocketConnection
+  readonly #connection: ViewedConnection
   readonly #slot: MessageSlot
+  // bytes that were given to the connection and are not out
   #unsent = 0
+  // what is not sent yet: copies, as whoever writes may use the memory again once the write is done
+  readonly #gathered = new ByteCollector()
+  #isSendScheduled = false
+  // of a write that is done when what has been gathered with it is out
+  #waiting: Callback | null = null
 
-  constructor (connection: WebSocketConnection, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
+  constructor (connection: ViewedConnection, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
     super(options)
     this.#connection = connection
     this.#slot = slot
     catchUnheardErrors(this, connection)
-    slot.whenCut(() => { this.destroy(cutOff()) })
+    slot.whenCut(() => { this.destroy(connection.closedError('the connection was closed before the message was sent')) })
   }
 
-  override _construct (callback: (error?: Error | null) => void): void {
+  override _construct (callback: Callback): void {
     void this.#slot.turn.then(() => { process.nextTick(callback) })
   }
 
-  override _write (chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    if (chunk.length === 0) {
-      callback()
+  override _write (chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    if (!this.#connection.copies(chunk.length)) {
+      this.#sendGathered()
+      this.#send(chunk, callback)
       return
     }
-    this.#unsent += chunk.length
-    // whoever writes may use the memory again once the write is done
-    const isDone = chunk.length <= COPY_UP_TO && this.#unsent < this.writableHighWaterMark
-    this.#slot.send(chunk, false, error => {
-      this.#unsent -= chunk.length
-      if (!isDone) callback(error)
-    })
-    if (isDone) callback()
+    this.#gathered.append(Buffer.from(chunk))
+    const isFull = this.#unsent + this.#gathered.length >= this.writableHighWaterMark
+    if (isFull) this.#waiting = callback
+    if (isFull || this.#gathered.length >= FRAGMENT) this.#sendGathered()
+    else this.#scheduleSend()
+    if (isFull) return
+    if (this.#connection.isTurnOver) setImmediate(callback)
+    else callback()
   }
 
-  override _final (callback: (error?: Error | null) => void): void {
-    this.#slot.send(NOTHING, true, callback)
+  override _final (callback: Callback): void {
+    this.#slot.send(this.#gathered.take(), true, callback)
   }
 
-  override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
+  override _destroy (error: Error | null, callback: Callback): void {
     if (this.#slot.isHalf) this.#connection.close(INTERNAL_ERROR) // there is no other way to take back what has begun
     else this.#slot.leave()
     callback(error)
+  }
+
+  #scheduleSend (): void {
+    if (this.#isSendScheduled) return
+    this.#isSendScheduled = true
+    setImmediate(() => {
+      this.#isSendScheduled = false
+      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // else with the last fragment
+    })
+  }
+
+  #sendGathered (): void {
+    if (this.#gathered.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = null
+    this.#send(this.#gathered.take(), waiting ?? (() => {}))
+  }
+
+  #send (payload: Buffer, callback: Callback): void {
+    this.#unsent += payload.length
+    this.#slot.send(payload, false, error => {
+      this.#unsent -= payload.length
+      callback(error)
+    })
   }
 }

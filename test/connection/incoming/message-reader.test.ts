@@ -8,7 +8,7 @@ import websocket, { ConnectionClosedError, ProtocolError, ReaderBusyError } from
 import { MessageIterator, MessageReader, messageValue } from '../../../lib/connection/incoming/message-reader.ts'
 import type { MessageData, WebSocketConnection } from '../../../types/connection.ts'
 import type { WebSocketHandler } from '../../../types/fastify.ts'
-import { gate, startApp, startConnection, turn, type LogEntry } from '../../helpers/app.ts'
+import { aborted, gate, startApp, startConnection, turn, type LogEntry } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
 import { binary, close, numbered, openRawClient, text, type RawClient } from '../../helpers/raw-client.ts'
 
@@ -55,7 +55,7 @@ test('a MessageReader gives messages to its waiters in the order in which they a
   t.equal(reader.isWaiting, false)
   const waiting = [reader.next(), reader.next(), reader.next()]
   t.equal(asked, 3)
-  for (const name of ['a', 'b']) reader.give({ data: Buffer.from(name), isBinary: false })
+  for (const name of ['a', 'b']) reader.deliver({ data: Buffer.from(name), isBinary: false })
   t.equal(reader.isWaiting, true)
   reader.end(null)
   reader.end(new Error('too late'))
@@ -308,9 +308,8 @@ test('messages that came before a RST or a protocol error are still iterated, th
       client.reset()
       await transportClosed
     } else {
-      client.write(bytes)
-      await client.rest()
-      client.end()
+      client.end(bytes)
+      await aborted(connection)
     }
     start.open()
     const [received, error] = await ended.opened

@@ -1,7 +1,7 @@
 // close-code.ts and close-payload.ts
 import { test } from 'tap'
 import { isWireCloseCode } from '../../lib/protocol/close-code.ts'
-import { createClose, parseClosePayload, serializeClosePayload } from '../../lib/protocol/close-payload.ts'
+import { createClose, parseClosePayload, serializeClosePayload } from '../../lib/protocol/close.ts'
 
 /** Octets in hexadecimal, as RFC 6455 writes them: `03 e8 62 79 65` */
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex')

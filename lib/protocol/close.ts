@@ -1,13 +1,25 @@
-// The payload of a Close frame: nothing, or a close code and a reason. RFC 6455 §5.5.1.
+// What a Close frame says: nothing, or a close code and a reason. RFC 6455 §5.5.1.
 import { isUtf8 } from 'node:buffer'
 import { isWireCloseCode, NO_STATUS_RECEIVED } from './close-code.ts'
 import { invalidCloseCode, invalidCloseReason, shortClosePayload } from '../errors.ts'
-import { MAX_CONTROL_PAYLOAD } from './frame.ts'
+import { Frame, MAX_CONTROL_PAYLOAD } from './frame.ts'
+import { CLOSE } from './opcode.ts'
 
 /** What a Close frame said. `code` is 1005 when its payload was empty. */
 export interface Close {
   readonly code: number
   readonly reason: Buffer
+}
+
+/** A Close frame that came in: its payload is read once, when it is checked. */
+export class CloseFrame extends Frame {
+  readonly close: Close
+
+  /** @throws ProtocolError as parseClosePayload() does */
+  constructor (payload: Buffer) {
+    super(CLOSE, true, false, payload, true, true)
+    this.close = parseClosePayload(payload)
+  }
 }
 
 const EMPTY: Buffer = Buffer.alloc(0)

@@ -1,0 +1,45 @@
+// Fairness: nobody has the event loop to himself. Who has worked for longer than a turn goes on in the next.
+import { performance } from 'node:perf_hooks'
+
+const TURN = 2 // ms
+const NO_TURN = -1
+
+interface Clock {
+  /** In milliseconds. */
+  now (): number
+  /** A number that is another in each turn of the event loop. */
+  turn (): number
+}
+
+const { nodeTiming } = performance as typeof performance & { nodeTiming: { uvMetricsInfo?: { loopCount: number } } }
+
+const NODE: Clock = {
+  now: () => performance.now(),
+  turn: () => nodeTiming.uvMetricsInfo?.loopCount ?? NO_TURN // other runtimes
+}
+
+/** Tells when a turn of the event loop has been used for long enough, from the first time that it is asked in that turn. */
+export class TurnClock {
+  readonly #clock: Clock
+  #turn = NO_TURN
+  #start = 0
+
+  constructor (clock = NODE) {
+    this.#clock = clock
+  }
+
+  /** It is time to let others have their turn. Costs some 0.1 us: ask after some work, not after each piece of it. */
+  get isOver (): boolean {
+    const turn = this.#clock.turn()
+    const now = this.#clock.now()
+    if (turn === this.#turn) return now - this.#start >= TURN
+    this.#turn = turn
+    this.#start = now
+    return false
+  }
+}
+
+/** Resolves in the next turn of the event loop. */
+export function nextTurn (): Promise<void> {
+  return new Promise(resolve => { setImmediate(resolve) })
+}

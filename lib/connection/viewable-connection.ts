@@ -1,0 +1,56 @@
+// The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
+import type { Duplex } from 'node:stream'
+import type {
+  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ToDuplexOptions, WebSocketConnection
+} from '../../types/connection.ts'
+import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
+import { ListenableConnection } from './listenable-connection.ts'
+import { IncomingMessageStreamReader, type IncomingMessageStream } from './views/incoming-message-stream.ts'
+import { MessageDuplex } from './views/message-duplex.ts'
+import { toWebStreams } from './views/message-web-streams.ts'
+import type { ViewedConnection } from './views/viewed-connection.ts'
+
+export abstract class ViewableConnection extends ListenableConnection {
+  /** @throws ReaderBusyError while there is another */
+  protected abstract claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader
+  /** The handler has left its loop. */
+  protected abstract closeSoon (): void
+  protected abstract readonly highWaterMark: number
+
+  #claim (): MessageReader {
+    return this.claimReader(owner => new MessageReader(owner))
+  }
+
+  async receive (): Promise<string | Buffer | null> {
+    const reader = this.#claim()
+    const message = await reader.next().catch(() => null) // however it ended
+    reader.release(message !== null)
+    return message === null ? null : messageValue(message)
+  }
+
+  iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {
+    return new MessageIterator(this.#claim(), messageValue, () => { if (closeOnReturn) this.closeSoon() })
+  }
+
+  [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
+    return this.iterator()
+  }
+
+  messageStreams (
+    this: this & WebSocketConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
+  ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
+    const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this, maxPayload, this.highWaterMark))
+    return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
+      reader.leave()
+      if (closeOnReturn) this.closeSoon()
+    })
+  }
+
+  toDuplex (this: this & ViewedConnection, options?: ToDuplexOptions): Duplex {
+    return new MessageDuplex(this, this.#claim(), options)
+  }
+
+  toWeb (this: this & ViewedConnection): MessageWebStreams {
+    return toWebStreams(this, this.#claim())
+  }
+}

@@ -1,0 +1,12 @@
+import type { WebSocketConnection } from '../../../types/connection.ts'
+import type { ConnectionClosedError } from '../../errors.ts'
+
+/** What a view needs of its connection beside what is public. */
+export interface ViewedConnection extends WebSocketConnection {
+  /** To be asked after each message: whoever sends has used up his turn of the event loop. */
+  readonly isTurnOver: boolean
+  /** send() makes a copy of so many bytes: their memory may be used again at once. */
+  copies (length: number): boolean
+  /** Says of this connection that it has ended. */
+  closedError (message: string): ConnectionClosedError
+}
