@@ -290,7 +290,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
     const reader = this.#receiver.claim(create)
-    if (this.readyState === CLOSED) reader.end(this.#endError(reader))
+    if (this.#ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#endError(reader))
     return reader
   }
 
@@ -486,9 +486,16 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
       process.nextTick(() => { this.#finish() })
     } else {
       this.#startDeadline() // there are streams that never say 'close'
-      this.#transport!.abort()
+      this.#abortTransport(this.#transport!)
     }
     this.#abort()
+  }
+
+  /** At once, or in the next turn where an earlier write still holds up ours: TLS and HTTP/2 tell of one only then that it is out. */
+  #abortTransport (transport: Transport): void {
+    const { stream } = transport
+    if (stream.writableLength === 0 || stream.writableNeedDrain || stream.destroyed) transport.abort()
+    else setImmediate(() => { setImmediate(() => { transport.abort() }) })
   }
 
   #sendClose (close: Close): void {

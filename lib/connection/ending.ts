@@ -62,8 +62,10 @@ export class Ending {
   get received (): Close | null { return this.#received }
   /** The end has been begun, by whichever side. */
   get hasBegun (): boolean { return this.#cause !== null }
-  /** Of the Close that began it; 1006 where there is none; undefined while it has not begun. */
-  get closeCode (): number | undefined { return this.#closeCode }
+  /** Of the peer's Close, or else of what began it, 1006 where that was no Close; undefined while it has not begun. */
+  get closeCode (): number | undefined { return this.#received?.code ?? this.#closeCode }
+  /** Nothing more comes from the peer; what came before may still be held. */
+  get isPeerDone (): boolean { return READY_STATES[this.#phase] >= 2 && this.#phase !== 'closing' }
   /** Both sides have said Close. */
   get wasClean (): boolean { return this.#sent !== null && this.#received !== null }
   /** §7.1.5: of the peer's Close; 1006 when there was none. */

@@ -21,6 +21,17 @@ export abstract class ViewableConnection extends ListenableConnection {
     return this.claimReader(owner => new MessageReader(owner))
   }
 
+  /** Options that are wrong must not leave a reader behind. */
+  #view<View> (create: (reader: MessageReader) => View): View {
+    const reader = this.#claim()
+    try {
+      return create(reader)
+    } catch (error) {
+      reader.release()
+      throw error
+    }
+  }
+
   async receive (): Promise<string | Buffer | null> {
     const reader = this.#claim()
     const message = await reader.next().catch(() => null) // however it ended
@@ -47,10 +58,10 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   toDuplex (this: this & ViewedConnection, options?: ToDuplexOptions): Duplex {
-    return new MessageDuplex(this, this.#claim(), options)
+    return this.#view(reader => new MessageDuplex(this, reader, options))
   }
 
   toWeb (this: this & ViewedConnection): MessageWebStreams {
-    return toWebStreams(this, this.#claim())
+    return this.#view(reader => toWebStreams(this, reader))
   }
 }

@@ -63,6 +63,11 @@ export class MessageReader<Item = Message> {
     return this.#end !== null
   }
 
+  /** Why next() rejects from now on, if it does. */
+  get failure (): Error | null {
+    return this.#end?.error ?? null
+  }
+
   /** Resolves with the next message, with null when there will be none, or rejects with the error given to end(). */
   next (): Promise<Item | null> {
     this.#hasAsked = true

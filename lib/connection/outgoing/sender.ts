@@ -28,8 +28,10 @@ interface WriteCallback {
   readonly callback: SendCallback
 }
 
-// Fairness: the clock is looked at once in so many pieces of work.
+// Fairness: the clock is looked at once in so many pieces of work, such as a message; or after a write of so many bytes, which may have been
+// thousands.
 const WORK_BETWEEN_LOOKS = 8
+const LARGE_WRITE = 8 * 1024
 
 const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   client: new Pool(() => new FrameSerializer({ role: 'client' })),
@@ -100,7 +102,10 @@ export class Sender {
 
   /** To be asked after each piece of work, such as a message: whoever sends has used up his turn of the event loop. */
   get isTurnOver (): boolean {
-    if (++this.#work % WORK_BETWEEN_LOOKS !== 0) return false
+    return ++this.#work % WORK_BETWEEN_LOOKS === 0 && this.#lookAtClock()
+  }
+
+  #lookAtClock (): boolean {
     this.#turnClock ??= new TurnClock()
     return this.#turnClock.isOver
   }
@@ -341,7 +346,7 @@ export class Sender {
     this.#written += length
     this.#inFlight -= length
     if (this.#isTellingLater) return
-    if (this.isTurnOver) {
+    if (length >= LARGE_WRITE ? this.#lookAtClock() : this.isTurnOver) {
       // where the kernel takes all at once, who is told goes on to send, and is told again, in one turn for ever
       this.#isTellingLater = true
       setImmediate(Sender.#tellLater, this, length)

@@ -142,7 +142,10 @@ export class MessageDuplex extends Duplex {
   /** Who does not read would not learn of it. */
   #onClosed (isEnd: boolean): void {
     if (this.#isReading || this.readableEnded || this.readableLength > 0 || this.destroyed) return
-    if (!isEnd || (this.#sources > 0 && !this.writableEnded)) {
+    const { failure } = this.#reader
+    if (failure !== null) {
+      this.destroy(failure)
+    } else if (!isEnd || (this.#sources > 0 && !this.writableEnded)) {
       this.destroy(this.#closedTooEarly())
     } else {
       this.push(null)
@@ -151,10 +154,9 @@ export class MessageDuplex extends Duplex {
   }
 }
 
-/** Where at most `length` bytes of text from `start` on end, not in the middle of a character. */
+/** Where some `length` bytes of text from `start` on end: behind the character that the last of them belongs to. */
 function endOfText (bytes: Buffer, start: number, length: number): number {
-  const limit = Math.min(start + length, bytes.length)
-  let end = limit
-  while (end > limit - 4 && end > start && end < bytes.length && (bytes[end]! & 0xc0) === 0x80) end--
-  return end > start ? end : limit
+  let end = start + length
+  while (end < start + length + 3 && (bytes[end]! & 0xc0) === 0x80) end++
+  return end
 }
