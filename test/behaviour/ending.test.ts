@@ -69,8 +69,7 @@ test('signal is aborted by our own close(), by terminate(), and by the loss of t
 
 test('a signal that is asked for late is aborted, before the end and after it', async t => {
   const { client, connection } = await startConnection(t, NEVER, connection => { connection.pause() })
-  client.write(text('held'), close(4003))
-  await client.socket.write('') // nothing: only that the rest is out
+  client.end(text('held'), close(4003))
   while (!connection.signal.aborted) await turn()
   t.equal(connection.readyState, connection.OPEN, 'what is held may be answered')
   t.match(connection.signal.reason, { closeCode: 4003 })
