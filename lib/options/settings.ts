@@ -4,11 +4,11 @@ import type {
   ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
 import { checked, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
-import { DEFAULTS, DEFLATE_DEFAULTS, type DeflateSettings } from './defaults.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
 type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
-type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
+type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
 export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
@@ -25,8 +25,8 @@ export function pluginSettings (options: WebSocketPluginOptions, defaults: Parti
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
 /** @throws TypeError as pluginSettings() does */
-export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & UpgradeOptions &
-  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>> & { readonly headers: OutgoingHttpHeaders } {
+export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & Defined<UpgradeOptions &
+  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders } {
   return { ...DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
 }
 
@@ -34,8 +34,8 @@ export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): 
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
-  Required<Pick<ConnectOptions, 'headers' | 'request'>> {
+export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & Defined<ConnectOptions &
+  Required<Pick<ConnectOptions, 'headers' | 'request'>>> {
   return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
 }
 
@@ -46,6 +46,6 @@ export function deflateSettings (option: boolean | PerMessageDeflateOptions): De
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */
-export function routeOptions (options: WebSocketRouteOptions): WebSocketRouteOptions {
+export function routeOptions (options: WebSocketRouteOptions): Defined<WebSocketRouteOptions> {
   return checked(options, ROUTE_NAMES)
 }
