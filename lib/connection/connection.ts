@@ -174,9 +174,10 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
   get isPaused (): boolean { return this.#receiver.isPaused }
-  get binaryType (): BinaryType { return this.#binaryType }
+  // the type is that of ws, which has no 'blob'
+  get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
-  set binaryType (type) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
+  set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
 
   get closed (): Promise<CloseInfo> {
@@ -275,7 +276,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
     if (this.listenerCount('message') === 0) return null
     // the type says Buffer, as that is what it is unless the application set binaryType
-    const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
+    const converted = isBinary ? convertBinary(data, this.#binaryType) as Buffer : data
     if (this.#settings.messageConcurrency !== Infinity) return this.emitAndSettle('message', converted, isBinary)
     this.emitSafely('message', converted, isBinary)
     return null
@@ -407,12 +408,12 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.#backpressure.drained()
   }
 
-  ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(PING, data, mask, callback)
+  ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback | ((error: Error) => void)): void {
+    this.#sendControl(PING, data, mask, callback as SendCallback)
   }
 
-  pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(PONG, data, mask, callback)
+  pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback | ((error: Error) => void)): void {
+    this.#sendControl(PONG, data, mask, callback as SendCallback)
   }
 
   // `mask` stands where `ws` has it; the role decides.

@@ -10,6 +10,7 @@ import { isThenable } from '../promises.ts'
 type Type = keyof ConnectionEventMap
 type Handler = ((event: never) => unknown) | { handleEvent (event: never): unknown }
 type Wrapper = (...args: unknown[]) => unknown
+type AnyHandler = (event: any) => any
 
 /** The EventEmitter's arguments of each event -> the object that a browser's listener gets. */
 const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => ConnectionEventMap[T] } = {
@@ -129,14 +130,14 @@ export abstract class ListenableConnection extends EventEmitter {
     this.off(type, wrapper)
   }
 
-  get onopen (): ((event: ConnectionEvent) => unknown) | null { return this.#handler('open') }
-  set onopen (handler) { this.#setHandler('open', handler) }
-  get onmessage (): ((event: MessageEvent) => unknown) | null { return this.#handler('message') }
-  set onmessage (handler) { this.#setHandler('message', handler) }
-  get onclose (): ((event: CloseEvent) => unknown) | null { return this.#handler('close') }
-  set onclose (handler) { this.#setHandler('close', handler) }
-  get onerror (): ((event: ErrorEvent) => unknown) | null { return this.#handler('error') }
-  set onerror (handler) { this.#setHandler('error', handler) }
+  get onopen (): AnyHandler | null { return this.#handler('open') }
+  set onopen (handler: ((event: ConnectionEvent) => unknown) | null) { this.#setHandler('open', handler) }
+  get onmessage (): AnyHandler | null { return this.#handler('message') }
+  set onmessage (handler: ((event: MessageEvent) => unknown) | null) { this.#setHandler('message', handler) }
+  get onclose (): AnyHandler | null { return this.#handler('close') }
+  set onclose (handler: ((event: CloseEvent) => unknown) | null) { this.#setHandler('close', handler) }
+  get onerror (): AnyHandler | null { return this.#handler('error') }
+  set onerror (handler: ((event: ErrorEvent) => unknown) | null) { this.#setHandler('error', handler) }
 
   /** Of a listener that still listens: removeAllListeners() does not tell this map. */
   #wrapperOf (type: Type, handler: Handler): Wrapper | undefined {

@@ -3,6 +3,7 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage, type 
 import { request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
 import { Connection } from '../connection/connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from '../errors.ts'
@@ -35,7 +36,7 @@ const SCHEMES: Readonly<Record<string, typeof requestHttp>> = {
  * is no 101 (with its statusCode, headers and body) or not a right one, ConnectionClosedError when it was closed before, and what
  * node:http fails with
  */
-export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<WebSocketConnection> {
   const { connection, opened } = startConnecting(url, options)
   await opened
   return connection

@@ -1,7 +1,8 @@
 // createMessageStream(): a message that is sent while it is made.
 import { once } from 'node:events'
 import { test } from 'tap'
-import { Connection, ConnectionClosedError } from '../../../lib/index.ts'
+import { Connection } from '../../../lib/connection/connection.ts'
+import { ConnectionClosedError } from '../../../lib/index.ts'
 import { OWNER, SETTINGS } from '../../helpers/memory.ts'
 import { gate, startConnection, turn } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
