@@ -140,6 +140,13 @@ export type ConnectionListener<Event extends keyof ConnectionEvents> = (this: We
 
 type Listener<Event> = ((event: Event) => unknown) | { handleEvent (event: Event): unknown }
 
+export interface ReceiveOptions {
+  /** Gives up when it is aborted, with its reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds after which it gives up with a TimeoutError. Default: none. */
+  readonly timeout?: number | undefined
+}
+
 /**
  * One WebSocket connection, shaped like a server-side socket of `ws`: to the compiler too it is a `WebSocket` of @types/ws. That is why some
  * members can be read as less than what they can be set to.
@@ -214,9 +221,10 @@ export interface WebSocketConnection extends EventEmitter {
 
   /**
    * Takes the next message out: a string for text, a Buffer for binary. Null once the connection is closed, however.
-   * Rejects with a ReaderBusyError while another reader is there. What comes until the next call is held.
+   * Rejects with a ReaderBusyError while another reader is there, and when it gives up, which takes nothing out. What comes until the next
+   * call is held.
    */
-  receive (): Promise<string | Buffer | null>
+  receive (options?: ReceiveOptions): Promise<string | Buffer | null>
   /**
    * Iterates over the messages, as `for await` over the connection does. Messages wait, and then the peer, until the next is
    * asked for. It ends after a closing handshake, and throws a ConnectionClosedError after any other end.

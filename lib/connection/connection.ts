@@ -4,7 +4,7 @@
 import type { Duplex, Writable } from 'node:stream'
 import type {
   BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions, MessageWebStreams,
-  PreparedMessage as Prepared, ReadyState, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
+  PreparedMessage as Prepared, ReadyState, ReceiveOptions, SendCallback, SendOptions, ToDuplexOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { CHANNELS } from './observability.ts'
@@ -22,6 +22,7 @@ import type { Message } from '../framing/message-assembler.ts'
 import { BINARY_TYPES, convertBinary, toPayload } from './message-data.ts'
 import { MessageDuplex } from './views/message-duplex.ts'
 import { MessageIterator, messageValue } from './incoming/message-reader.ts'
+import { nextWithin } from './incoming/next-within.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { toWebStreams } from './views/message-web-streams.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
@@ -316,11 +317,16 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#receiver.onListener()
   }
 
-  async receive (): Promise<string | Buffer | null> {
+  async receive (options?: ReceiveOptions): Promise<string | Buffer | null> {
     const reader = this.#prepare(this.#receiver.claimReader())
-    const message = await reader.next().catch(() => null) // however it ended
-    reader.release(message !== null)
-    return message === null ? null : messageValue(message)
+    let isLast = false
+    try {
+      const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
+      isLast = message === null // however it ended
+      return message === null ? null : messageValue(message)
+    } finally {
+      reader.release(!isLast)
+    }
   }
 
   iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {

@@ -60,6 +60,11 @@ export class MessageReader<Item = Message> {
     this.#waiters.shift()!.resolve(item)
   }
 
+  /** Who has asked last waits no longer, and its promise stays pending. @returns whether somebody waited */
+  withdraw (): boolean {
+    return this.#waiters.pop() !== undefined
+  }
+
   /** No message will come any more. Later calls do nothing. */
   end (error: Error | null): void {
     if (this.#end !== null) return
