@@ -140,6 +140,13 @@ export type ConnectionListener<Event extends keyof ConnectionEvents> = (this: We
 
 type Listener<Event> = ((event: Event) => unknown) | { handleEvent (event: Event): unknown }
 
+export interface ListenerOptions {
+  /** Listens to one event. Default: false. */
+  readonly once?: boolean | undefined
+  /** Listens until it is aborted, and not at all when it is already. */
+  readonly signal?: AbortSignal | undefined
+}
+
 export interface ReceiveOptions {
   /** Gives up when it is aborted, with its reason. */
   readonly signal?: AbortSignal | undefined
@@ -265,7 +272,7 @@ export interface WebSocketConnection extends EventEmitter {
   createMessageStream (options?: CreateMessageStreamOptions): Writable
 
   addEventListener<Type extends keyof ConnectionEventMap> (
-    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean | undefined }): void
+    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: ListenerOptions): void
   removeEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap[Type]>): void
   get onopen (): ((event: any) => any) | null

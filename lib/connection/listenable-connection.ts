@@ -3,7 +3,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
-  CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, MessageEvent, WebSocketConnection
+  CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, ListenerOptions, MessageEvent, WebSocketConnection
 } from '../../types/connection.ts'
 import { isThenable } from '../promises.ts'
 
@@ -30,6 +30,8 @@ export abstract class ListenableConnection extends EventEmitter {
   readonly #context = new AsyncResource('WebSocketConnection')
   // by event, the listeners given in the browser's way and what stands for them among the EventEmitter's; made on first use
   #wrappers: Map<Type, Map<Handler, Wrapper>> | null = null
+  // what takes the listener behind a wrapper off the signal that ends it
+  #releases: Map<Wrapper, () => void> | null = null
   // by event, what was assigned to its on... property and the listener that stands for it
   #handlers: { [T in Type]?: { readonly handler: Handler, readonly listener: Handler } } | null = null
 
@@ -61,6 +63,8 @@ export abstract class ListenableConnection extends EventEmitter {
     } catch (error) {
       this.onListenerError(error)
     }
+    // the last event: a signal that lives on does not hold on to this
+    if (event === 'close') for (const release of this.#releases?.values() ?? []) release()
   }
 
   /** As emitSafely(), and resolves when all promises that the listeners returned are settled; null when there are none. */
@@ -109,17 +113,20 @@ export abstract class ListenableConnection extends EventEmitter {
     return self
   }
 
-  addEventListener (type: Type, handler: Handler, options: { once?: boolean } = {}): void {
-    if (!Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
+  // in place of options a boolean may stand, as in a browser, which is nothing here
+  addEventListener (type: Type, handler: Handler, options: ListenerOptions | boolean | null = {}): void {
+    const { once = false, signal } = typeof options === 'object' && options !== null ? options : {}
+    if (signal?.aborted === true || !Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
     const toEvent = EVENTS[type] as unknown as (target: this, ...args: unknown[]) => ConnectionEvent
     const wrapper: Wrapper = (...args) => {
-      if (options.once === true) this.removeEventListener(type, handler)
+      if (once) this.removeEventListener(type, handler)
       const event = toEvent(this, ...args) as never
       return typeof handler === 'function' ? handler.call(this as never, event) : handler.handleEvent(event)
     }
     this.#wrappers ??= new Map()
     const wrappers = this.#wrappers.get(type) ?? new Map<Handler, Wrapper>()
     this.#wrappers.set(type, wrappers.set(handler, wrapper))
+    if (signal !== undefined) this.#listenUntil(signal, wrapper, () => { this.removeEventListener(type, handler) })
     this.on(type, wrapper)
   }
 
@@ -127,7 +134,17 @@ export abstract class ListenableConnection extends EventEmitter {
     const wrapper = this.#wrapperOf(type, handler)
     if (wrapper === undefined) return
     this.#wrappers!.get(type)!.delete(handler)
+    this.#releases?.get(wrapper)?.()
     this.off(type, wrapper)
+  }
+
+  #listenUntil (signal: AbortSignal, wrapper: Wrapper, onAbort: () => void): void {
+    this.#releases ??= new Map()
+    this.#releases.set(wrapper, () => {
+      this.#releases!.delete(wrapper)
+      signal.removeEventListener('abort', onAbort)
+    })
+    signal.addEventListener('abort', onAbort)
   }
 
   get onopen (): AnyHandler | null { return this.#handler('open') }
