@@ -20,14 +20,15 @@ export class HandshakeError extends Error {
   override readonly name = 'HandshakeError'
   /** Stable, for programs; `FST_WS_...`. */
   readonly code: string
-  readonly statusCode: number
+  /** To a client: that of the server's response; undefined when there was none. */
+  readonly statusCode: number | undefined
   /** Header fields that belong into the response, such as Sec-WebSocket-Version; to a client, those of the server's response. */
   readonly headers: Readonly<Record<string, string | string[]>>
   /** To a client: the body of the server's response, up to 64 KiB. */
   readonly body: string | undefined
 
   constructor (
-    code: string, statusCode: number, message: string, headers: Record<string, string | string[]> = {},
+    code: string, statusCode: number | undefined, message: string, headers: Record<string, string | string[]> = {},
     { body, ...options }: ErrorOptions & { body?: string | undefined } = {}
   ) {
     super(message, options)
@@ -150,6 +151,12 @@ export const connectTimedOut = (milliseconds: number) =>
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
 export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
+export const wrongRedirect = (statusCode: number, location: string, reason: string) =>
+  new HandshakeError('FST_WS_REDIRECT', statusCode, `the redirect to ${quote(location)} is not followed: ${reason}`, { location })
+/** `code` is Node's. */
+export const unanswered = (cause: Error & { code: string }) => new HandshakeError(
+  cause.code, undefined, `the opening handshake failed, as ${cause.code.startsWith('HPE_') ? 'its answer is not HTTP' : 'it was not answered'}: ${cause.message}`,
+  {}, { cause })
 export const wrongAccept = (value: string | undefined, expected: string) =>
   new HandshakeError('FST_WS_ACCEPT', 101, `the Sec-WebSocket-Accept header field must be ${quote(expected)}, it is ${quote(value)}`)
 export const unexpectedProtocol = (value: string | undefined) =>

@@ -62,7 +62,7 @@ export interface WebSocketServerFacade extends EventEmitter {
 }
 
 /** What of connect() can be said, the client's address, and what else tests for @fastify/websocket put into a request, which is ignored. */
-export type InjectWSContext = Omit<ConnectOptions, 'request'> &
+export type InjectWSContext = Omit<ConnectOptions, 'request' | 'maxRedirects'> &
   { socket?: { remoteAddress?: string | undefined } | undefined } &
   { readonly [Name in Exclude<keyof IncomingMessage, keyof Readable | keyof ConnectOptions | 'socket'>]?: unknown }
 

@@ -146,6 +146,11 @@ export interface ConnectOptions extends ConnectionOptions {
   handshakeTimeout?: number | undefined
   /** Gives up connecting when it is aborted; afterwards it does nothing. */
   signal?: AbortSignal | undefined
+  /**
+   * How many redirects are followed. What is meant for the first server alone (Authorization, Cookie, Host, a client's certificate) does not
+   * go to another host or port, nor from TLS to none. Default: 0, a redirect is a HandshakeError with its `headers.location`.
+   */
+  maxRedirects?: number | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined

@@ -3,7 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
   ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
-import { checked, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
+import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
 import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
@@ -34,9 +34,12 @@ export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): 
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & Defined<ConnectOptions &
-  Required<Pick<ConnectOptions, 'headers' | 'request'>>> {
-  return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects'>>> {
+  if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
+    throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
+  }
+  return { ...DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */
