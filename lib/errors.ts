@@ -1,5 +1,6 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
+import type { OutgoingHttpHeaders } from 'node:http'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
@@ -55,6 +56,9 @@ const isRefusal = (statusCode: number | null | undefined): statusCode is number 
   Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! <= 599
 const quote = (value: string | undefined): string =>
   value === undefined ? 'none' : JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value)
+const fieldsOf = (headers: OutgoingHttpHeaders): Record<string, string | string[]> => Object.fromEntries(
+  Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, typeof value === 'number' ? String(value) : value]])
+)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
@@ -137,8 +141,8 @@ export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
-export const notVerified = (statusCode?: number | null, message?: string | null, headers?: Record<string, string> | null) =>
-  new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', headers ?? {})
+export const notVerified = (statusCode?: number | null, message?: string | null, headers?: OutgoingHttpHeaders | null) =>
+  new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', fieldsOf(headers ?? {}))
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')

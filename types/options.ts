@@ -1,5 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
-import type { RequestOptions } from 'node:https'
+import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
 
@@ -21,11 +21,17 @@ export type OriginFunction<Request = FastifyRequest> = (origin: string, request:
  */
 export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
 
-/** As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. */
-export type VerifyClient = (
-  info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
-  callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: Record<string, string>) => void
-) => boolean | Promise<boolean> | void
+/**
+ * As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. `origin` is undefined where there is no such
+ * header field, also in functions that @types/ws types, which says that it is a string.
+ */
+export type VerifyClient = {
+  // a method, as the parameters of those may be less than what they get
+  verify (
+    info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
+    callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: OutgoingHttpHeaders) => void
+  ): boolean | Promise<boolean> | void
+}['verify']
 
 /** How messages are compressed where the peer can do that too. RFC 7692. */
 export interface PerMessageDeflateOptions {
@@ -105,8 +111,16 @@ export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptio
   closeLogLevel?: string | undefined
 }
 
-/** With a callback or a promise. */
-export type WebSocketPreClose = ((this: FastifyInstance, done: (error?: Error) => void) => void) | ((this: FastifyInstance) => Promise<unknown>)
+/** Calls `done`, or has no such parameter and may return a promise. */
+export type WebSocketPreClose = (this: FastifyInstance, done: (error?: Error) => void) => unknown
+
+/** What a server of `ws` has besides. */
+interface ForeignOptions {
+  server?: Server | HttpsServer | undefined
+  perMessageDeflate?: boolean | object | undefined
+  // any, as an interface such as the ServerOptions of @types/ws is no record of anything else
+  [name: string]: any
+}
 
 export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   /**
@@ -117,7 +131,7 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
   shutdownCode?: number | undefined
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
-  options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & { server?: Server, perMessageDeflate?: boolean | object } & Record<string, unknown> | undefined
+  options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & ForeignOptions | undefined
   /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
   handshakeTimeout?: number | undefined
   /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */

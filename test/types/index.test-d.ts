@@ -1,5 +1,4 @@
 import type { Http2ServerRequest } from 'node:http2'
-import type { Socket } from 'node:net'
 import { expectTypeOf } from 'expect-type'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
@@ -177,6 +176,11 @@ app.register(websocket, {
   },
   options: { maxPayload: 1, clientTracking: true, verifyClient: ({ origin, secure, req }) => secure && origin !== req.url }
 })
+app.register(websocket, {
+  async preClose () { for (const client of this.websocketServer.clients) client.close(4000) }
+})
+// @ts-expect-error of a wrong type there too
+app.register(websocket, { options: { maxPayload: 'x' } })
 app.get('/origin', { websocket: { origin: async (origin, request) => origin === request.host } }, () => {})
 // @ts-expect-error not an origin
 app.get('/bad-origin', { websocket: { origin: 5 } }, () => {})
@@ -185,7 +189,7 @@ app.get('/bad-origin', { websocket: { origin: 5 } }, () => {})
 expectTypeOf(connect('ws://localhost', { protocols: ['a'], headers: { authorization: 'x' }, request: { ca: 'x' } })).toEqualTypeOf<Promise<Connection>>()
 expectTypeOf(app.injectWS('/', { headers: { a: 'b' } }, { onInit: connection => { connection.on('open', () => {}) } })).toEqualTypeOf<Promise<WebSocketConnection>>()
 app.server.on('upgrade', (request, socket, head) => {
-  expectTypeOf(upgrade(request, socket as Socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
+  expectTypeOf(upgrade(request, socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
 })
 
 // HTTP/2

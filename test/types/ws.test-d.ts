@@ -3,7 +3,7 @@ import type { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { expectTypeOf } from 'expect-type'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import type { RawData, WebSocket } from 'ws'
+import type { RawData, ServerOptions, VerifyClientCallbackAsync, VerifyClientCallbackSync, WebSocket } from 'ws'
 import websocket, { connect, type WebsocketHandler, type WebSocketConnection } from '../../lib/index.ts'
 
 declare const connection: WebSocketConnection
@@ -58,6 +58,14 @@ const clients: Set<WebSocket> = app.websocketServer.clients
 for (const client of clients) client.ping()
 app.websocketServer.on('error', (error: Error) => { expectTypeOf(error).toEqualTypeOf<Error>() })
 app.websocketServer.once('listening', () => {})
+
+// options of a server of ws
+const verifyClient: VerifyClientCallbackSync | VerifyClientCallbackAsync = ({ origin }: { origin: string }) => origin.endsWith('.example.com')
+const options: ServerOptions = { maxPayload: 1, perMessageDeflate: { threshold: 1 }, handleProtocols: protocols => protocols.has('a') && 'a' }
+app.register(websocket, { options: { ...options, verifyClient, clientTracking: true } })
+app.register(websocket, { options })
+app.register(websocket, { verifyClient })
+app.register(websocket, { verifyClient: ({ origin }, done) => { done(origin === undefined, 429, 'slow down', { 'x-wait': 1 }) } })
 
 // tests that put what else a request has into injectWS()
 await app.injectWS('/', { url: '/a', method: 'GET', headers: { cookie: 'a=b' }, socket: { remoteAddress: undefined } })
