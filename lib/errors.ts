@@ -1,5 +1,6 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
+import type { OutgoingHttpHeaders } from 'node:http'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
@@ -20,14 +21,15 @@ export class HandshakeError extends Error {
   override readonly name = 'HandshakeError'
   /** Stable, for programs; `FST_WS_...`. */
   readonly code: string
-  readonly statusCode: number
+  /** To a client: that of the server's response; undefined when there was none. */
+  readonly statusCode: number | undefined
   /** Header fields that belong into the response, such as Sec-WebSocket-Version; to a client, those of the server's response. */
   readonly headers: Readonly<Record<string, string | string[]>>
   /** To a client: the body of the server's response, up to 64 KiB. */
   readonly body: string | undefined
 
   constructor (
-    code: string, statusCode: number, message: string, headers: Record<string, string | string[]> = {},
+    code: string, statusCode: number | undefined, message: string, headers: Record<string, string | string[]> = {},
     { body, ...options }: ErrorOptions & { body?: string | undefined } = {}
   ) {
     super(message, options)
@@ -68,6 +70,9 @@ const isRefusal = (statusCode: number | null | undefined): statusCode is number 
   Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! <= 599
 const quote = (value: string | undefined): string =>
   value === undefined ? 'none' : JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}...` : value)
+const fieldsOf = (headers: OutgoingHttpHeaders): Record<string, string | string[]> => Object.fromEntries(
+  Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, typeof value === 'number' ? String(value) : value]])
+)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
@@ -150,8 +155,8 @@ export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
-export const notVerified = (statusCode?: number | null, message?: string | null, headers?: Record<string, string> | null) =>
-  new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', headers ?? {})
+export const notVerified = (statusCode?: number | null, message?: string | null, headers?: OutgoingHttpHeaders | null) =>
+  new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', fieldsOf(headers ?? {}))
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
@@ -164,6 +169,12 @@ export const connectTimedOut = (milliseconds: number) =>
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
 export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
+export const wrongRedirect = (statusCode: number, location: string, reason: string) =>
+  new HandshakeError('FST_WS_REDIRECT', statusCode, `the redirect to ${quote(location)} is not followed: ${reason}`, { location })
+/** `code` is Node's. */
+export const unanswered = (cause: Error & { code: string }) => new HandshakeError(
+  cause.code, undefined, `the opening handshake failed, as ${cause.code.startsWith('HPE_') ? 'its answer is not HTTP' : 'it was not answered'}: ${cause.message}`,
+  {}, { cause })
 export const wrongAccept = (value: string | undefined, expected: string) =>
   new HandshakeError('FST_WS_ACCEPT', 101, `the Sec-WebSocket-Accept header field must be ${quote(expected)}, it is ${quote(value)}`)
 export const unexpectedProtocol = (value: string | undefined) =>

@@ -1,6 +1,7 @@
 import { upgrade } from './standalone/upgrade.ts'
+import type { WebSocketConnection } from '../types/connection.ts'
 import { connect } from './standalone/connect.ts'
-import { Connection } from './connection/connection.ts'
+import { Connection as ConnectionClass } from './connection/connection.ts'
 import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'
 import { FrameParser } from './framing/frame-parser.ts'
@@ -9,10 +10,15 @@ import { fastifyWebsocket as registered } from './fastify/plugin.ts'
 import { prepare } from './connection/prepared-message.ts'
 
 export type * from '../types/index.ts'
+export type Connection = WebSocketConnection
+/** The class of every connection, for `instanceof` and its constants: routes, connect() and upgrade() make them. */
+// eslint-disable-next-line @typescript-eslint/no-redeclare -- as a class is: a value and a type of one name
+export const Connection: Pick<typeof ConnectionClass, 'CONNECTING' | 'OPEN' | 'CLOSING' | 'CLOSED'> &
+  (abstract new (...args: never) => WebSocketConnection) = ConnectionClass
 export type { FrameParserOptions } from './framing/frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
 export type { Role } from './protocol/role.ts'
-export { connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
+export { connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
 
 const exported = {
   connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade

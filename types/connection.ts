@@ -2,8 +2,8 @@ import type { EventEmitter } from 'node:events'
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 
-/** What a message can be given as: text as a string (or number), binary as bytes. */
-export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob
+/** What a message can be given as: text as a string (or number), binary as bytes, or as the pieces of them in order. */
+export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob | readonly Uint8Array[]
 
 export interface SendOptions {
   /** Sent as binary or as text. Default: text for a string or a number, else binary. */
@@ -12,10 +12,13 @@ export interface SendOptions {
   compress?: boolean | undefined
   /** False: more fragments of the same message follow, by further calls. Default: true. RFC 6455 §5.4. */
   fin?: boolean | undefined
+  /** Taken from code for `ws`, and ignored: a client masks, a server does not. */
+  mask?: boolean | undefined
 }
 
-/** What prepare() makes of a message that goes to many. */
+/** What prepare(), and nothing else, makes of a message that goes to many. */
 export interface PreparedMessage {
+  readonly [Symbol.toStringTag]: 'PreparedMessage'
   /** Bytes, uncompressed. */
   readonly length: number
 }
@@ -78,17 +81,17 @@ export interface ConnectionEvent {
 }
 export interface MessageEvent extends ConnectionEvent {
   readonly type: 'message'
-  /** A string for text, else as `binaryType` says. */
-  readonly data: string | Buffer | ArrayBuffer | Buffer[] | Blob
+  /** A string for text, else as `binaryType` says. The type is that of `ws`, without the Blob that 'blob' gives. */
+  readonly data: string | Buffer | ArrayBuffer | Buffer[]
 }
 /** Beside these, the options of node:stream. */
 export interface ToDuplexOptions extends Omit<DuplexOptions, 'objectMode' | 'autoDestroy' | 'read' | 'write' | 'writev' | 'final' | 'destroy' | 'construct'> {
   /** A stream of messages: a string or a Buffer each. Default: false, of bytes. */
-  readonly objectMode?: boolean
+  readonly objectMode?: boolean | undefined
   /** What a write is sent as. Default: true for bytes, and in objectMode as send() does it. */
-  readonly binary?: boolean
+  readonly binary?: boolean | undefined
   /** Of a stream of bytes: a write of more bytes is sent as several messages. Default: 64 KiB. */
-  readonly messageSize?: number
+  readonly messageSize?: number | undefined
 }
 
 export interface MessageWebStreams {
@@ -106,16 +109,16 @@ export interface IncomingMessageReadable extends Readable {
 
 export interface MessageStreamsOptions {
   /** Bytes of one message, instead of the connection's maxPayload; more: 1009. Default: no limit. */
-  readonly maxPayload?: number
+  readonly maxPayload?: number | undefined
   /** Leaving the loop early closes the connection with 1000. Default: true. */
-  readonly closeOnReturn?: boolean
+  readonly closeOnReturn?: boolean | undefined
 }
 
 export interface CreateMessageStreamOptions {
   /** Sent as binary or as text. Default: true. */
-  readonly binary?: boolean
+  readonly binary?: boolean | undefined
   /** Bytes from which write() returns false. Default: the connection's. */
-  readonly highWaterMark?: number
+  readonly highWaterMark?: number | undefined
 }
 
 /** What went through a connection. Bytes are those of frames, headers included. */
@@ -152,7 +155,24 @@ export type ConnectionListener<Event extends keyof ConnectionEvents> = (this: We
 
 type Listener<Event> = ((event: Event) => unknown) | { handleEvent (event: Event): unknown }
 
-/** One WebSocket connection, shaped like a server-side socket of `ws`. */
+export interface ListenerOptions {
+  /** Listens to one event. Default: false. */
+  readonly once?: boolean | undefined
+  /** Listens until it is aborted, and not at all when it is already. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ReceiveOptions {
+  /** Gives up when it is aborted, with its reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds after which it gives up with a TimeoutError. Default: none. */
+  readonly timeout?: number | undefined
+}
+
+/**
+ * One WebSocket connection, shaped like a server-side socket of `ws`: to the compiler too it is a `WebSocket` of @types/ws. That is why some
+ * members can be read as less than what they can be set to.
+ */
 export interface WebSocketConnection extends EventEmitter {
   readonly CONNECTING: 0
   readonly OPEN: 1
@@ -165,8 +185,9 @@ export interface WebSocketConnection extends EventEmitter {
   readonly extensions: string
   /** The URL that a client connected to; '' on a server. */
   readonly url: string
-  /** What binary messages arrive as. Default: 'nodebuffer'. */
-  binaryType: BinaryType
+  /** What binary messages arrive as. Default: 'nodebuffer'. 'blob' can be read as well, whatever the type says. */
+  get binaryType (): Exclude<BinaryType, 'blob'>
+  set binaryType (type: BinaryType)
   /** Bytes that send(), ping() and pong() took and the transport has not, frame headers included. */
   readonly bufferedAmount: number
   /** Between pause() and resume(): no message is delivered. */
@@ -186,8 +207,9 @@ export interface WebSocketConnection extends EventEmitter {
    * false too when the connection is not open: nothing is sent and `callback` gets a ConnectionClosedError
    * @throws TypeError for data of another type, Error while CONNECTING, and for a prepared message in one that was begun with `fin: false`
    */
-  send (data: MessageData | PreparedMessage, callback?: SendCallback): boolean
+  send (data: MessageData, callback?: SendCallback): boolean
   send (data: MessageData, options?: SendOptions, callback?: SendCallback): boolean
+  send (message: PreparedMessage, callback?: SendCallback): boolean
 
   /**
    * Waits until send() would return true, or until it is someone else's turn: whoever sends without a pause leaves the event loop to others
@@ -204,8 +226,10 @@ export interface WebSocketConnection extends EventEmitter {
    * @throws RangeError for more than 125 bytes
    */
   ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void
+  ping (data?: MessageData, mask?: boolean, callback?: (error: Error) => void): void
   /** Sends an unasked Pong of up to 125 bytes; pings are answered without it. RFC 6455 §5.5.3. */
   pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void
+  pong (data?: MessageData, mask?: boolean, callback?: (error: Error) => void): void
 
   /**
    * Starts the closing handshake: what was sent goes out, then a Close frame, then up to `closeTimeout` (ms, default 5 000)
@@ -226,16 +250,17 @@ export interface WebSocketConnection extends EventEmitter {
 
   /**
    * Takes the next message out: a string for text, a Buffer for binary. Null once the connection is closed, however.
-   * Rejects with a ReaderBusyError while another reader is there. What comes until the next call is held.
+   * Rejects with a ReaderBusyError while another reader is there, and when it gives up, which takes nothing out. What comes until the next
+   * call is held.
    */
-  receive (): Promise<string | Buffer | null>
+  receive (options?: ReceiveOptions): Promise<string | Buffer | null>
   /**
    * Iterates over the messages, as `for await` over the connection does. Messages wait, and then the peer, until the next is
    * asked for. It ends after a closing handshake, and throws a ConnectionClosedError after any other end.
    * @param options.closeOnReturn leaving the loop early closes the connection with 1000. Default: true
    * @throws ReaderBusyError while another reader is there
    */
-  iterator (options?: { closeOnReturn?: boolean }): AsyncIterableIterator<string | Buffer, undefined>
+  iterator (options?: { closeOnReturn?: boolean | undefined }): AsyncIterableIterator<string | Buffer, undefined>
   [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined>
 
   /**
@@ -269,14 +294,20 @@ export interface WebSocketConnection extends EventEmitter {
   createMessageStream (options?: CreateMessageStreamOptions): Writable
 
   addEventListener<Type extends keyof ConnectionEventMap> (
-    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: { once?: boolean }): void
+    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: ListenerOptions): void
   removeEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap[Type]>): void
-  onopen: ((event: ConnectionEvent) => unknown) | null
-  onmessage: ((event: MessageEvent) => unknown) | null
-  onclose: ((event: CloseEvent) => unknown) | null
-  onerror: ((event: ErrorEvent) => unknown) | null
+  get onopen (): ((event: any) => any) | null
+  set onopen (listener: ((event: ConnectionEvent) => unknown) | null)
+  get onmessage (): ((event: any) => any) | null
+  set onmessage (listener: ((event: MessageEvent) => unknown) | null)
+  get onclose (): ((event: any) => any) | null
+  set onclose (listener: ((event: CloseEvent) => unknown) | null)
+  get onerror (): ((event: any) => any) | null
+  set onerror (listener: ((event: ErrorEvent) => unknown) | null)
 
+  // Any name compiles, a misspelt one too: without the second signature of each this would be no EventEmitter and no WebSocket of @types/ws,
+  // and with type parameters in it `socket.on()` would not compile where `socket` may be one or the other.
   on<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
   on (event: string | symbol, listener: (...args: any[]) => unknown): this
   once<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this

@@ -1,9 +1,10 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import type {
   ContextConfigDefault, FastifyBaseLogger, FastifyInstance, FastifyRequest, FastifySchema, FastifyTypeProvider,
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
-  RouteGenericInterface
+  RequestGenericInterface, RouteGenericInterface, RouteShorthandOptions
 } from 'fastify'
 import type { ConnectionStats, WebSocketConnection } from './connection.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
@@ -11,21 +12,20 @@ import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
 /**
  * Gets each connection of a route when it is open. What it throws or rejects with goes to the errorHandler. Messages that
  * come while an async handler awaits something are held until it listens; once it has settled without a listener they are
- * discarded.
+ * discarded. The type parameters are those of @fastify/websocket.
  */
 export type WebSocketHandler<
   RawServer extends RawServerBase = RawServerDefault,
   RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
-  RawReply extends RawReplyDefaultExpression<RawServer> = RawReplyDefaultExpression<RawServer>,
-  RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+  RequestGeneric extends RequestGenericInterface = RequestGenericInterface,
   ContextConfig = ContextConfigDefault,
   SchemaCompiler extends FastifySchema = FastifySchema,
   TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
   Logger extends FastifyBaseLogger = FastifyBaseLogger
 > = (
-  this: FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>,
+  this: FastifyInstance<RawServer, RawRequest, RawReplyDefaultExpression<RawServer>, Logger, TypeProvider>,
   connection: WebSocketConnection,
-  request: FastifyRequest<RouteGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger>
+  request: FastifyRequest<RequestGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger>
 ) => unknown
 
 export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
@@ -40,8 +40,8 @@ type HeadersListener = (headers: string[], request: IncomingMessage) => unknown
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
 export interface WebSocketServerFacade extends EventEmitter {
-  /** The connections that are not closed yet. */
-  readonly clients: ReadonlySet<WebSocketConnection>
+  /** The connections that are not closed yet. A Set as with `ws`, to be read alone. */
+  readonly clients: Set<WebSocketConnection>
   /** The options of this registration. What is changed here counts for handshakes from then on, where a route has no other. */
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
@@ -53,10 +53,18 @@ export interface WebSocketServerFacade extends EventEmitter {
   /** Emitted before a 101 with the lines of its head. Header fields that are added to them go out with it. */
   on (event: 'headers', listener: HeadersListener): this
   on (event: 'close', listener: () => unknown): this
+  /** For code that asks a server of `ws` for more: 'error' and 'listening' are never emitted. */
+  on (event: string | symbol, listener: (...args: any[]) => unknown): this
   once (event: 'connection', listener: ConnectionListener): this
   once (event: 'headers', listener: HeadersListener): this
   once (event: 'close', listener: () => unknown): this
+  once (event: string | symbol, listener: (...args: any[]) => unknown): this
 }
+
+/** What of connect() can be said, the client's address, and what else tests for @fastify/websocket put into a request, which is ignored. */
+export type InjectWSContext = Omit<ConnectOptions, 'request' | 'maxRedirects'> &
+  { socket?: { remoteAddress?: string | undefined } | undefined } &
+  { readonly [Name in Exclude<keyof IncomingMessage, keyof Readable | keyof ConnectOptions | 'socket'>]?: unknown }
 
 /**
  * Opens a WebSocket to the app without a network, for tests. The bytes go through Node's own HTTP parser, all hooks run.
@@ -67,27 +75,73 @@ export interface WebSocketServerFacade extends EventEmitter {
  */
 export type InjectWS = (
   path?: string,
-  upgradeContext?: Omit<ConnectOptions, 'request'> & { socket?: { remoteAddress?: string } },
-  hooks?: { onInit?: (connection: WebSocketConnection) => void, onOpen?: (connection: WebSocketConnection) => void }
+  upgradeContext?: InjectWSContext,
+  hooks?: {
+    onInit?: ((connection: WebSocketConnection) => void) | undefined
+    onOpen?: ((connection: WebSocketConnection) => void) | undefined
+  }
 ) => Promise<WebSocketConnection>
 
+/**
+ * Whether the types of @fastify/websocket are in the program too, of which graphql-ws and others need some. They say what these
+ * properties are by themselves, and a second declaration would have to be the same: so ours are inherited, and yield.
+ */
+type IsDeclaredElsewhere = [RouteShorthandOptions['websocket']] extends [boolean | undefined] ? true : false
+type Yielding<Type> = IsDeclaredElsewhere extends true ? any : Type
+
+interface InstanceMembers {
+  /** Where the types of @fastify/websocket are too, it has theirs: `app.getDecorator<WebSocketServerFacade>('websocketServer')`. */
+  readonly websocketServer: Yielding<WebSocketServerFacade>
+  /** Where the types of @fastify/websocket are too, it has theirs: `app.getDecorator<InjectWS>('injectWS')`. */
+  readonly injectWS: Yielding<InjectWS>
+}
+
+interface RequestMembers {
+  /** The request is an opening handshake of a WebSocket. */
+  readonly ws: boolean
+}
+
+interface ShorthandMembers {
+  /** The handler is a WebSocketHandler; an object sets options for this route. */
+  websocket?: boolean | WebSocketRouteOptions | undefined
+}
+
+interface WithWebSocketHandler<Handler> {
+  /** Serves WebSocket on the URL on which `handler` serves HTTP. */
+  wsHandler?: Handler | undefined
+}
+type RouteMembers<Handler> = IsDeclaredElsewhere extends true ? {} : WithWebSocketHandler<Handler>
+
+/** The options of a route whose handler gets connections, and of one that has a handler of its own for them. */
+type ForConnections<Options> = Omit<Options, 'websocket' | 'handler' | 'wsHandler'> & {
+  websocket: true | WebSocketRouteOptions
+  wsHandler?: undefined
+}
+type ForBoth<Options> = Omit<Options, 'websocket' | 'wsHandler'> & { websocket?: boolean | WebSocketRouteOptions | undefined }
+
+// In these overloads the parameter `_` is never given. A signature with a literal type among its parameters goes before all others; those
+// without come in the order in which files are imported, and whether a handler's parameters are ours must not depend on that.
 declare module 'fastify' {
-  interface FastifyInstance {
-    readonly websocketServer: WebSocketServerFacade
-    readonly injectWS: InjectWS
+  interface FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider> extends InstanceMembers {
+    route<RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
+      const SchemaCompiler extends FastifySchema = FastifySchema>(
+      opts: ForBoth<RouteOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> &
+        { wsHandler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+      _?: null
+    ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
+    route<RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
+      const SchemaCompiler extends FastifySchema = FastifySchema>(
+      opts: ForConnections<RouteOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> &
+        { handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+      _?: null
+    ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
   }
 
-  interface FastifyRequest {
-    /** The request is an opening handshake of a WebSocket. */
-    readonly ws: boolean
-  }
+  interface FastifyRequest extends RequestMembers {}
 
   interface RouteShorthandOptions<
     RawServer extends RawServerBase = RawServerDefault
-  > {
-    /** The handler is a WebSocketHandler; an object sets options for this route. */
-    websocket?: boolean | WebSocketRouteOptions
-  }
+  > extends ShorthandMembers {}
 
   interface RouteShorthandMethod<
     RawServer extends RawServerBase = RawServerDefault,
@@ -99,10 +153,18 @@ declare module 'fastify' {
     <RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
       const SchemaCompiler extends FastifySchema = FastifySchema>(
       path: string,
-      opts: RouteShorthandOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
-        TypeProvider, Logger> & { websocket: true | WebSocketRouteOptions },
-      handler: WebSocketHandler<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
-        TypeProvider, Logger>
+      opts: ForConnections<RouteShorthandOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
+        TypeProvider, Logger>>,
+      handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>,
+      _?: null
+    ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
+    <RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
+      const SchemaCompiler extends FastifySchema = FastifySchema>(
+      path: string,
+      opts: ForConnections<RouteShorthandOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
+        TypeProvider, Logger>> &
+        { handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+      _?: null
     ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
   }
 
@@ -115,9 +177,5 @@ declare module 'fastify' {
     SchemaCompiler extends FastifySchema = FastifySchema,
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
     Logger extends FastifyBaseLogger = FastifyBaseLogger
-  > {
-    /** Serves WebSocket on the URL on which `handler` serves HTTP. */
-    wsHandler?: WebSocketHandler<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
-      TypeProvider, Logger>
-  }
+  > extends RouteMembers<WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> {}
 }

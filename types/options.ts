@@ -1,5 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
-import type { RequestOptions } from 'node:https'
+import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
 
@@ -21,11 +21,17 @@ export type OriginFunction<Request = FastifyRequest> = (origin: string, request:
  */
 export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
 
-/** As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. */
-export type VerifyClient = (
-  info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
-  callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: Record<string, string>) => void
-) => boolean | Promise<boolean> | void
+/**
+ * As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. `origin` is undefined where there is no such
+ * header field, also in functions that @types/ws types, which says that it is a string.
+ */
+export type VerifyClient = {
+  // a method, as the parameters of those may be less than what they get
+  verify (
+    info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
+    callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: OutgoingHttpHeaders) => void
+  ): boolean | Promise<boolean> | void
+}['verify']
 
 /** How messages are compressed where the peer can do that too. RFC 7692. */
 export interface PerMessageDeflateOptions {
@@ -33,35 +39,35 @@ export interface PerMessageDeflateOptions {
    * A message may refer back to those before it: smaller, at the cost of up to 64 KiB for each connection and some 50 to 250 us of
    * CPU for each message that is sent. Default: false, each message stands alone.
    */
-  contextTakeover?: boolean
+  contextTakeover?: boolean | undefined
   /** The largest window, as a power of two: 9 to 15. Default: 15. */
-  windowBits?: number
+  windowBits?: number | undefined
   /** Of zlib, 0 to 9. Default: 3. */
-  level?: number
+  level?: number | undefined
   /** Of zlib, 1 to 9. Default: 8. */
-  memLevel?: number
+  memLevel?: number | undefined
   /** Messages of fewer bytes are sent as they are. Default: 1024. */
-  threshold?: number
+  threshold?: number | undefined
   /** How many messages that are too large for the event loop are compressed, and how many inflated, at a time in the process. Default: 4. */
-  concurrency?: number
+  concurrency?: number | undefined
 }
 
 /** What can be set for every connection, whatever it came from. */
 export interface ConnectionOptions {
   /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
-  maxPayload?: number
+  maxPayload?: number | undefined
   /**
    * Bytes of messages that wait for a consumer before the peer has to wait, and unsent bytes from which send() returns
    * false. Default: 64 KiB.
    */
-  highWaterMark?: number
+  highWaterMark?: number | undefined
   /**
    * Unsent bytes of a sender that ignores false: then comes a 'slow' event, and the connection is closed with 1013. One large
    * message on an empty queue may be larger. Default: 16 MiB.
    */
-  maxBufferedAmount?: number
+  maxBufferedAmount?: number | undefined
   /** Milliseconds that unsent bytes may wait without any progress before the connection is dropped. Default: 60 000. */
-  stallTimeout?: number
+  stallTimeout?: number | undefined
   /**
    * Milliseconds that messages are held for a handler that has not taken any yet; then they are discarded, with a warning. Default: 10 000; of
    * connect() and upgrade(): no limit.
@@ -71,62 +77,70 @@ export interface ConnectionOptions {
    * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
    * `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
-  heartbeat?: { interval: number, timeout: number } | false
+  heartbeat?: { interval: number, timeout: number } | false | undefined
   /**
    * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
    * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
    */
-  messageConcurrency?: number
+  messageConcurrency?: number | undefined
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
-  closeTimeout?: number
+  closeTimeout?: number | undefined
   /** Compression, where the peer offers it: true or in detail. Default: false. */
-  perMessageDeflate?: boolean | PerMessageDeflateOptions
+  perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
 }
 
 /** How a server chooses among those who ask. */
 export interface HandshakeOptions<Request = FastifyRequest> {
   /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */
-  handleProtocols?: (protocols: Set<string>, request: IncomingMessage) => string | false
+  handleProtocols?: ((protocols: Set<string>, request: IncomingMessage) => string | false) | undefined
   /** The subprotocols that the server speaks, in its order of preference; none in common means no subprotocol. */
-  protocols?: readonly string[]
+  protocols?: readonly string[] | undefined
   /**
    * Whose pages may open a WebSocket. Asked when an Origin header field came, which only browsers send; 403 otherwise. Default:
    * `'same-origin'`: host and port of the page are those of the request; the scheme counts when the client is known to use TLS.
    */
-  origin?: OriginRule<Request>
+  origin?: OriginRule<Request> | undefined
   /** Judges handshakes instead of `origin`, as in `ws`; 401 unless it says otherwise. */
-  verifyClient?: VerifyClient
+  verifyClient?: VerifyClient | undefined
 }
 
 /** What can be set for all routes of a registration and for each route. */
 export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptions {
   /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
-  maxConnections?: number
-  errorHandler?: WebSocketErrorHandler
+  maxConnections?: number | undefined
+  errorHandler?: WebSocketErrorHandler | undefined
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
    * 'silent' for an app with disableRequestLogging.
    */
-  closeLogLevel?: string
+  closeLogLevel?: string | undefined
 }
 
-/** With a callback or a promise. */
-export type WebSocketPreClose = ((this: FastifyInstance, done: (error?: Error) => void) => void) | ((this: FastifyInstance) => Promise<unknown>)
+/** Calls `done`, or has no such parameter and may return a promise. */
+export type WebSocketPreClose = (this: FastifyInstance, done: (error?: Error) => void) => unknown
+
+/** What a server of `ws` has besides. */
+interface ForeignOptions {
+  server?: Server | HttpsServer | undefined
+  perMessageDeflate?: boolean | object | undefined
+  // any, as an interface such as the ServerOptions of @types/ws is no record of anything else
+  [name: string]: any
+}
 
 export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   /**
    * Runs when the app begins to close, to say goodbye to the connections in its own way. Those it leaves open are closed
    * afterwards as they are without it.
    */
-  preClose?: WebSocketPreClose
+  preClose?: WebSocketPreClose | undefined
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
-  shutdownCode?: number
+  shutdownCode?: number | undefined
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
-  options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & { server?: Server, perMessageDeflate?: boolean | object } & Record<string, unknown>
+  options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & ForeignOptions | undefined
   /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
-  handshakeTimeout?: number
+  handshakeTimeout?: number | undefined
   /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */
-  shutdownTimeout?: number
+  shutdownTimeout?: number | undefined
 }
 
 /** Gets what a listener or callback of a connection threw or rejected with. Default: a warning of the process, and Close 1011. */
@@ -135,23 +149,28 @@ export type StandaloneErrorHandler = (error: unknown, connection: WebSocketConne
 /** Of upgrade(). */
 export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<IncomingMessage> {
   /** Milliseconds that origin and verifyClient may take before the handshake is refused with 503. Default: 10 000. */
-  handshakeTimeout?: number
+  handshakeTimeout?: number | undefined
   /** Header fields that go out with the 101. */
-  headers?: OutgoingHttpHeaders
-  errorHandler?: StandaloneErrorHandler
+  headers?: OutgoingHttpHeaders | undefined
+  errorHandler?: StandaloneErrorHandler | undefined
 }
 
 /** Of connect(). */
 export interface ConnectOptions extends ConnectionOptions {
   /** The subprotocols that are offered, in the client's order of preference. */
-  protocols?: readonly string[]
+  protocols?: readonly string[] | undefined
   /** Header fields of the request, such as Authorization. */
-  headers?: OutgoingHttpHeaders
+  headers?: OutgoingHttpHeaders | undefined
   /** Milliseconds until the server must have answered. Default: 10 000. */
-  handshakeTimeout?: number
+  handshakeTimeout?: number | undefined
   /** Gives up connecting when it is aborted; afterwards it does nothing. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
+  /**
+   * How many redirects are followed. What is meant for the first server alone (Authorization, Cookie, Host, a client's certificate) does not
+   * go to another host or port, nor from TLS to none. Default: 0, a redirect is a HandshakeError with its `headers.location`.
+   */
+  maxRedirects?: number | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
-  request?: Omit<RequestOptions, 'headers' | 'signal'>
-  errorHandler?: StandaloneErrorHandler
+  request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
+  errorHandler?: StandaloneErrorHandler | undefined
 }

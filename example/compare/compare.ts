@@ -1,5 +1,5 @@
-// `npm run compare`: measures this plugin and @fastify/websocket under the same load, shows it while it goes on, and draws
-// example/compare/compare.svg. `-- --keep` keeps the page until Ctrl+C.
+// `npm run compare`: measures this plugin and @fastify/websocket under the same load, shows it while it goes on, and draws a picture of it.
+// `-- --keep` keeps the page until Ctrl+C, `-- --save` puts the picture in the place of that of the README.
 import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -11,11 +11,14 @@ import { buildPage } from './page.ts'
 import { drawPicture } from './picture.ts'
 import { currentLine, report } from './report.ts'
 
-const PICTURE = new URL('./example/compare/compare.svg', import.meta.resolve('fastify-websocket-stream/package.json'))
+const ROOT = import.meta.resolve('fastify-websocket-stream/package.json')
 const REDRAW_INTERVAL = 200
 const LINE_INTERVAL = 1000
 
-const { values: { keep } } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
+const { values: { keep, save } } = parseArgs({
+  options: { keep: { type: 'boolean', default: false }, save: { type: 'boolean', default: false } }
+})
+const picture = save ? 'example/compare/compare.svg' : 'dist/compare.svg'
 
 // the servers end with this process
 process.once('SIGINT', () => { process.exit(130) })
@@ -33,8 +36,8 @@ await measureAll(comparison)
 stopShowing()
 if (!process.stdout.isTTY) console.log(`\n${report(comparison).join('\n')}`)
 
-await writeFile(PICTURE, `${drawPicture(comparison)}\n`)
-console.log('\nDrawn in example/compare/compare.svg.')
+await writeFile(new URL(picture, ROOT), `${drawPicture(comparison)}\n`)
+console.log(`\nDrawn in ${picture}.`)
 if (keep) {
   console.log('The page stays until Ctrl+C.')
 } else {

@@ -16,6 +16,7 @@ const memberList = byId('chat-members')
 const log = new Log(byId('chat-log'))
 
 let socket = null
+let hasEndedWell = false
 let you = null
 const members = new Map()
 
@@ -55,6 +56,7 @@ function enter (chosenName) {
   })
   socket.addEventListener('message', ({ data }) => { receive(JSON.parse(data)) })
   socket.addEventListener('close', ({ code, reason }) => {
+    hasEndedWell = code === 1000
     members.clear()
     you = null
     const why = reason ? `${code}, ${reason}` : code
@@ -115,7 +117,7 @@ function pick (list) {
 }
 
 function render () {
-  showState(state, socket)
+  showState(state, socket, hasEndedWell)
   const open = isOpen(socket)
   const over = isOver(socket)
   name.readOnly = !over

@@ -20,6 +20,7 @@ const log = new Log(byId('echo-log'))
 const encoder = new TextEncoder()
 
 let socket = null
+let hasEndedWell = false
 // what was sent and has not come back: { data, at }
 let awaited = []
 
@@ -47,6 +48,11 @@ sendBinary.addEventListener('click', () => {
 
 byId('echo-close-form').addEventListener('submit', (event) => {
   event.preventDefault()
+  if (!code.validity.valid) {
+    record('error', '', `${code.value} was not sent: a page may close with code 1000, or with 3000 to 4999.`)
+    code.focus()
+    return
+  }
   try {
     // a reason cannot go without a code
     if (code.value || reason.value) socket.close(Number(code.value || 1000), reason.value)
@@ -86,6 +92,7 @@ function open () {
     record('error', '', 'The connection failed.')
   })
   socket.addEventListener('close', (event) => {
+    hasEndedWell = event.wasClean
     const entry = record('close', '',
       element('span', 'mono', String(event.code)),
       event.reason ? element('q', '', element('bdi', '', event.reason)) : note('no reason'),
@@ -138,7 +145,7 @@ function milliseconds (duration) {
 }
 
 function render () {
-  showState(state, socket)
+  showState(state, socket, hasEndedWell)
   const open = isOpen(socket)
   const over = isOver(socket)
   url.readOnly = !over

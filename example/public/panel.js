@@ -30,10 +30,11 @@ export function isOver (socket) {
   return !socket || socket.readyState === WebSocket.CLOSED
 }
 
-/** Shows `readyState` in words and, for styles and tests, as data-state. */
-export function showState (badge, socket) {
+/** Shows `readyState` in words and, for styles and tests, as data-state; `isFine`: a connection that is closed has ended as it should. */
+export function showState (badge, socket, isFine = false) {
   const state = socket ? STATES[socket.readyState] : 'NONE'
   badge.dataset.state = state.toLowerCase()
+  badge.dataset.fine = isFine
   badge.value = socket ? `${state} · ${socket.readyState}` : 'not connected'
 }
 

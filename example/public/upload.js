@@ -175,8 +175,9 @@ function isUnderWay () {
 }
 
 function render () {
-  showState(state, transfer?.socket)
   const underWay = isUnderWay()
+  // all is back when the page closes the connection
+  showState(state, transfer?.socket, outcome.dataset.kind === 'done' || (underWay && transfer.blob !== null))
   enable([
     [choice, !underWay],
     [send, !underWay],

@@ -85,10 +85,12 @@ export class Deflater {
     const dictionary = this.#window?.bytes
     const bits = Math.ceil(Math.log2(length + (dictionary?.length ?? 0) + 1))
     const windowBits = Math.min(this.#windowBits, MAX_WINDOW_BITS, Math.max(MIN_WINDOW_BITS, bits))
+    // of what zlib keeps before it writes a block: half a window, but for who asks for all there is
+    const mostMemory = windowBits === MAX_WINDOW_BITS ? 9 : Math.max(1, windowBits - 7)
     return {
       level,
       windowBits: Math.max(MIN_WINDOW_BITS, windowBits),
-      memLevel: Math.min(memLevel, Math.max(1, windowBits - 7)),
+      memLevel: Math.min(memLevel, mostMemory),
       finishFlush: constants.Z_SYNC_FLUSH,
       // at once where it fits, as most do
       chunkSize: Math.max(64, Math.min(length + 64, 64 * 1024)),

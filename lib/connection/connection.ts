@@ -134,9 +134,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
   get isPaused (): boolean { return this.#receiver.isPaused }
-  get binaryType (): BinaryType { return this.#binaryType }
+  // the type is that of ws, which has no 'blob'
+  get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
-  set binaryType (type) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
+  set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
 
@@ -224,7 +225,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     if (receiver.isReading) return // further out: that loop sees what is new
     this.#sender!.hold()
     try {
-      this.inContext(receiver.read, receiver)
+      this.inContext(readOn, receiver)
     } finally {
       this.#sender!.release()
     }
@@ -243,7 +244,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   #onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
     // the type says Buffer, as that is what it is unless the application set binaryType
-    const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
+    const converted = isBinary ? convertBinary(data, this.#binaryType) as Buffer : data
     if (this.#settings.messageConcurrency !== Infinity) return this.emitAndSettle('message', converted, isBinary)
     this.emitSafely('message', converted, isBinary)
     return null
@@ -371,12 +372,12 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   /** @internal */
   copies (length: number): boolean { return this.#sender!.copies(length) }
 
-  ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(PING, data, mask, callback)
+  ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback | ((error: Error) => void)): void {
+    this.#sendControl(PING, data, mask, callback as SendCallback)
   }
 
-  pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback): void {
-    this.#sendControl(PONG, data, mask, callback)
+  pong (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: SendCallback | ((error: Error) => void)): void {
+    this.#sendControl(PONG, data, mask, callback as SendCallback)
   }
 
   // `mask` stands where `ws` has it; the role decides.
@@ -659,6 +660,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED })) {
   Object.defineProperty(Connection.prototype, name, { value, enumerable: true })
 }
+
+// without a closure for each chunk
+const readOn = (receiver: Receiver): void => { receiver.read() }
 
 const unfinishedMessage = (): Error => new Error('a message that was begun with fin: false has not ended')
 const notOpenYet = (): Error => new Error('the connection is not open yet: readyState is CONNECTING')

@@ -3,13 +3,14 @@
 import { AsyncResource } from 'node:async_hooks'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
-  CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, MessageEvent, WebSocketConnection
+  CloseEvent, ConnectionEvent, ConnectionEventMap, ConnectionEvents, ErrorEvent, ListenerOptions, MessageEvent, WebSocketConnection
 } from '../../types/connection.ts'
 import { isThenable } from '../promises.ts'
 
 type Type = keyof ConnectionEventMap
 type Handler = ((event: never) => unknown) | { handleEvent (event: never): unknown }
 type Wrapper = (...args: unknown[]) => unknown
+type AnyHandler = (event: any) => any
 
 /** The EventEmitter's arguments of each event -> the object that a browser's listener gets. */
 const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => ConnectionEventMap[T] } = {
@@ -29,6 +30,8 @@ export abstract class ListenableConnection extends EventEmitter {
   readonly #context = new AsyncResource('WebSocketConnection')
   // by event, the listeners given in the browser's way and what stands for them among the EventEmitter's; made on first use
   #wrappers: Map<Type, Map<Handler, Wrapper>> | null = null
+  // what takes the listener behind a wrapper off the signal that ends it
+  #releases: Map<Wrapper, () => void> | null = null
   // by event, what was assigned to its on... property and the listener that stands for it
   #handlers: { [T in Type]?: { readonly handler: Handler, readonly listener: Handler } } | null = null
 
@@ -43,8 +46,8 @@ export abstract class ListenableConnection extends EventEmitter {
   protected abstract onListenerError (error: unknown): void
 
   /** Calls `callback` in the context of this connection. */
-  protected inContext (callback: () => void, thisArg?: unknown): void {
-    this.#context.runInAsyncScope(callback, thisArg)
+  protected inContext<Args extends unknown[]> (callback: (...args: Args) => void, ...args: Args): void {
+    this.#context.runInAsyncScope(callback, undefined, ...args)
   }
 
   /** An 'error' that nobody listens for is one of the connection's listeners, where an EventEmitter would throw it. */
@@ -60,6 +63,8 @@ export abstract class ListenableConnection extends EventEmitter {
     } catch (error) {
       this.onListenerError(error)
     }
+    // the last event: a signal that lives on does not hold on to this
+    if (event === 'close') for (const release of this.#releases?.values() ?? []) release()
   }
 
   /** As emitSafely(), and resolves when all promises that the listeners returned are settled; null when there are none. */
@@ -120,17 +125,20 @@ export abstract class ListenableConnection extends EventEmitter {
     return self
   }
 
-  addEventListener (type: Type, handler: Handler, options: { once?: boolean } = {}): void {
-    if (!Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
+  // in place of options a boolean may stand, as in a browser, which is nothing here
+  addEventListener (type: Type, handler: Handler, options: ListenerOptions | boolean | null = {}): void {
+    const { once = false, signal } = typeof options === 'object' && options !== null ? options : {}
+    if (signal?.aborted === true || !Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
     const toEvent = EVENTS[type] as unknown as (target: this, ...args: unknown[]) => ConnectionEvent
     const wrapper: Wrapper = (...args) => {
-      if (options.once === true) this.removeEventListener(type, handler)
+      if (once) this.removeEventListener(type, handler)
       const event = toEvent(this, ...args) as never
       return typeof handler === 'function' ? handler.call(this as never, event) : handler.handleEvent(event)
     }
     this.#wrappers ??= new Map()
     const wrappers = this.#wrappers.get(type) ?? new Map<Handler, Wrapper>()
     this.#wrappers.set(type, wrappers.set(handler, wrapper))
+    if (signal !== undefined) this.#listenUntil(signal, wrapper, () => { this.removeEventListener(type, handler) })
     this.on(type, wrapper)
   }
 
@@ -138,17 +146,27 @@ export abstract class ListenableConnection extends EventEmitter {
     const wrapper = this.#wrapperOf(type, handler)
     if (wrapper === undefined) return
     this.#wrappers!.get(type)!.delete(handler)
+    this.#releases?.get(wrapper)?.()
     this.off(type, wrapper)
   }
 
-  get onopen (): ((event: ConnectionEvent) => unknown) | null { return this.#handler('open') }
-  set onopen (handler) { this.#setHandler('open', handler) }
-  get onmessage (): ((event: MessageEvent) => unknown) | null { return this.#handler('message') }
-  set onmessage (handler) { this.#setHandler('message', handler) }
-  get onclose (): ((event: CloseEvent) => unknown) | null { return this.#handler('close') }
-  set onclose (handler) { this.#setHandler('close', handler) }
-  get onerror (): ((event: ErrorEvent) => unknown) | null { return this.#handler('error') }
-  set onerror (handler) { this.#setHandler('error', handler) }
+  #listenUntil (signal: AbortSignal, wrapper: Wrapper, onAbort: () => void): void {
+    this.#releases ??= new Map()
+    this.#releases.set(wrapper, () => {
+      this.#releases!.delete(wrapper)
+      signal.removeEventListener('abort', onAbort)
+    })
+    signal.addEventListener('abort', onAbort)
+  }
+
+  get onopen (): AnyHandler | null { return this.#handler('open') }
+  set onopen (handler: ((event: ConnectionEvent) => unknown) | null) { this.#setHandler('open', handler) }
+  get onmessage (): AnyHandler | null { return this.#handler('message') }
+  set onmessage (handler: ((event: MessageEvent) => unknown) | null) { this.#setHandler('message', handler) }
+  get onclose (): AnyHandler | null { return this.#handler('close') }
+  set onclose (handler: ((event: CloseEvent) => unknown) | null) { this.#setHandler('close', handler) }
+  get onerror (): AnyHandler | null { return this.#handler('error') }
+  set onerror (handler: ((event: ErrorEvent) => unknown) | null) { this.#setHandler('error', handler) }
 
   /** Of a listener that still listens: removeAllListeners() does not tell this map. */
   #wrapperOf (type: Type, handler: Handler): Wrapper | undefined {

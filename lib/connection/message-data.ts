@@ -1,5 +1,5 @@
 // What applications give to send() and get from 'message', and what lies between: bytes.
-import { isAnyArrayBuffer } from 'node:util/types'
+import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
 import type { BinaryType, MessageData } from '../../types/connection.ts'
 import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
 
@@ -15,7 +15,9 @@ export function toPayload (data: MessageData): string | Buffer | Blob {
   if (isAnyArrayBuffer(data)) return Buffer.from(data)
   if (data instanceof Blob) return data
   if (typeof data === 'number') return String(data)
-  throw new TypeError(`a message must be a string, Buffer, TypedArray, DataView, ArrayBuffer, Blob or number, not ${describe(data)}`)
+  if (isListOfBytes(data)) return Buffer.concat(data)
+  throw new TypeError(
+    `a message must be a string, Buffer, TypedArray, DataView, ArrayBuffer, Blob, number or list of Buffers, not ${describe(data)}`)
 }
 
 /**
@@ -41,6 +43,12 @@ export function convertBinary (data: Buffer, binaryType: BinaryType): Buffer | A
   }
 }
 
+/** As what binaryType 'fragments' gives. An empty list is rather a mistake. */
+function isListOfBytes (data: unknown): data is Uint8Array[] {
+  return Array.isArray(data) && data.length > 0 && data.every(isUint8Array)
+}
+
 function describe (value: unknown): string {
-  return value === null ? 'null' : typeof value
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'another array' : typeof value
 }

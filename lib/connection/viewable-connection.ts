@@ -1,9 +1,10 @@
 // The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
 import type { Duplex } from 'node:stream'
 import type {
-  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ToDuplexOptions, WebSocketConnection
+  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
+import { nextWithin } from './incoming/next-within.ts'
 import { ListenableConnection } from './listenable-connection.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './views/incoming-message-stream.ts'
 import { MessageDuplex } from './views/message-duplex.ts'
@@ -32,11 +33,16 @@ export abstract class ViewableConnection extends ListenableConnection {
     }
   }
 
-  async receive (): Promise<string | Buffer | null> {
+  async receive (options?: ReceiveOptions): Promise<string | Buffer | null> {
     const reader = this.#claim()
-    const message = await reader.next().catch(() => null) // however it ended
-    reader.release(message !== null)
-    return message === null ? null : messageValue(message)
+    let isLast = false
+    try {
+      const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
+      isLast = message === null // however it ended
+      return message === null ? null : messageValue(message)
+    } finally {
+      reader.release(!isLast)
+    }
   }
 
   iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {

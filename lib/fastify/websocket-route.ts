@@ -32,7 +32,7 @@ type ConnectedRouteSettings = RouteSettings & ConnectionSettings
 export class WebSocketRoute {
   readonly #handler: WebSocketHandler
   readonly #httpHandler: RouteOptions['handler']
-  readonly #options: WebSocketRouteOptions
+  readonly #options: ReturnType<typeof routeOptions>
   #scope: Scope
   #merged: { readonly from: PluginSettings, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit

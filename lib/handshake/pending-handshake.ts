@@ -113,7 +113,7 @@ export abstract class PendingHandshake {
   }
 
   /** In the form in which Fastify writes errors. */
-  #writeRefusal ({ statusCode, code, message, headers }: HandshakeError): void {
+  #writeRefusal ({ statusCode = 500, code, message, headers }: HandshakeError): void {
     const { response } = this
     const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
     // what was meant for another answer may be what could not be sent

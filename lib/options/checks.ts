@@ -3,7 +3,7 @@ import type { WebSocketPluginOptions } from '../../types/options.ts'
 import { isWireCloseCode } from '../protocol/close-code.ts'
 import { isToken } from '../protocol/header-field.ts'
 import { isOrigin } from '../protocol/origin.ts'
-import type { DeflateSettings } from './defaults.ts'
+import type { Defined, DeflateSettings } from './defaults.ts'
 
 // what setTimeout() can do
 const MAX_TIMEOUT = 2 ** 31 - 1
@@ -58,7 +58,7 @@ export const CONNECTION_NAMES = [
  * Checks options of which those in `allowed` may be given.
  * @throws TypeError that names the option which is unknown, of a wrong type or out of range
  */
-export function checked<Options extends object> (options: Options, allowed: readonly string[]): Options {
+export function checked<Options extends object> (options: Options, allowed: readonly string[]): Defined<Options> {
   const entries = Object.entries(withoutUndefined(options)) as Array<[name: string, value: unknown]>
   for (const [name, value] of entries) {
     // prefix and the log options are what Fastify itself hands to every plugin
@@ -74,7 +74,7 @@ export function checked<Options extends object> (options: Options, allowed: read
     }
     if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
   }
-  return Object.fromEntries(entries) as Options
+  return Object.fromEntries(entries) as Defined<Options>
 }
 
 function checkDeflate (options: object): void {
@@ -87,8 +87,8 @@ function checkDeflate (options: object): void {
   }
 }
 
-export function withoutUndefined<Options extends object> (options: Options): Options {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
+export function withoutUndefined<Options extends object> (options: Options): Defined<Options> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<Options>
 }
 
 export function isPlainObject (value: unknown): value is object {

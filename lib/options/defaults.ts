@@ -2,7 +2,10 @@
 import type { PerMessageDeflateOptions } from '../../types/options.ts'
 import { GOING_AWAY } from '../protocol/close-code.ts'
 
-export type DeflateSettings = Readonly<Required<PerMessageDeflateOptions>>
+/** Options of which none is undefined: that is what not to give one means. */
+export type Defined<Options> = { [Name in keyof Options]: Exclude<Options[Name], undefined> }
+
+export type DeflateSettings = Readonly<Defined<Required<PerMessageDeflateOptions>>>
 
 export const DEFAULTS = {
   maxPayload: 1024 * 1024,

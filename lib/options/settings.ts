@@ -3,12 +3,12 @@ import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
   ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
-import { checked, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
-import { DEFAULTS, DEFLATE_DEFAULTS, type DeflateSettings } from './defaults.ts'
+import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
 type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
-type Complete<Options> = Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>
+type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
 export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
@@ -28,8 +28,8 @@ const STANDALONE_DEFAULTS = { ...DEFAULTS, holdTimeout: Infinity }
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
 /** @throws TypeError as pluginSettings() does */
-export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & UpgradeOptions &
-  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>> & { readonly headers: OutgoingHttpHeaders } {
+export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & Defined<UpgradeOptions &
+  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders } {
   return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
 }
 
@@ -37,9 +37,12 @@ export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): 
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, ...options }: ConnectOptions): StandaloneSettings & ConnectOptions &
-  Required<Pick<ConnectOptions, 'headers' | 'request'>> {
-  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, ...(signal === undefined ? {} : { signal }) }
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects'>>> {
+  if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
+    throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
+  }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */
@@ -49,6 +52,6 @@ export function deflateSettings (option: boolean | PerMessageDeflateOptions): De
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */
-export function routeOptions (options: WebSocketRouteOptions): WebSocketRouteOptions {
+export function routeOptions (options: WebSocketRouteOptions): Defined<WebSocketRouteOptions> {
   return checked(options, ROUTE_NAMES)
 }

@@ -2,6 +2,7 @@
 import type { Server } from 'node:http'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../../types/options.ts'
 import { checked, describe, isPlainObject, ROUTE_NAMES } from './checks.ts'
+import type { Defined } from './defaults.ts'
 
 /** What `ws` has besides: by name the one value that says nothing else than what is done anyway, and why. */
 const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>> = {
@@ -18,7 +19,7 @@ const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>
 
 /** What stands under `options`, as for @fastify/websocket. */
 export interface Alias {
-  readonly options: WebSocketRouteOptions
+  readonly options: Defined<WebSocketRouteOptions>
   /** Another server to listen to. */
   readonly server: Server | undefined
   /** One for each option that has no effect, and why. */

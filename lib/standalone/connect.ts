@@ -3,12 +3,14 @@ import { request as requestHttp, type ClientRequest, type IncomingMessage, type 
 import { request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
 import { Connection } from '../connection/connection.ts'
-import { connectTimedOut, ConnectionClosedError, HandshakeError, unexpectedResponse } from '../errors.ts'
+import { connectTimedOut, ConnectionClosedError, HandshakeError, unanswered, unexpectedResponse } from '../errors.ts'
 import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
 import { connectSettings, deflateSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
+import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -25,17 +27,22 @@ export interface Exchange {
 
 // by scheme, and with the names that WHATWG's WebSocket takes too
 const SCHEMES: Readonly<Record<string, typeof requestHttp>> = {
-  'ws:': requestHttp, 'http:': requestHttp, 'wss:': requestHttps as typeof requestHttp, 'https:': requestHttps as typeof requestHttp
+  'ws:': requestHttp,
+  'http:': requestHttp,
+  'ws+unix:': requestHttp,
+  'wss:': requestHttps as typeof requestHttp,
+  'https:': requestHttps as typeof requestHttp,
+  'wss+unix:': requestHttps as typeof requestHttp
 }
 
 /**
- * Opens a WebSocket to `url`: ws:, wss:, http: or https:. Messages are held until somebody takes them.
+ * Opens a WebSocket to `url`: ws:, wss:, http:, https:, or ws+unix:/path/to.sock:/path for a Unix domain socket. Messages are held until somebody takes them.
  * @returns resolves when it is open
  * @throws SyntaxError for another URL or a wrong subprotocol, TypeError for a wrong option, HandshakeError for an answer that
- * is no 101 (with its statusCode, headers and body) or not a right one, ConnectionClosedError when it was closed before, and what
- * node:http fails with
+ * is no 101 (with its statusCode, headers and body), not a right one or none at all, ConnectionClosedError when it was closed before, the
+ * signal's reason, and what node:http fails with
  */
-export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<Connection> {
+export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<WebSocketConnection> {
   const { connection, opened } = startConnecting(url, options)
   await opened
   return connection
@@ -46,59 +53,91 @@ export function startConnecting (
   url: string | URL, options: ConnectOptions, exchange: Exchange | null = null
 ): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
-  const { handshakeTimeout, protocols, headers, errorHandler, signal, request: requestOptions, ...settings } = connectSettings(options)
+  const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, request: requestOptions, ...settings } = connectSettings(options)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
   let request: ClientRequest | null = null
-  let response: IncomingMessage | null = null // that is no 101
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
-  const connection = new Connection({ ...settings, perMessageDeflate, role: 'client', hasHandler: false, url: target.href }, owner)
+  const connectionSettings = { ...settings, perMessageDeflate, role: 'client' as const, hasHandler: false, url: target.href }
+  const connection = new Connection(connectionSettings, owner)
+  const first: Destination = { url: target, headers: definedOf(headers), request: requestOptions }
+  const redirects = new Redirects(first, maxRedirects)
 
   const opened = new Promise<void>((resolve, reject) => {
     signal?.throwIfAborted()
-    const send = exchange === null ? SCHEMES[target.protocol]! : exchange.request
-    request = send({
-      // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
-      agent: requestOptions.createConnection === undefined ? false : undefined,
-      ...requestOptions,
-      ...addressOf(target),
-      headers: { ...definedOf(headers), ...ownHeaders },
-      signal
-    } as RequestOptions)
-    let timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
     const fail: (error: unknown) => void = reject
-    const onClose = (): void => { fail(closedTooEarly()) }
-    request.on('error', error => { // before 'close'
-      if (response === null) fail(connection.readyState === connection.CONNECTING ? error : closedTooEarly())
-    })
-    request.on('close', () => { clearTimeout(timer) })
-    request.on('close', onClose)
-    request.on('response', refusal => {
-      response = refusal
-      request!.off('close', onClose) // its body may be read later
-      clearTimeout(timer)
-      timer = setTimeout(() => { refusal.destroy() }, handshakeTimeout)
-      readRefusal(refusal).then(fail, fail)
-    })
-    request.on('upgrade', (response: IncomingMessage, socket: Socket, head: Buffer) => {
-      clearTimeout(timer)
-      try {
-        if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
-        const answer = readHandshakeResponse(response, key, protocols)
-        const agreed = readChosenExtensions(answer, perMessageDeflate)
-        const transport = exchange === null ? new SocketTransport(socket) : exchange.transport(socket)
-        connection.open(transport, head, { protocol: answer.protocol, ...agreed })
-        resolve()
-      } catch (error) {
-        socket.destroy()
-        fail(error)
-      }
-    })
-    request.end()
+    let timer: NodeJS.Timeout | undefined
+
+    const ask = ({ url, headers, request: requestOptions }: Destination): void => {
+      const send = exchange === null ? SCHEMES[url.protocol]! : exchange.request
+      const own = send({
+        // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
+        agent: requestOptions.createConnection === undefined ? false : undefined,
+        ...requestOptions,
+        ...addressOf(url),
+        headers: { ...headers, ...ownHeaders },
+        signal
+      } as RequestOptions)
+      request = own
+      let isAnswered = false // with something else than 101
+      own.on('error', (error: Error & { code?: string }) => { // before 'close'
+        if (isAnswered) return
+        fail(connection.readyState === connection.CONNECTING ? reasonOf(error, signal) : closedTooEarly())
+      })
+      own.on('close', () => {
+        if (request !== own) return // redirected
+        clearTimeout(timer)
+        if (!isAnswered) fail(closedTooEarly()) // else its body may be read later
+      })
+      own.on('response', (response: IncomingMessage) => {
+        isAnswered = true
+        try {
+          if (response.statusCode === 101) readHandshakeResponse(response, key, protocols) // which says what of a 101 it lacks
+          const next = redirects.next(response)
+          if (next === null) {
+            clearTimeout(timer)
+            timer = setTimeout(() => { response.destroy() }, handshakeTimeout)
+            readRefusal(response).then(fail, fail)
+            return
+          }
+          own.destroy()
+          connectionSettings.url = next.url.href
+          ask(next)
+        } catch (error) {
+          clearTimeout(timer)
+          own.destroy()
+          fail(error)
+        }
+      })
+      own.on('upgrade', (response: IncomingMessage, socket: Socket, head: Buffer) => {
+        clearTimeout(timer)
+        try {
+          if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
+          const answer = readHandshakeResponse(response, key, protocols)
+          const agreed = readChosenExtensions(answer, perMessageDeflate)
+          const transport = exchange === null ? new SocketTransport(socket) : exchange.transport(socket)
+          connection.open(transport, head, { protocol: answer.protocol, ...agreed })
+          resolve()
+        } catch (error) {
+          socket.destroy()
+          fail(error)
+        }
+      })
+      own.end()
+    }
+    ask(first)
+    timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
   })
   // for who listens to the connection and does not wait for `opened`
   opened.catch(error => { connection.failed(error) })
   return { connection, opened }
+}
+
+/** What to reject with: what the signal says, as fetch() does, and for what Node says of a broken exchange that it was this handshake. */
+function reasonOf (error: Error & { code?: string }, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted === true && error.name === 'AbortError') return signal.reason
+  const { code } = error
+  return code !== undefined && (code === 'ECONNRESET' || code.startsWith('HPE_')) ? unanswered(Object.assign(error, { code })) : error
 }
 
 function closedTooEarly (): ConnectionClosedError {
@@ -108,11 +147,15 @@ function closedTooEarly (): ConnectionClosedError {
 function parseUrl (url: string | URL): URL {
   const parsed = new URL(url)
   if (!Object.hasOwn(SCHEMES, parsed.protocol)) throw new SyntaxError(`a WebSocket URL begins with ws: or wss:, not ${parsed.protocol}`)
+  if (unixSocketOf(parsed)?.socketPath === '') throw new SyntaxError('a ws+unix: URL names a socket: ws+unix:/path/to.sock:/path')
   if (parsed.hash !== '') throw new SyntaxError('a WebSocket URL has no fragment')
   return parsed
 }
 
-function addressOf ({ hostname, port, pathname, search, username, password }: URL): RequestOptions {
+function addressOf (url: URL): RequestOptions {
+  const unix = unixSocketOf(url)
+  if (unix !== null) return { socketPath: decode(unix.socketPath), path: unix.path, hostname: 'localhost' }
+  const { hostname, port, pathname, search, username, password } = url
   return {
     // as node:net wants an IPv6 address
     hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname,

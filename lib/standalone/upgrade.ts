@@ -1,7 +1,9 @@
 // The HTTP/1.1 door without Fastify.
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import type { WebSocketConnection } from '../../types/connection.ts'
 import type { UpgradeOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
 import { Connection } from '../connection/connection.ts'
@@ -19,7 +21,10 @@ import { Http1Handshake } from '../handshake/http1-handshake.ts'
  * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, TypeError (after a
  * refusal with 500) for options that are wrong
  */
-export async function upgrade (request: IncomingMessage, socket: Socket, head: Buffer, options: UpgradeOptions = {}): Promise<Connection> {
+export async function upgrade (
+  request: IncomingMessage, stream: Duplex, head: Buffer, options: UpgradeOptions = {}
+): Promise<WebSocketConnection> {
+  const socket = stream as Socket // as Node's types have it in 'upgrade'
   const pending = new Http1Handshake(request, socket, head)
   try {
     await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })

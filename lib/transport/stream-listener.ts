@@ -35,8 +35,14 @@ export function listenToData (stream: ListenedStream): void {
   stream.on('data', onData)
 }
 
+/** The two ways to end a stream, whoever it is that offers them. */
+interface Ends {
+  readonly end: (...given: unknown[]) => unknown
+  readonly destroy: (error?: Error) => unknown
+}
+
 // by class of streams, what stands in place of its two methods: the same for all of them, so that none costs a closure
-const ENDINGS = new WeakMap<object, Pick<Duplex, 'end' | 'destroy'>>()
+const ENDS = new WeakMap<object, Ends>()
 
 /**
  * Whoever has the stream in hand may end it (`request.raw.destroy()`, `connection._socket.end()`) in the turn in which something was sent:
@@ -44,22 +50,21 @@ const ENDINGS = new WeakMap<object, Pick<Duplex, 'end' | 'destroy'>>()
  */
 function announceEnd (stream: ListenedStream): void {
   const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // somebody else had the same idea
-  const original: Pick<Duplex, 'end' | 'destroy'> = isOwn ? { end: stream.end, destroy: stream.destroy } : Object.getPrototypeOf(stream)
-  let ending = ENDINGS.get(original)
-  if (ending === undefined) {
-    const { end, destroy } = original
-    ending = {
-      end: function (this: ListenedStream, ...given: unknown[]) {
+  const original: object = isOwn ? { end: stream.end.bind(stream), destroy: stream.destroy.bind(stream) } : Object.getPrototypeOf(stream)
+  let ends = ENDS.get(original)
+  if (ends === undefined) {
+    const { end, destroy } = original as Ends
+    ends = {
+      end: function (this: ListenedStream, ...given) {
         if (!this.writableEnded) this[LISTENER]!.onBeforeEnd()
         return Reflect.apply(end, this, given)
-      } as Duplex['end'],
-      destroy: function (this: ListenedStream, error?: Error) {
+      },
+      destroy: function (this: ListenedStream, error) {
         if (!this.destroyed) this[LISTENER]!.onBeforeEnd()
         return Reflect.apply(destroy, this, [error])
-      } as Duplex['destroy']
+      }
     }
-    ENDINGS.set(original, ending)
+    ENDS.set(original, ends)
   }
-  stream.end = ending.end
-  stream.destroy = ending.destroy
+  Object.assign(stream, ends)
 }

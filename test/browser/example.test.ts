@@ -95,6 +95,40 @@ for (const name of BROWSERS) {
       t.same(await kinds(tab, '#echo-log'), ['error', 'close'])
     })
 
+    await t.test('a close code that no page may send is refused in words, and the connection stays', async (t) => {
+      const { address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      await tab.click('#echo-connect')
+      await tab.waitForSelector('#echo-state[data-state="open"]')
+      await fill(tab, '#echo-code', '1001')
+      await tab.click('#echo-close')
+      t.match(await textOf(tab, '#echo-log [data-kind="error"]'), /1001 was not sent: a page may close with code 1000, or with 3000 to 4999\./)
+      t.equal(await textOf(tab, '#echo-state[data-state="open"]'), 'OPEN · 1')
+    })
+
+    await t.test('on a phone one tap leads to the chat, and the state of a connection that ended well is not red', async (t) => {
+      const { app, address } = await listen(t)
+      const tab = await openPage(t, browser, address)
+      await tab.setViewport({ width: 390, height: 844 })
+      const isInSight = (): Promise<boolean> => tab.$eval('#chat-join', (button) => {
+        const { top, bottom } = button.getBoundingClientRect()
+        return top >= 0 && bottom <= 844
+      })
+      t.equal(await isInSight(), false)
+      await tab.click('[data-testid="jump-chat"]')
+      t.equal(await isInSight(), true)
+      await tab.click('#chat-join')
+      await tab.waitForSelector('#chat-members li')
+      await tab.click('#chat-leave')
+      await tab.waitForSelector('#chat-state[data-state="closed"][data-fine="true"]')
+      const good = await colorOf(tab, '#chat-state')
+      await tab.click('#chat-join')
+      await tab.waitForSelector('#chat-members li')
+      for (const client of app.websocketServer.clients) client.terminate()
+      await tab.waitForSelector('#chat-state[data-state="closed"][data-fine="false"]')
+      t.not(await colorOf(tab, '#chat-state'), good)
+    })
+
     await t.test('two windows in the chat see each other come, talk and go', async (t) => {
       const { address } = await listen(t)
       const ada = await openPage(t, browser, address)
@@ -255,6 +289,10 @@ function textsOf (tab: Page, selector: string): Promise<string[]> {
 
 function kinds (tab: Page, selector: string): Promise<string[]> {
   return tab.$$eval(`${selector} li`, (entries) => entries.map(({ dataset }) => dataset.kind))
+}
+
+function colorOf (tab: Page, selector: string): Promise<string> {
+  return tab.$eval(selector, (element) => element.ownerDocument.defaultView.getComputedStyle(element).color)
 }
 
 function enabledButtons (tab: Page): Promise<string[]> {

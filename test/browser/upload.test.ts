@@ -34,7 +34,7 @@ for (const name of BROWSERS) {
         const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await offered.arrayBuffer()))
         return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
       })()`), sha256(content))
-      await tab.waitForSelector('#upload-state[data-state="closed"]')
+      await tab.waitForSelector('#upload-state[data-state="closed"][data-fine="true"]')
       t.same(await controls(tab), ['upload-file', 'upload-send'])
       await emptied(folder)
     })
@@ -62,7 +62,7 @@ for (const name of BROWSERS) {
       await tab.click('#upload-cancel')
       t.match(await textOf(tab, '#upload-outcome[data-kind="cancelled"]'), /^Cancelled: .+ of 5 MiB were there\.$/)
       await emptied(folder)
-      await tab.waitForSelector('#upload-state[data-state="closed"]')
+      await tab.waitForSelector('#upload-state[data-state="closed"][data-fine="false"]')
 
       await choose(t, tab, 'small', Buffer.from('small'))
       await tab.click('#upload-send')

@@ -1,4 +1,4 @@
-import { constants, inflateRawSync } from 'node:zlib'
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { test } from 'tap'
 import { Deflater } from '../../lib/compression/deflater.ts'
 import { random } from '../helpers/random.ts'
@@ -46,6 +46,20 @@ test('what does not get smaller stays as it is', async t => {
   const deflater = new Deflater({ ...PLAIN, contextTakeover: true }, SETTINGS)
   t.equal(deflater.deflateSync(noise), null)
   t.equal(inflate(deflater.deflateSync(Buffer.from(text(2000)))), text(2000), 'and is not referred to')
+})
+
+test('level and memLevel are those of zlib for a large message, 9 too; a small one takes less memory', async t => {
+  const next = random(7)
+  const data = Buffer.from(Array.from({ length: 60_000 }, () => 97 + Math.floor(next() * next() * 26)))
+  const lengths = [1, 5, 8, 9].map(memLevel => {
+    const deflated = new Deflater(PLAIN, { ...SETTINGS, memLevel }).deflateSync(data)!
+    const expected = deflateRawSync(data, { windowBits: 15, level: 3, memLevel, finishFlush: constants.Z_SYNC_FLUSH })
+    t.ok(deflated.equals(expected.subarray(0, -4)), `memLevel ${memLevel}`)
+    return deflated.length
+  })
+  t.equal(new Set(lengths).size, 4, 'each is different')
+  const small = data.subarray(0, 2000)
+  t.strictSame(new Deflater(PLAIN, { ...SETTINGS, memLevel: 9 }).deflateSync(small), new Deflater(PLAIN, { ...SETTINGS, memLevel: 4 }).deflateSync(small))
 })
 
 test('an empty message is one byte (RFC 7692 §7.2.3.6)', async t => {

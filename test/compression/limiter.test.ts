@@ -24,6 +24,24 @@ test('so many jobs run at a time, in order, also when one fails', async t => {
   t.equal(await limiter.run(async () => 'again'), 'again')
 })
 
+test('after a wave of jobs there is room for as many as before, and no more', async t => {
+  const limiter = new Limiter(2)
+  for (let wave = 1; wave <= 3; wave++) {
+    const gates = Array.from({ length: 5 }, () => gate())
+    const started: number[] = []
+    const jobs = gates.map(({ opened }, i) => limiter.run(() => {
+      started.push(i)
+      return opened
+    }))
+    for (let i = 0; i < gates.length; i++) {
+      await turn()
+      t.strictSame(started, [0, 1, 2, 3, 4].slice(0, i + 2), `wave ${wave}`)
+      gates[i]!.open()
+    }
+    await Promise.all(jobs)
+  }
+})
+
 test('all who want the same limit for the same jobs share it', async t => {
   t.equal(Limiter.of('a', 3), Limiter.of('a', 3))
   t.not(Limiter.of('a', 3), Limiter.of('a', 4))

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { on, once } from 'node:events'
+import { getEventListeners, on, once } from 'node:events'
 import { test } from 'tap'
 import { Connection } from '../../lib/connection/connection.ts'
 import type { CloseEvent, ConnectionEvent, ErrorEvent, MessageEvent } from '../../types/connection.ts'
@@ -191,6 +191,45 @@ test('an on... handler gets the event, with the connection as this', async t => 
   connection.emit('error', new Error('broken'))
   connection.emit('open')
   t.strictSame(seen, [true, 'a', 1001, 'away', true, 'broken', 'open'])
+})
+
+test('a listener with a signal listens until that is aborted', async t => {
+  const { connection } = await startConnection(t, {}, () => {})
+  const controller = new AbortController()
+  const { signal } = controller
+  const seen: unknown[] = []
+  const listener = ({ data }: { data: unknown }): void => { seen.push(data) }
+  connection.addEventListener('message', listener, { signal })
+  connection.emit('message', Buffer.from('a'), false)
+  controller.abort()
+  connection.emit('message', Buffer.from('b'), false)
+  t.strictSame(seen, ['a'])
+  t.equal(connection.listenerCount('message'), 0)
+  connection.addEventListener('message', listener, { signal })
+  t.equal(connection.listenerCount('message'), 0, 'and not at all when it is already')
+  connection.addEventListener('message', listener, null as never)
+  connection.addEventListener('close', () => {}, true as never)
+  t.equal(connection.listenerCount('message'), 1, 'what is no object of options says nothing')
+})
+
+test('a signal holds no listener of a listener that is gone, nor of a connection that is closed', async t => {
+  const { connection } = await startConnection(t, {}, () => {})
+  const { signal } = new AbortController()
+  const listener = (): void => {}
+  const held = (): number => getEventListeners(signal, 'abort').length
+  connection.addEventListener('message', listener, { signal })
+  connection.removeEventListener('message', listener)
+  t.equal(held(), 0)
+  connection.addEventListener('message', listener, { signal, once: true })
+  t.equal(held(), 1)
+  connection.emit('message', Buffer.from('a'), false)
+  t.equal(held(), 0)
+  connection.addEventListener('message', listener, { signal })
+  connection.addEventListener('close', listener, { signal })
+  t.equal(held(), 2)
+  connection.terminate()
+  await connection.closed
+  t.equal(held(), 0)
 })
 
 test('one function given both ways, as onmessage and to addEventListener(), is called for both', async t => {

@@ -25,7 +25,7 @@ test('views and array buffers become a Buffer over the same memory', async t => 
   new Uint8Array(memory).set([0, 0, 1, 2, 3, 4, 0, 0])
   const shared = new SharedArrayBuffer(4)
   new Uint8Array(shared).set(BYTES)
-  const cases: Array<[string, Exclude<MessageData, string | number | Blob>, Buffer, ArrayBufferLike]> = [
+  const cases: Array<[string, Exclude<MessageData, string | number | Blob | readonly Uint8Array[]>, Buffer, ArrayBufferLike]> = [
     ['Uint8Array', new Uint8Array(memory, 2, 4), BYTES, memory],
     ['Uint16Array', new Uint16Array(memory, 2, 2), BYTES, memory],
     ['Float64Array', new Float64Array(memory), Buffer.from(memory), memory],
@@ -54,8 +54,14 @@ test('a Blob is handed on, as its bytes can only be read later', async t => {
   t.equal(toPayload(blob), blob)
 })
 
+test('a list of Buffers, as binaryType fragments gives, is one message', async t => {
+  t.strictSame(toPayload([BYTES.subarray(0, 1), BYTES.subarray(1)]), BYTES)
+  t.strictSame(toPayload([new Uint8Array(BYTES)]), BYTES)
+})
+
 test('anything else throws a TypeError that says what it is', async t => {
-  for (const [value, name] of [[undefined, 'undefined'], [null, 'null'], [{}, 'object'], [true, 'boolean'], [1n, 'bigint'], [() => 1, 'function']] as const) {
+  for (const [value, name] of [[undefined, 'undefined'], [null, 'null'], [{}, 'object'], [true, 'boolean'], [1n, 'bigint'], [() => 1, 'function'],
+    [[1, 2], 'another array'], [[], 'another array'], [[BYTES, 'a'], 'another array']] as const) {
     t.throws(() => toPayload(value as never), { name: 'TypeError', message: new RegExp(`not ${name}$`) })
   }
 })

@@ -97,6 +97,23 @@ export function contract (door: Door): void {
     t.strictSame(received, sent)
   })
 
+  it('whose connection it was can be asked for when it is closed', async t => {
+    const asked = deferred<string[]>()
+    const { open } = await serve(t, app => {
+      app.get('/', { websocket: true }, (connection, request) => {
+        connection.on('close', () => { asked.resolve([request.ip, request.protocol, request.url]) })
+        connection.send('open')
+      })
+    })
+    const client = await open()
+    await message(client)
+    client.terminate()
+    const [ip, protocol, url] = await asked.promise
+    t.equal(ip, '127.0.0.1')
+    t.match(protocol, /^https?$/)
+    t.equal(url, '/')
+  })
+
   it('all hooks run for a handshake, in the order of Fastify and once', async t => {
     const calls: string[] = []
     const { open } = await serve(t, app => {

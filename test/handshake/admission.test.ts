@@ -162,13 +162,13 @@ test('verifyClient judges by its callback, with a status code, a message and hea
   const verifyClient: VerifyClient = ({ req }, answer) => {
     setImmediate(() => {
       if (req.headers.authorization === 'yes') answer(true)
-      else answer(false, 402, 'pay first', { 'x-price': '5' })
+      else answer(false, 402, 'pay first', { 'x-price': 5, 'x-list': ['a', 'b'], 'x-none': undefined })
     })
   }
   const site = await serveWith(t, { verifyClient })
   t.equal(await statusOf(site, { Authorization: 'yes' }), 101)
   const answer = await site.ask(handshake('/ws'))
-  t.match(answer, { statusCode: 402, headers: { 'x-price': '5' } })
+  t.match(answer, { statusCode: 402, headers: { 'x-price': '5', 'x-list': 'a, b', 'x-none': undefined } })
   t.match(problem(answer), { message: 'pay first', code: 'FST_WS_VERIFY_CLIENT' })
 })
 

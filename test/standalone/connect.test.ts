@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { duplexPair } from 'node:stream'
 import { test, type Test } from 'tap'
 import { WebSocketServer } from 'ws'
@@ -85,6 +86,8 @@ const wrongCalls: Array<[title: string, url: string, options: ConnectOptions, er
   ['a subprotocol that is no token', 'ws://127.0.0.1/', { protocols: ['a b'] }, { name: 'TypeError', message: /protocols must be a list of tokens/ }],
   ['a subprotocol that is offered twice', 'ws://127.0.0.1/', { protocols: ['a', 'a'] }, { name: 'SyntaxError', message: /twice/ }],
   ['an unknown option', 'ws://127.0.0.1/', { maxPayLoad: 5 } as ConnectOptions, { name: 'TypeError', message: /unknown WebSocket option maxPayLoad/ }],
+  ['a socket without a path', 'ws+unix:', {}, { name: 'SyntaxError', message: /ws\+unix:\/path\/to.sock:\/path/ }],
+  ['maxRedirects that is no number', 'ws://127.0.0.1/', { maxRedirects: true as never }, { name: 'TypeError', message: /maxRedirects must be an integer from 0, not true/ }],
   ['an option out of range', 'ws://127.0.0.1/', { handshakeTimeout: 0 }, { name: 'TypeError', message: /handshakeTimeout must be/ }],
   ['a header field that cannot be sent', 'ws://127.0.0.1/', { headers: { 'a b': 'c' } }, { code: 'ERR_INVALID_HTTP_TOKEN' }]
 ]
@@ -94,6 +97,10 @@ for (const [title, url, options, error] of wrongCalls) {
 
 const head = 'HTTP/1.1 101 Switching Protocols\r\n'
 const wrongAnswers: Array<[title: string, answer: string, error: object]> = [
+  ['no Connection field', `${head}Upgrade: websocket\r\n\r\n`, {
+    code: 'FST_WS_UPGRADE', statusCode: 101, message: "the server's Connection header field does not switch to WebSocket, it is none"
+  }],
+  ['neither Connection nor Upgrade', `${head}\r\n`, { code: 'FST_WS_UPGRADE', message: /Upgrade header field/ }],
   ['no Upgrade field', `${head}Connection: Upgrade\r\nUpgrade: other\r\n\r\n`, { code: 'FST_WS_UPGRADE' }],
   ['a wrong Sec-WebSocket-Accept', `${head}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: wrong\r\n\r\n`, { code: 'FST_WS_ACCEPT' }],
   ['a refusal', 'HTTP/1.1 403 Forbidden\r\nX-Reason: none\r\nContent-Length: 3\r\n\r\nno!', {
@@ -102,8 +109,16 @@ const wrongAnswers: Array<[title: string, answer: string, error: object]> = [
   ['a redirect', 'HTTP/1.1 302 Found\r\nLocation: /else\r\nContent-Length: 0\r\n\r\n', { statusCode: 302, headers: { location: '/else' } }],
   ['a page', 'HTTP/1.1 200 OK\r\n\r\n<html>', { statusCode: 200, body: '<html>' }],
   ['a body that breaks off', 'HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nabc', { statusCode: 500, body: 'abc' }],
-  ['nothing', '', { code: 'ECONNRESET' }],
-  ['no HTTP', 'hello\r\n\r\n', { code: /^HPE_/ }]
+  ['nothing', '', {
+    name: 'HandshakeError',
+    code: 'ECONNRESET',
+    statusCode: undefined,
+    cause: { code: 'ECONNRESET' },
+    message: 'the opening handshake failed, as it was not answered: socket hang up'
+  }],
+  ['no HTTP', 'hello\r\n\r\n', {
+    name: 'HandshakeError', code: /^HPE_/, statusCode: undefined, cause: { code: /^HPE_/ }, message: /^the opening handshake failed, as its answer is not HTTP: /
+  }]
 ]
 for (const [title, answer, error] of wrongAnswers) {
   test(`a server that answers with ${title}: rejects`, async t => { await t.rejects(connect(await answerWith(t, () => answer)), error as Error) })
@@ -131,6 +146,12 @@ test('a signal gives up connecting, before and during the handshake, and does no
   const connecting = connect(url, { signal: controller.signal })
   setImmediate(() => { controller.abort() })
   await t.rejects(connecting, { name: 'AbortError' })
+  await t.rejects(connect(url, { signal: AbortSignal.timeout(5) }), { name: 'TimeoutError', code: 23 })
+  const reason = new Error('enough', { cause: 'why' })
+  const other = new AbortController()
+  const refused = connect(url, { signal: other.signal })
+  setImmediate(() => { other.abort(reason) })
+  t.equal(await refused.then(() => null, error => error), reason)
   const { site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
   const later = new AbortController()
   const client = await connect(`ws://127.0.0.1:${site.port}/ws`, { signal: later.signal })
@@ -203,4 +224,56 @@ test('a refusal whose body never ends is told after handshakeTimeout, with what 
     socket.once('data', () => { socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno') })
   }))
   await t.rejects(connect(`ws://127.0.0.1:${port}`, { handshakeTimeout: 50 }), { statusCode: 401, body: 'no' } as unknown as Error)
+})
+
+/** A server that sends from / to `target`, and on other URLs refuses with what it was asked. */
+async function redirecting (t: Test, target: string): Promise<string> {
+  return `ws://127.0.0.1:${await portOf(t, createServer((request, response) => {
+    if (request.url === '/') response.writeHead(302, { location: target }).end('elsewhere')
+    else response.writeHead(403).end(JSON.stringify([request.url, request.headers.authorization, request.headers.cookie, request.headers['x-own']]))
+  }))}`
+}
+
+const SECRETS = { authorization: 'secret', cookie: 'a=b', 'x-own': 'mine' }
+
+test('redirects are followed where the options say so, and credentials stay with the host that they are for', async t => {
+  const { site } = await serve(t, app => {
+    app.get('/ws', { websocket: true }, (connection, { headers }) => { connection.send(JSON.stringify([headers.host, headers.authorization, headers['x-own']])) })
+  })
+  const open = `ws://127.0.0.1:${site.port}/ws`
+  const url = await redirecting(t, open)
+  await t.rejects(connect(url, { headers: SECRETS }), { statusCode: 302, headers: { location: open }, body: 'elsewhere' } as unknown as Error)
+  const client = await connect(url, { headers: SECRETS, maxRedirects: 1 })
+  t.equal(client.url, open)
+  t.strictSame(JSON.parse(await client.receive() as string), [`127.0.0.1:${site.port}`, null, 'mine'])
+  client.terminate()
+
+  const same = await redirecting(t, '/else')
+  await t.rejects(connect(same, { headers: SECRETS, maxRedirects: 1 }), { body: '["/else","secret","a=b","mine"]' } as unknown as Error)
+  await t.rejects(connect(same.replace('127', 'user:pass@127'), { maxRedirects: 1 }), { body: /^\["\/else","Basic / } as unknown as Error)
+})
+
+test('a circle of redirects is refused, and so is one that cannot be followed', async t => {
+  await t.rejects(connect(await redirecting(t, '/'), { maxRedirects: 20 }), { name: 'HandshakeError', code: 'FST_WS_REDIRECT', message: /circle/ })
+  await t.rejects(connect(await redirecting(t, 'ws://a%:b@127.0.0.1/'), { maxRedirects: 20 }), { name: 'SyntaxError', message: /percent-encoded/ })
+})
+
+test('handshakeTimeout is for all redirects together, and a signal for each', async t => {
+  const deaf = await portOf(t, createTcpServer(socket => { t.teardown(() => { socket.destroy() }) }))
+  const url = await redirecting(t, `ws://127.0.0.1:${deaf}/`)
+  await t.rejects(connect(url, { maxRedirects: 1, handshakeTimeout: 100 }), { code: 'FST_WS_HANDSHAKE_TIMEOUT' })
+  await t.rejects(connect(url, { maxRedirects: 1, signal: AbortSignal.timeout(100) }), { name: 'TimeoutError' })
+})
+
+test('a Unix domain socket, as ws names it', async t => {
+  const { app } = await serve(t, app => { app.get('/ws', { websocket: true }, (connection, request) => { connection.send(`${request.host} ${request.url}`) }) })
+  const socketPath = join(t.testdir(), 'a b.sock')
+  const server = createTcpServer(socket => { app.server.emit('connection', socket) }).listen(socketPath)
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const client = await connect(`ws+unix:${socketPath}:/ws?a=1`)
+  t.equal(await client.receive(), 'localhost /ws?a=1')
+  client.terminate()
+  await t.rejects(connect(`ws+unix:${socketPath}:/nowhere`), { statusCode: 404 } as unknown as Error)
+  await t.rejects(connect('ws+unix:/nowhere/a.sock:/'), { code: 'ENOENT' })
 })

@@ -1,8 +1,7 @@
 import type { Http2ServerRequest } from 'node:http2'
-import type { Socket } from 'node:net'
 import { expectTypeOf } from 'expect-type'
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, prepare, upgrade } from '../../lib/index.ts'
@@ -26,7 +25,7 @@ app.register(websocket.fastifyWebsocket, {
 // @ts-expect-error wrong option type
 app.register(websocket, { maxPayload: 'x' })
 expectTypeOf<WebSocketPluginOptions['maxPayload']>().toEqualTypeOf<number | undefined>()
-expectTypeOf(app.websocketServer.clients).toEqualTypeOf<ReadonlySet<WebSocketConnection>>()
+expectTypeOf(app.websocketServer.clients).toEqualTypeOf<Set<WebSocketConnection>>()
 app.websocketServer.on('connection', connection => { expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>() })
 
 // shorthand
@@ -46,6 +45,36 @@ app.get('/shutdown', { websocket: { shutdownTimeout: 10 } }, connection => { con
 // @ts-expect-error a websocket handler gets no reply
 app.get('/bad', { websocket: true }, (connection, request, reply) => {})
 app.get('/http', (request, reply) => { reply.send(request.url) })
+
+// the handler among the options
+app.get('/x', {
+  websocket: true,
+  handler: (connection, request) => {
+    expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+    expectTypeOf(request).toExtend<FastifyRequest>()
+  }
+})
+app.route({
+  method: 'GET',
+  url: '/x',
+  websocket: { maxPayload: 10 },
+  handler (connection, request) {
+    expectTypeOf(this).toExtend<FastifyInstance>()
+    expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>()
+    expectTypeOf(request).toExtend<FastifyRequest>()
+  }
+})
+app.route({
+  method: 'GET',
+  url: '/x',
+  websocket: true,
+  handler: (request, reply) => { expectTypeOf(reply).toExtend<FastifyReply>() },
+  wsHandler: connection => { expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>() }
+})
+// @ts-expect-error the handler gets connections
+app.route({ method: 'GET', url: '/x', websocket: true, handler: (request, reply, done) => {} })
+const optional: RouteOptions['wsHandler'] = undefined
+app.route({ method: 'GET', url: '/x', handler: () => 'x', wsHandler: optional })
 
 // full declaration, TypeBox
 const typed = app.withTypeProvider<TypeBoxTypeProvider>()
@@ -89,14 +118,24 @@ const handler: WebSocketHandler = connection => {
   connection.on('message', async data => { connection.send(data) })
   connection.on('own-event', anything => anything)
   connection.addEventListener('close', event => { expectTypeOf(event.wasClean).toEqualTypeOf<boolean>() })
-  connection.onmessage = event => { expectTypeOf(event.data).toEqualTypeOf<string | Buffer | ArrayBuffer | Buffer[] | Blob>() }
+  connection.onmessage = event => { expectTypeOf(event.data).toEqualTypeOf<string | Buffer | ArrayBuffer | Buffer[]>() }
   expectTypeOf(connection.send('x')).toEqualTypeOf<boolean>()
   const prepared = prepare('x', { compress: false })
   expectTypeOf(connection.send(prepared, error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })).toEqualTypeOf<boolean>()
   connection.send(new Float64Array(1), { binary: true }, error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
   connection.send(new ArrayBuffer(1), () => {})
+  connection.send('x', { mask: true, binary: false, compress: undefined, fin: true }, () => {})
+  connection.send([Buffer.from('a'), Buffer.from('b')])
+  connection.ping('x', false, (error: Error) => { expectTypeOf(error).toEqualTypeOf<Error>() })
+  connection.pong(error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
   // @ts-expect-error not a message
   connection.send({})
+  // @ts-expect-error a list of numbers is no message
+  connection.send([1, 2, 3])
+  // @ts-expect-error what has a length is no prepared message
+  connection.send(() => {})
+  // @ts-expect-error prepare() has said how a prepared message is sent
+  connection.send(prepared, { binary: true })
   connection.close(1000, Buffer.from('reason'))
   expectTypeOf(connection.closed).toEqualTypeOf<Promise<CloseInfo>>()
   expectTypeOf(connection.readyState).toEqualTypeOf<0 | 1 | 2 | 3>()
@@ -112,7 +151,11 @@ app.get('/yield', { websocket: { heartbeat: false, maxConnections: 5 } }, async 
   for await (const message of connection) yield message
 })
 expectTypeOf(Connection.OPEN).toEqualTypeOf<1>()
-expectTypeOf<Connection>().toExtend<WebSocketConnection>()
+expectTypeOf<Connection>().toEqualTypeOf<WebSocketConnection>()
+// @ts-expect-error routes, connect() and upgrade() make connections
+expectTypeOf(() => new Connection({}, {})).toBeFunction()
+const anything: unknown = 0
+if (anything instanceof Connection) expectTypeOf(anything).toEqualTypeOf<WebSocketConnection>()
 
 // the streams
 new FrameSerializer({ role: 'client' }).pipe(new FrameParser({ role: 'server', maxPayload: 1024 }))
@@ -133,6 +176,11 @@ app.register(websocket, {
   },
   options: { maxPayload: 1, clientTracking: true, verifyClient: ({ origin, secure, req }) => secure && origin !== req.url }
 })
+app.register(websocket, {
+  async preClose () { for (const client of this.websocketServer.clients) client.close(4000) }
+})
+// @ts-expect-error of a wrong type there too
+app.register(websocket, { options: { maxPayload: 'x' } })
 app.get('/origin', { websocket: { origin: async (origin, request) => origin === request.host } }, () => {})
 // @ts-expect-error not an origin
 app.get('/bad-origin', { websocket: { origin: 5 } }, () => {})
@@ -141,7 +189,7 @@ app.get('/bad-origin', { websocket: { origin: 5 } }, () => {})
 expectTypeOf(connect('ws://localhost', { protocols: ['a'], headers: { authorization: 'x' }, request: { ca: 'x' } })).toEqualTypeOf<Promise<Connection>>()
 expectTypeOf(app.injectWS('/', { headers: { a: 'b' } }, { onInit: connection => { connection.on('open', () => {}) } })).toEqualTypeOf<Promise<WebSocketConnection>>()
 app.server.on('upgrade', (request, socket, head) => {
-  expectTypeOf(upgrade(request, socket as Socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
+  expectTypeOf(upgrade(request, socket, head, { origin: (origin, { url }) => origin === url })).toEqualTypeOf<Promise<Connection>>()
 })
 
 // HTTP/2

@@ -92,6 +92,13 @@ export class MessageReader<Item = Message> {
     this.#waiters.shift()!.resolve(item)
   }
 
+  /** Who has asked last waits no longer, and its promise stays pending. @returns whether somebody waited */
+  withdraw (): boolean {
+    if (!this.isWaiting) return false
+    this.#waiters.cut(this.#waiters.length - 1)
+    return true
+  }
+
   /** No message will come any more. Later calls do nothing. */
   end (error: Error | null): void {
     if (this.#end !== null) return

@@ -74,7 +74,7 @@ export class MessageDuplex extends Duplex {
 
   override _write (chunk: string | Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     if (chunk.length > this.#messageSize) {
-      this.#sendInParts(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk).then(() => { callback() }, callback)
+      this.#sendInParts(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk).then(() => { process.nextTick(callback) }, (error: Error) => { process.nextTick(callback, error) })
     } else { // anything without a length too, which send() refuses
       this.#send(chunk, callback)
     }

@@ -7,6 +7,7 @@ import { ReaderBusyError } from '../../../lib/index.ts'
 import type { ToDuplexOptions, WebSocketConnection } from '../../../types/connection.ts'
 import { gate, startConnection, turn, type StartedConnection } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
+import { writeFromOneMemory } from '../../helpers/memory-reuse.ts'
 import { binary, close, numbered, openRawClient, text } from '../../helpers/raw-client.ts'
 
 interface StartedDuplex extends StartedConnection {
@@ -222,6 +223,15 @@ test('nobody reads: the peer has to wait, and nothing is lost', async t => {
   while (received < sent * payload.length) await turn()
   t.equal(received, sent * payload.length)
 })
+
+for (const size of [1000, 16 * 1024, 16 * 1024 + 1, 40_000, 63_000, 100_000]) {
+  test(`the memory of a chunk of ${size} bytes may be used again when its write is done, also when the peer does not read`, async t => {
+    const { client, stream } = await startDuplex(t)
+    const results = await writeFromOneMemory(stream, client, size)
+    t.ok(results.length > 1)
+    t.ok(results.every(isIntact => isIntact), `${results.length} messages`)
+  })
+}
 
 test('it is one of the pull readers: there is one at a time, and listeners observe', async t => {
   const { client, connection, stream } = await startDuplex(t)

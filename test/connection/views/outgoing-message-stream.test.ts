@@ -4,8 +4,10 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { test } from 'tap'
 import WebSocket from 'ws'
-import { Connection, ConnectionClosedError } from '../../../lib/index.ts'
+import { Connection } from '../../../lib/connection/connection.ts'
+import { ConnectionClosedError } from '../../../lib/index.ts'
 import { OWNER, SETTINGS } from '../../helpers/memory.ts'
+import { writeFromOneMemory } from '../../helpers/memory-reuse.ts'
 import { gate, startApp, startConnection, turn } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
 import { close, ping, PONG } from '../../helpers/raw-client.ts'
@@ -64,6 +66,15 @@ test('what waits behind it does not hold up reading, and may be changed where it
   message.end()
   t.strictSame(await client.take(5), ['binary', ...'abcd'.split('').map(letter => `binary ${letter.repeat(3000)}`)])
 })
+
+for (const size of [1000, 16 * 1024, 16 * 1024 + 1, 40_000, 63_000, 100_000]) {
+  test(`the memory of a fragment of ${size} bytes may be used again when its write is done, also when the peer does not read`, async t => {
+    const { client, connection } = await startConnection(t, NEVER, () => {})
+    const results = await writeFromOneMemory(connection.createMessageStream(), client, size)
+    t.ok(results.length > 1)
+    t.ok(results.every(isIntact => isIntact), `${results.length} messages`)
+  })
+}
 
 test('one that is given up before its first byte leaves no trace', async t => {
   const { client, connection } = await startConnection(t, NEVER, () => {})

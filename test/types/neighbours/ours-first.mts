@@ -1,0 +1,4 @@
+import 'fastify-websocket-stream'
+import '@fastify/websocket'
+import 'graphql-ws/use/@fastify/websocket'
+import './routes.mts'
