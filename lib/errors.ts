@@ -134,6 +134,12 @@ export const handshakeTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
 export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
+/** @param host what the origin was compared with; a proxy may have changed it */
+export const otherOrigin = (origin: string, host: string | undefined, isSecure: boolean) =>
+  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin lets in pages of the same origin, ` +
+    `and this request is for ${quote(isSecure && host !== undefined ? `https://${host}` : host)}. ` +
+    'If a proxy has changed the host, let it pass the Host header field on, or set trustProxy if it says X-Forwarded-Host; ' +
+    'pages of other origins are let in where the option origin names them')
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
 export const notVerified = (statusCode?: number | null, message?: string | null, headers?: Record<string, string> | null) =>

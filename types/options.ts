@@ -16,8 +16,8 @@ export type WebSocketErrorHandler = (
 export type OriginFunction<Request = FastifyRequest> = (origin: string, request: Request) => boolean | Promise<boolean>
 
 /**
- * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'`, `'null'` for
- * documents without one, a RegExp for the whole header field, a list of these, or a function.
+ * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'` or `'file://'`, `'null'`
+ * for documents without one, a RegExp for the whole header field (it is read as `^(?:...)$`), a list of these, or a function.
  */
 export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
 
