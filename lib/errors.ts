@@ -146,9 +146,8 @@ export const notVerified = (statusCode?: number | null, message?: string | null,
   new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', headers ?? {})
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
+export const socketTaken = () => new ConnectionClosedError('the socket of the handshake has another response, whose end it does not wait for')
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
-export const notUpgradable = (protocol: string | undefined) =>
-  new HandshakeError('FST_WS_NOT_UPGRADABLE', 501, `an upgrade to ${quote(protocol)} with a request body is not supported`)
 
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)

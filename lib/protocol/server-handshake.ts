@@ -37,8 +37,18 @@ export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
   return listHasToken(headers.upgrade, 'websocket')
 }
 
-// Where Node 20 begins to drop header fields without a word.
-const MAX_HEADER_FIELDS = 1000
+/** Tells whether a body follows, be it an empty one in chunks. RFC 9112 §6.3. */
+export function hasBody (headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** Where Node 20 begins to drop header fields without a word. */
+export const MAX_HEADER_FIELDS = 1000
+
+/** Tells whether what the parser shows is all that came. */
+export function hasAllFields ({ rawHeaders }: Pick<HandshakeRequest, 'rawHeaders'>, maxHeaderFields: number): boolean {
+  return rawHeaders.length < 2 * maxHeaderFields
+}
 
 /**
  * Reads the client's opening handshake. RFC 6455 §4.2.1, over HTTP/2 RFC 8441 §5.
@@ -49,7 +59,7 @@ const MAX_HEADER_FIELDS = 1000
 export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields = MAX_HEADER_FIELDS): OpeningHandshake {
   if (request.stream !== undefined) return readExtendedConnect(request, request.stream)
   const { method, httpVersion, headers, rawHeaders } = request
-  if (rawHeaders.length >= 2 * maxHeaderFields) throw tooManyHeaderFields(maxHeaderFields)
+  if (!hasAllFields(request, maxHeaderFields)) throw tooManyHeaderFields(maxHeaderFields)
   if (method !== 'GET') throw wrongMethod(method)
   if (httpVersion !== '1.1') throw wrongHttpVersion(httpVersion)
   // RFC 9112 §3.2; Node leaves this check out for upgrades
@@ -58,7 +68,7 @@ export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields
   if (!isWebSocketUpgrade(headers)) throw wrongUpgrade(headers.upgrade)
   if (!listHasToken(headers.connection, 'upgrade')) throw wrongConnection(headers.connection)
   // A body's bytes would be taken for frames. Content-Length: 0 is what Java's client sends.
-  if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
+  if (hasBody(headers)) throw handshakeWithBody()
   // a server takes no other version, "013" and "13, 13" included
   const version = headers['sec-websocket-version']
   if (version !== '13') throw wrongVersion(version)

@@ -715,7 +715,7 @@ test('300 connections that are accepted, refused, aborted or left hanging leave 
     peer => peer.write(handshake('/late'), text('Hello')).reset(), // aborted
     async peer => { await peer.write(handshake('/hangs')).answer() }, // timed out
     peer => peer.write(handshake('/hangs')).end(), // left hanging
-    async peer => { await peer.write(request('/nowhere'), handshake('/ws', { Upgrade: 'h2c' })).answer() }, // not ours
+    async peer => { await peer.write(request('/nowhere'), handshake('/ws', { Upgrade: 'h2c' })).end().answer() }, // not ours
     peer => peer.write(handshake().slice(0, 80)).reset() // never complete
   ]
   for (let round = 0; round < 6; round++) {
