@@ -116,6 +116,16 @@ export const wrongVersion = (value: string | undefined) =>
 // 426 would have to name in an Upgrade field what to upgrade to, which HTTP/2 does not have
 export const wrongVersionOverHttp2 = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 400, `the sec-websocket-version header field must be 13, it is ${quote(value)}`, { 'sec-websocket-version': '13' })
+// RFC 9110 §15.5.22, §7.8
+export const lostUpgrade = (upgrade: string | undefined, connection: string | undefined) =>
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this is an opening handshake without its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
+    `Connection is ${quote(connection)}. A proxy has dropped them, which has to pass them on, by HTTP/1.1 ` +
+    '(nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")',
+  { upgrade: 'websocket', connection: 'Upgrade' })
+// of which HTTP/2 has neither status 101 nor an Upgrade field
+export const lostConnect = () =>
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 400,
+    'this is an opening handshake as of HTTP/1.1: over HTTP/2 it must be an extended CONNECT (RFC 8441), which a proxy has to make of it')
 export const endedHandshake = () =>
   new HandshakeError('FST_WS_END_STREAM', 400, 'the opening handshake must leave its stream open')
 export const wrongProtocolField = (value: string | undefined) =>

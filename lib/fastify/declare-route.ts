@@ -1,6 +1,7 @@
 // What onRoute makes of a route that speaks WebSocket, and of one that does not.
-import type { onRequestHookHandler, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
+import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
 
 // In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
@@ -31,7 +32,7 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
   if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
-  if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
+  if (wsHandler === undefined) route.handler = answerWithoutWebSocket
   // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
   if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) {
@@ -45,6 +46,13 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   scope.router.addPath(route.url)
   // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** What an HTTP request gets that came to a route which speaks WebSocket alone: as if it were not there, unless it is a handshake that went amiss. */
+function answerWithoutWebSocket (request: FastifyRequest, reply: FastifyReply): void {
+  const error = findLostUpgrade(request.raw)
+  if (error === null) reply.callNotFound()
+  else reply.headers(error.headers).send(error)
 }
 
 /** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */

@@ -2,7 +2,7 @@
 import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
+import { PendingHandshake, RESERVED_FIELDS, withoutReserved, type SwitchListener } from './pending-handshake.ts'
 import { hasBody } from '../protocol/server-handshake.ts'
 import { headWithoutUpgrade } from '../protocol/request-head.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
@@ -25,12 +25,9 @@ class UpgradeResponse extends ServerResponse {
     if (this.writableEnded) return this // somebody else has answered for a handler that was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
-    const headers: OutgoingHttpHeaders = {}
-    if (typeof given === 'object' && given !== null) {
-      for (const [name, value] of Object.entries(given as OutgoingHttpHeaders)) if (!OF_A_BODY.has(name.toLowerCase())) headers[name] = value
-    }
-    for (const name of OF_A_BODY) this.removeHeader(name)
-    return super.writeHead(101, Object.assign(headers, this.agreed))
+    const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
+    for (const name of RESERVED_FIELDS) this.removeHeader(name)
+    return super.writeHead(101, { ...headers, ...this.agreed })
   }
 }
 

@@ -2,8 +2,8 @@
 import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
-  endedHandshake, handshakeWithBody, tooManyHeaderFields, unofferedProtocol, wrongConnection, wrongExtensionsField, wrongHost,
-  wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
+  endedHandshake, handshakeWithBody, lostConnect, lostUpgrade, tooManyHeaderFields, unofferedProtocol, wrongConnection, wrongExtensionsField, wrongHost,
+  wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField, wrongUpgrade, wrongVersion, wrongVersionOverHttp2, type HandshakeError
 } from '../errors.ts'
 import { acceptOffer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
 import { formatExtensions, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
@@ -35,6 +35,14 @@ const KEY = /^[A-Za-z0-9+/]{22}==$/
 /** Tells whether a request asks for WebSocket, well-formed or not; `Upgrade: h2c` and others do not. */
 export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
   return listHasToken(headers.upgrade, 'websocket')
+}
+
+/** @returns what is wrong with an HTTP request that looks like a handshake which a proxy has made an ordinary request of; null for others */
+export function findLostUpgrade ({ httpVersion, headers }: HandshakeRequest): HandshakeError | null {
+  if (headers['sec-websocket-key'] === undefined) return null
+  if (httpVersion === '2.0') return lostConnect()
+  // who has both has not come by a connection that could be upgraded
+  return isWebSocketUpgrade(headers) && listHasToken(headers.connection, 'upgrade') ? null : lostUpgrade(headers.upgrade, headers.connection)
 }
 
 /** Tells whether a body follows, be it an empty one in chunks. RFC 9112 §6.3. */
@@ -140,16 +148,24 @@ export function chooseExtensions (offers: readonly Extension[], deflate: Deflate
   return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
 }
 
-/** The header fields of the 101 response. RFC 6455 §4.2.2. */
+/** The header fields of the 101 response. RFC 6455 §4.2.2; in its letters, by which small clients look for them. */
 export function responseHeaders (key: string | null, protocol: string, extensions = ''): Record<string, string> {
   return {
-    upgrade: 'websocket',
-    connection: 'Upgrade',
-    ...(key === null ? {} : { 'sec-websocket-accept': acceptKey(key) }),
-    ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
-    ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    ...(key === null ? {} : { 'Sec-WebSocket-Accept': acceptKey(key) }),
+    ...(protocol === '' ? {} : { 'Sec-WebSocket-Protocol': protocol }),
+    ...(extensions === '' ? {} : { 'Sec-WebSocket-Extensions': extensions })
   }
 }
+
+/**
+ * Fields, in lower case, that nobody but the handshake may set in a 101, where they are agreed on or not there: a client that is told
+ * of an extension or a subprotocol which is not spoken fails the connection.
+ */
+export const AGREED_FIELDS: ReadonlySet<string> = new Set([
+  'upgrade', 'connection', 'sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions', 'sec-websocket-key', 'sec-websocket-version'
+])
 
 function readProtocols (value: string | undefined): readonly string[] {
   if (value === undefined) return []
