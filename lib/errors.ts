@@ -136,6 +136,9 @@ export const wrongExtensionsField = (value: string | undefined) =>
 // What a server of ours adds
 export const unofferedProtocol = (value: unknown) =>
   new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
+export const declaredTooEarly = (url: string | undefined) =>
+  new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
+    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
   new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
 export const tooManyConnections = (limit: number) =>

@@ -2,13 +2,14 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../../types/options.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
-import { serverClosing } from '../errors.ts'
+import { declaredTooEarly, serverClosing } from '../errors.ts'
 import { HandshakeRouter } from './handshake-router.ts'
 import { injectWS } from './inject.ts'
 import { pluginSettings } from '../options/settings.ts'
 import { readAlias } from '../options/ws-alias.ts'
 import { RoutePaths } from './route-paths.ts'
-import { declareRoute } from './declare-route.ts'
+import { declareRoute, isDeclared } from './declare-route.ts'
+import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { isThenable } from '../promises.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
@@ -17,6 +18,7 @@ import { WebSocketServer } from './websocket-server.ts'
 const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
+  hasPlugin(fastify)
   const { disableRequestLogging } = fastify.initialConfig
   const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
   const alias = options.options === undefined ? null : readAlias(options.options)
@@ -61,6 +63,9 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
       reply.hijack()
     } else if (router.isClosing) {
       reply.send(serverClosing())
+    } else if (!request.is404 && !isDeclared(request)) {
+      if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
+      else reply.send(declaredTooEarly(request.routeOptions.url))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)
