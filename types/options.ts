@@ -100,7 +100,7 @@ export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptio
   errorHandler?: WebSocketErrorHandler
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
-   * 'silent' for an app with disableRequestLogging.
+   * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).
    */
   closeLogLevel?: string
 }

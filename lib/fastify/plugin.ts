@@ -11,6 +11,7 @@ import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isDeclared } from './declare-route.ts'
 import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { isThenable } from '../promises.ts'
+import { requestLogging } from './request-logging.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -19,15 +20,15 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
   hasPlugin(fastify)
-  const { disableRequestLogging } = fastify.initialConfig
-  const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
+  const settings = pluginSettings(options)
   const alias = options.options === undefined ? null : readAlias(options.options)
   for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
   const server = new WebSocketServer(settings)
-  const scope: Scope = { router, server }
+  const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
+  const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
     try {
       if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)

@@ -259,6 +259,22 @@ test('routes with parameters, prefixes and wildcards are found, with a query too
   for (const path of ['/room/5', '/ROOM/5?a=b', '/room/5/seat/6/', '/files/a/b/c', '/inner', '/inner/']) await echoes(t, site, path)
 })
 
+test('a path ends at a semicolon where the router of the app says so', async t => {
+  for (const useSemicolonDelimiter of [true, false]) {
+    const { site } = await serve(t, app => {
+      takeProtocol(app.server, 'vite-hmr')
+      app.get('/ws', { websocket: true }, echo)
+      app.get('/a;b', { websocket: true }, echo)
+    }, { server: { routerOptions: { useSemicolonDelimiter } as object }, plugin: { handshakeTimeout: useSemicolonDelimiter ? 60_000 : 50 } })
+    if (useSemicolonDelimiter) {
+      await echoes(t, site, '/ws;a=b')
+    } else {
+      await echoes(t, site, '/a;b')
+      t.equal((await site.ask(handshake('/ws;a=b'))).statusCode, 404)
+    }
+  }
+})
+
 test('RoutePaths knows the paths that were added, whatever constraints there are on one path', async t => {
   const paths = new RoutePaths({}, { maxParamLength: 5 })
   for (const path of ['/a', '/a', '/b/:x', '/b/:y']) paths.add(path)
