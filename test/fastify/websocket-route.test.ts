@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
@@ -705,4 +705,76 @@ test('the method of a WebSocket route may be a list, and what is null is not the
     t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
   }
   t.equal((await site.ask(request('/null'))).body, 'http')
+})
+
+// Somebody is at work on a refusal: an error handler that takes its time
+
+const lateVerdicts: Array<[title: string, verdict: () => Promise<boolean>]> = [
+  ['lets the client in', async () => true],
+  ['refuses it', async () => false],
+  ['fails', async () => { throw new Error('late') }]
+]
+for (const [title, verdict] of lateVerdicts) {
+  test(`an origin function that ${title} while a refusal is being written comes too late`, async t => {
+    const [asked, goOn, refusing, written] = [deferred(), deferred(), deferred(), deferred()]
+    const errors: string[] = []
+    const { app, site } = await serve(t, app => {
+      app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+        errors.push(error.code)
+        refusing.resolve()
+        await written.promise
+        return await reply.code(503).send('in my own words')
+      })
+      app.get('/ws', {
+        websocket: {
+          origin: async () => {
+            asked.resolve()
+            await goOn.promise
+            return await verdict()
+          }
+        }
+      }, () => { t.fail('the handler ran') })
+    }, { plugin: { handshakeTimeout: 50 } })
+    const peer = await site.connect()
+    peer.write(handshake('/ws', { Origin: 'http://a.example' }))
+    await asked.promise
+    await refusing.promise
+    goOn.resolve()
+    await new Promise(resolve => { setImmediate(resolve) })
+    written.resolve()
+    t.match(await peer.answer(), { statusCode: 503, body: 'in my own words' })
+    t.equal(await peer.rest(), '')
+    t.strictSame(errors, ['FST_WS_HANDSHAKE_TIMEOUT'])
+    t.equal(app.websocketServer.stats().opened, 0)
+  })
+}
+
+test('a hook that goes on while a refusal is being written does not bring the handshake any further', async t => {
+  const [goOn, refusing, written] = [deferred(), deferred(), deferred()]
+  const errors: string[] = []
+  const { site } = await serve(t, app => {
+    app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+      errors.push(error.code)
+      refusing.resolve()
+      await written.promise
+      return await reply.code(503).send('in my own words')
+    })
+    app.get('/ws', {
+      preHandler: () => goOn.promise,
+      websocket: {
+        origin: () => {
+          t.fail('it was asked')
+          return true
+        }
+      }
+    }, () => { t.fail('the handler ran') })
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  peer.write(handshake('/ws', { Origin: 'http://a.example' }))
+  await refusing.promise
+  goOn.resolve()
+  await new Promise(resolve => { setImmediate(resolve) })
+  written.resolve()
+  t.match(await peer.answer(), { statusCode: 503, body: 'in my own words' })
+  t.strictSame(errors, ['FST_WS_HANDSHAKE_TIMEOUT'])
 })
