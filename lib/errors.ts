@@ -135,6 +135,16 @@ export const wrongVersion = (value: string | undefined) =>
 // 426 would have to name in an Upgrade field what to upgrade to, which HTTP/2 does not have
 export const wrongVersionOverHttp2 = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 400, `the sec-websocket-version header field must be 13, it is ${quote(value)}`, { 'sec-websocket-version': '13' })
+// RFC 9110 §15.5.22, §7.8
+export const lostUpgrade = (upgrade: string | undefined, connection: string | undefined) =>
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this is an opening handshake without its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
+    `Connection is ${quote(connection)}. A proxy has dropped them, which has to pass them on, by HTTP/1.1 ` +
+    '(nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")',
+  { upgrade: 'websocket', connection: 'Upgrade' })
+// of which HTTP/2 has neither status 101 nor an Upgrade field
+export const lostConnect = () =>
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 400,
+    'this is an opening handshake as of HTTP/1.1: over HTTP/2 it must be an extended CONNECT (RFC 8441), which a proxy has to make of it')
 export const endedHandshake = () =>
   new HandshakeError('FST_WS_END_STREAM', 400, 'the opening handshake must leave its stream open')
 export const wrongProtocolField = (value: string | undefined) =>
@@ -145,6 +155,9 @@ export const wrongExtensionsField = (value: string | undefined) =>
 // What a server of ours adds
 export const unofferedProtocol = (value: unknown) =>
   new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
+export const declaredTooEarly = (url: string | undefined) =>
+  new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
+    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
   new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
 export const tooManyConnections = (limit: number) =>
@@ -153,15 +166,20 @@ export const handshakeTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
 export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
+/** @param host what the origin was compared with; a proxy may have changed it */
+export const otherOrigin = (origin: string, host: string | undefined, isSecure: boolean) =>
+  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin lets in pages of the same origin, ` +
+    `and this request is for ${quote(isSecure && host !== undefined ? `https://${host}` : host)}. ` +
+    'If a proxy has changed the host, let it pass the Host header field on, or set trustProxy if it says X-Forwarded-Host; ' +
+    'pages of other origins are let in where the option origin names them')
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
 export const notVerified = (statusCode?: number | null, message?: string | null, headers?: OutgoingHttpHeaders | null) =>
   new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', fieldsOf(headers ?? {}))
 export const admissionFailed = (cause: unknown) =>
   new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
+export const socketTaken = () => new ConnectionClosedError('the socket of the handshake has another response, whose end it does not wait for')
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
-export const notUpgradable = (protocol: string | undefined) =>
-  new HandshakeError('FST_WS_NOT_UPGRADABLE', 501, `an upgrade to ${quote(protocol)} with a request body is not supported`)
 
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)

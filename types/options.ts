@@ -16,8 +16,8 @@ export type WebSocketErrorHandler = (
 export type OriginFunction<Request = FastifyRequest> = (origin: string, request: Request) => boolean | Promise<boolean>
 
 /**
- * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'`, `'null'` for
- * documents without one, a RegExp for the whole header field, a list of these, or a function.
+ * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'` or `'file://'`, `'null'`
+ * for documents without one, a RegExp for the whole header field (it is read as `^(?:...)$`), a list of these, or a function.
  */
 export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
 
@@ -111,7 +111,7 @@ export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptio
   errorHandler?: WebSocketErrorHandler | undefined
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
-   * 'silent' for an app with disableRequestLogging.
+   * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).
    */
   closeLogLevel?: string | undefined
 }

@@ -1,20 +1,37 @@
 // What onRoute makes of a route that speaks WebSocket, and of one that does not.
-import type { onRequestHookHandler, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
+import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
 
-// In a route's config, what became of it: it takes WebSocket handshakes. The hooks of an outer scope see it before those of an
-// inner, which may belong to another copy of this package.
+// In a route's config, what became of it: it takes WebSocket handshakes, or (null) none. The hooks of an outer scope see it before
+// those of an inner, which may belong to another copy of this package.
 const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
+type Config = { readonly [WEBSOCKET_ROUTE]?: WebSocketRoute | null } | undefined
+
+/** Tells whether a route asks for WebSocket. */
+export function speaksWebSocket ({ websocket, wsHandler }: RouteOptions): boolean {
+  return Boolean(websocket) || (wsHandler ?? undefined) !== undefined
+}
+
+/** Tells whether declareRoute() has made of it what takes handshakes. */
+export function isWebSocketRoute ({ config }: RouteOptions): boolean {
+  return Boolean((config as Config)?.[WEBSOCKET_ROUTE])
+}
+
+/** Tells whether declareRoute() has seen the route of a request. */
+export function isDeclared ({ routeOptions: { config } }: FastifyRequest): boolean {
+  return (config as Config)?.[WEBSOCKET_ROUTE] !== undefined
+}
 
 /**
  * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
  * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
  */
 export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
-  const declared = (route.config as { [WEBSOCKET_ROUTE]?: WebSocketRoute } | undefined)?.[WEBSOCKET_ROUTE]
+  const declared = (route.config as Config)?.[WEBSOCKET_ROUTE]
   if (declared !== undefined) {
-    declared.adopt(scope)
+    declared?.adopt(scope)
     return
   }
   const websocket = route.websocket ?? undefined
@@ -23,7 +40,7 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   if (websocket !== undefined && typeof websocket !== 'boolean' && !isPlainObject(websocket)) {
     throw new TypeError('the route option websocket must be true, false or an object of options')
   }
-  if (!websocket && wsHandler === undefined) {
+  if (!speaksWebSocket(route)) {
     declareHttpRoute(scope, route)
     return
   }
@@ -31,7 +48,7 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
   if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
-  if (wsHandler === undefined) route.handler = (_request, reply) => { reply.callNotFound() }
+  if (wsHandler === undefined) route.handler = answerWithoutWebSocket
   // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
   if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) {
@@ -41,10 +58,17 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   const options = typeof websocket === 'object' ? websocket : {}
   const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
-  route.config = { ...route.config, [WEBSOCKET_ROUTE]: webSocketRoute } as NonNullable<RouteOptions['config']>
+  mark(route, webSocketRoute)
   scope.router.addPath(route.url)
   // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** What an HTTP request gets that came to a route which speaks WebSocket alone: as if it were not there, unless it is a handshake that went amiss. */
+function answerWithoutWebSocket (request: FastifyRequest, reply: FastifyReply): void {
+  const error = findLostUpgrade(request.raw)
+  if (error === null) reply.callNotFound()
+  else reply.headers(error.headers).send(error)
 }
 
 /** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
@@ -54,6 +78,11 @@ function declareHttpRoute ({ router }: Scope, route: RouteOptions): void {
     else reply.callNotFound()
   }
   route.onRequest = [...[route.onRequest ?? []].flat(), refuseHandshake] as onRequestHookHandler[]
+  mark(route, null)
+}
+
+function mark (route: RouteOptions, as: WebSocketRoute | null): void {
+  route.config = { ...route.config, [WEBSOCKET_ROUTE]: as } as NonNullable<RouteOptions['config']>
 }
 
 function isPlainObject (value: unknown): value is object {

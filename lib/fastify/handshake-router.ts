@@ -2,13 +2,13 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Http2Server, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { notUpgradable, serverClosing } from '../errors.ts'
+import { serverClosing, tooManyHeaderFields } from '../errors.ts'
 import { declineConnect, isWebSocketConnect, Http2Handshake } from '../handshake/http2-handshake.ts'
 import { listHasToken } from '../protocol/header-field.ts'
 import { Http2Sessions } from './http2-sessions.ts'
-import { isWebSocketUpgrade } from '../protocol/server-handshake.ts'
+import { hasAllFields, isWebSocketUpgrade, MAX_HEADER_FIELDS } from '../protocol/server-handshake.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
-import { afterEarlierAnswers } from '../handshake/pipelining.ts'
+import { afterEarlierAnswers, hasEarlierRequests, watchRequests } from '../handshake/pipelining.ts'
 import type { RoutePaths } from './route-paths.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
@@ -21,6 +21,8 @@ export interface RouterSettings {
 
 type Marked = Record<symbol, PendingHandshake | undefined>
 type Router = (request: IncomingMessage, response: ServerResponse) => void
+// of Node's servers from 22.23, 24.22 and 26.12 on; before, every Upgrade field is an upgrade where somebody listens
+type Upgradable = Server & { shouldUpgradeCallback?: (request: IncomingMessage) => boolean }
 
 // Shared by every copy of this package in the process: a server has one owner of its upgrades.
 const HUB = Symbol.for('fastify-websocket-stream.router')
@@ -28,7 +30,7 @@ const HUB = Symbol.for('fastify-websocket-stream.router')
 /**
  * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where
  * others listen to 'upgrade' (HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket
- * route matches.
+ * route matches, but none that another has answered in the turn of the event.
  */
 export class HandshakeRouter {
   readonly #server: Server
@@ -45,6 +47,7 @@ export class HandshakeRouter {
   readonly #waiting = new Set<Http1Handshake>()
   readonly #pending = new Set<PendingHandshake>()
   readonly #http2: Http2Sessions | null
+  readonly #leave: ReadonlyArray<() => void>
   readonly #closeListeners: Array<() => Promise<void>> = []
   #closed: Promise<void> | null = null // made when closing begins
 
@@ -69,6 +72,7 @@ export class HandshakeRouter {
     // the first, so that what is ours is known before another listener looks at it
     server.prependListener('upgrade', this.#onUpgrade)
     this.#http2 = Http2Sessions.of(server, this.#onConnect)
+    this.#leave = [watchRequests(), this.#selectUpgrades(server)]
   }
 
   /** Where handshakes come in. */
@@ -114,6 +118,7 @@ export class HandshakeRouter {
   release (): void {
     this.#server.off('upgrade', this.#onUpgrade)
     this.#http2?.release()
+    for (const leave of this.#leave) leave()
     delete (this.#server as Server & { [HUB]?: HandshakeRouter })[HUB]
   }
 
@@ -129,13 +134,37 @@ export class HandshakeRouter {
     clearTimeout(drop)
   }
 
+  /**
+   * Where Node asks which requests are upgrades: where nobody else takes any, one that is for no WebSocket stays an ordinary request,
+   * with its body. @returns ends that
+   */
+  #selectUpgrades (server: Upgradable): () => void {
+    const { shouldUpgradeCallback: isUpgrade } = server
+    if (isUpgrade === undefined) return () => {}
+    const isSelected = (request: IncomingMessage): boolean => {
+      if (!isUpgrade.call(server, request)) return false // the application's word, where it has one
+      const [listener, ...others] = server.listeners('upgrade')
+      return listener !== this.#onUpgrade || others.length > 0 || isHandshake(request)
+    }
+    server.shouldUpgradeCallback = isSelected
+    return () => { if (server.shouldUpgradeCallback === isSelected) server.shouldUpgradeCallback = isUpgrade }
+  }
+
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
-    if (this.#isOurs(request)) {
-      this.#take(new Http1Handshake(request, socket, head))
+    const { bytesWritten } = request.socket
+    const isWritten = (): boolean => request.socket.bytesWritten > bytesWritten
+    if (!this.#isOurs(request)) {
+      this.#leaveToOthers(socket, isWritten, () => { this.#take(this.#guard(request, socket, head)) })
       return
     }
-    const written = socket.bytesWritten
-    this.#leaveToOthers(socket, () => socket.bytesWritten > written, () => { this.#take(new Http1Handshake(request, socket, head)) })
+    const upgrade = this.#guard(request, socket, head)
+    // What the answer to an earlier request writes looks the same as that of another listener, who has to read, though.
+    const isTaken = hasEarlierRequests(request.socket) ? () => socket.listenerCount('data') > 0 : isWritten
+    // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
+    process.nextTick(() => {
+      if (isTaken()) upgrade.leave()
+      else this.#take(upgrade)
+    })
   }
 
   #isOurs ({ headers, url }: IncomingMessage): boolean {
@@ -147,16 +176,19 @@ export class HandshakeRouter {
     const isAlone = server.listenerCount('connect') === 1
     if (!('stream' in response)) { // HTTP/1.1, of which Node's server drops the socket when nobody listens
       if (isAlone) response.destroy()
-    } else if (!isWebSocketConnect(request)) {
-      if (isAlone) declineConnect(request, response)
-    } else {
-      const take = (): void => {
-        const connect = new Http2Handshake(request, response)
-        this.#mark(connect.request, connect)
-        this.#run(connect)
-      }
-      if (isAlone || this.#paths.has(request.url)) take()
-      else this.#leaveToOthers(request.stream, () => response.headersSent, take)
+      return
+    }
+    const isOurs = isWebSocketConnect(request)
+    const take = (): void => {
+      if (response.headersSent) return // by a listener of 'connect' or of 'stream'
+      if (isOurs) this.#run(this.#mark(new Http2Handshake(request, response)))
+      else declineConnect(request, response)
+    }
+    if (isAlone || (isOurs && this.#paths.has(request.url))) {
+      request.on('error', () => {}) // nobody listens yet
+      process.nextTick(take)
+    } else if (isOurs) {
+      this.#leaveToOthers(request.stream, () => response.headersSent, take)
     }
   }
 
@@ -176,30 +208,24 @@ export class HandshakeRouter {
     const listeners = new Set(listenersOf(stream))
   }
 
+  /** The handshake with `socket`, whose errors end nothing else from now on. */
+  #guard (request: IncomingMessage, socket: Socket, head: Buffer): Http1Handshake {
+    const upgrade = new Http1Handshake(request, socket, head)
+    return isHandshake(request) ? this.#mark(upgrade) : upgrade
+  }
+
+  #mark<Handshake extends PendingHandshake> (handshake: Handshake): Handshake {
+    (handshake.request as object as Marked)[this.#handshake] = handshake
+    return handshake
+  }
+
   #take (upgrade: Http1Handshake): void {
-    const { request } = upgrade
-    const { headers } = request
-    // without the field the parser has dropped it, among others: the route refuses that
-    const isHandshake = headers.upgrade === undefined || isWebSocketUpgrade(headers)
-    if (isHandshake) this.#mark(request, upgrade)
-    // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
     this.#waiting.add(upgrade)
-    process.nextTick(afterEarlierAnswers, request.socket, () => {
+    afterEarlierAnswers(upgrade.request.socket, () => {
       this.#waiting.delete(upgrade)
-      this.#start(upgrade, isHandshake)
+      if (isHandshake(upgrade.request)) this.#run(upgrade)
+      else this.#decline(upgrade)
     })
-  }
-
-  #mark (request: IncomingMessage, handshake: PendingHandshake): void {
-    (request as object as Marked)[this.#handshake] = handshake
-  }
-
-  #start (upgrade: Http1Handshake, isHandshake: boolean): void {
-    if (!isHandshake) {
-      this.#decline(upgrade)
-      return
-    }
-    this.#run(upgrade)
   }
 
   #run (handshake: PendingHandshake): void {
@@ -209,17 +235,25 @@ export class HandshakeRouter {
     this.#route(handshake.request, handshake.response)
   }
 
-  /** RFC 9110 §7.8: a server may ignore an Upgrade field. `curl --http2` sends h2c with every first request. */
+  /** RFC 9110 §7.8: a server may ignore an Upgrade field. Java's client and `curl --http2` send h2c with every first request. */
   #decline (upgrade: Http1Handshake): void {
-    if (!upgrade.start()) return
     const { request, response } = upgrade
-    const { headers } = request
-    if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') {
-      upgrade.refuse(notUpgradable(headers.upgrade)) // Node has ended the parsing of this connection: the body is lost
-    } else {
+    const limit = this.maxHeaderFields ?? MAX_HEADER_FIELDS
+    if (upgrade.hasBodyApart) {
+      if (!upgrade.start()) return
+      if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for others
       this.#route(request, response)
+    } else if (hasAllFields(request, limit)) {
+      upgrade.giveBack(this.#server)
+    } else if (upgrade.start()) {
+      upgrade.refuse(tooManyHeaderFields(limit))
     }
   }
+}
+
+/** Without the field the parser has dropped it, among others: the route refuses that. */
+function isHandshake ({ headers }: IncomingMessage): boolean {
+  return headers.upgrade === undefined || isWebSocketUpgrade(headers)
 }
 
 /** Resolves when all have resolved, or rejects with the first that rejected when the others have come to their end too. */

@@ -2,14 +2,16 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../../types/options.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
-import { serverClosing } from '../errors.ts'
+import { declaredTooEarly, serverClosing } from '../errors.ts'
 import { HandshakeRouter } from './handshake-router.ts'
 import { injectWS } from './inject.ts'
 import { pluginSettings } from '../options/settings.ts'
 import { readAlias } from '../options/ws-alias.ts'
 import { RoutePaths } from './route-paths.ts'
-import { declareRoute } from './declare-route.ts'
+import { declareRoute, isDeclared } from './declare-route.ts'
+import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { isThenable } from '../promises.ts'
+import { requestLogging } from './request-logging.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -17,15 +19,16 @@ import { WebSocketServer } from './websocket-server.ts'
 const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
-  const { disableRequestLogging } = fastify.initialConfig
-  const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
+  hasPlugin(fastify)
+  const settings = pluginSettings(options)
   const alias = options.options === undefined ? null : readAlias(options.options)
   for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
   const server = new WebSocketServer(settings)
-  const scope: Scope = { router, server }
+  const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
+  const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
     try {
       if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)
@@ -61,6 +64,9 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
       reply.hijack()
     } else if (router.isClosing) {
       reply.send(serverClosing())
+    } else if (!request.is404 && !isDeclared(request)) {
+      if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
+      else reply.send(declaredTooEarly(request.routeOptions.url))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)

@@ -5,6 +5,7 @@ export interface PathOptions {
   readonly caseSensitive?: boolean
   readonly ignoreTrailingSlash?: boolean
   readonly ignoreDuplicateSlashes?: boolean
+  readonly useSemicolonDelimiter?: boolean
   readonly allowUnsafeRegex?: boolean
   readonly maxParamLength?: number
 }
@@ -18,15 +19,17 @@ export class RoutePaths {
 
   /** What one of `options` says is said. */
   constructor (...options: readonly PathOptions[]) {
-    const isSet = (name: 'ignoreTrailingSlash' | 'ignoreDuplicateSlashes' | 'allowUnsafeRegex'): boolean =>
+    const isSet = (name: 'ignoreTrailingSlash' | 'ignoreDuplicateSlashes' | 'useSemicolonDelimiter' | 'allowUnsafeRegex'): boolean =>
       options.some(given => given[name] === true)
-    this.#router = Router({
+    const config = { // which the types of find-my-way do not know in full
       caseSensitive: options.every(({ caseSensitive }) => caseSensitive !== false),
       ignoreTrailingSlash: isSet('ignoreTrailingSlash'),
       ignoreDuplicateSlashes: isSet('ignoreDuplicateSlashes'),
+      useSemicolonDelimiter: isSet('useSemicolonDelimiter'),
       allowUnsafeRegex: isSet('allowUnsafeRegex'),
       maxParamLength: Math.max(100, ...options.map(({ maxParamLength }) => maxParamLength ?? 0))
-    })
+    }
+    this.#router = Router(config)
   }
 
   /** @param path as a route has it: /room/:id */

@@ -13,7 +13,8 @@ import type { HandshakeRouter } from './handshake-router.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/server-handshake.ts'
 import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
-import { HandlerContext } from './handler-context.ts'
+import { HandlerContext, type RequestOwnerOptions } from './handler-context.ts'
+import { DEFAULTS } from '../options/defaults.ts'
 import { isThenable } from '../promises.ts'
 import { Seats } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
@@ -22,11 +23,16 @@ import type { WebSocketServer } from './websocket-server.ts'
 export interface Scope {
   readonly router: HandshakeRouter
   readonly server: WebSocketServer
+  /** Tells whether the app logs nothing of a request. Null where the registration sets the level for its connections. */
+  readonly isLogDisabled: ((request: FastifyRequest) => boolean) | null
 }
 
 // what a trusted proxy may call TLS
 const SECURE = new Set(['https', 'wss'])
-type ConnectedRouteSettings = RouteSettings & ConnectionSettings
+type ConnectedRouteSettings = RouteSettings & ConnectionSettings & {
+  /** For a connection that nothing is logged of. */
+  readonly silent: RequestOwnerOptions
+}
 
 /** A route that takes WebSocket handshakes. */
 export class WebSocketRoute {
@@ -91,7 +97,12 @@ export class WebSocketRoute {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
     const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
-    return { ...settings, role: 'server', perMessageDeflate: deflateSettings(settings.perMessageDeflate) }
+    return {
+      ...settings,
+      role: 'server',
+      perMessageDeflate: deflateSettings(settings.perMessageDeflate),
+      silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
+    }
   }
 
   #accept (
@@ -106,7 +117,7 @@ export class WebSocketRoute {
     const agreed = chooseExtensions(offers, settings.perMessageDeflate)
     const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
-    const owner = new HandlerContext({ instance, request, reply }, settings, server, seats)
+    const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seats)
     const connection = new Connection(settings, owner)
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
@@ -116,6 +127,12 @@ export class WebSocketRoute {
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
     reply.code(101).send()
+  }
+
+  /** The app logs nothing of the request, and nobody has said at which level the end of its connection is logged. */
+  #isSilent (request: FastifyRequest, { closeLogLevel }: ConnectedRouteSettings): boolean {
+    if (this.#options.closeLogLevel !== undefined || closeLogLevel !== DEFAULTS.closeLogLevel) return false
+    return this.#scope.isLogDisabled?.(request) === true
   }
 
   // Its closures live as long as the handler's promise, and must not hold the request, which the handler itself may have let go.

@@ -1,7 +1,7 @@
 // Whether the application wants a connection whose handshake is right: by the page that asks for it, by verifyClient.
 import type { IncomingMessage } from 'node:http'
 import type { OriginFunction, OriginRule, VerifyClient } from '../../types/options.ts'
-import { notVerified, repeatedOrigin, wrongOrigin, type HandshakeError } from '../errors.ts'
+import { notVerified, otherOrigin, repeatedOrigin, wrongOrigin, type HandshakeError } from '../errors.ts'
 import { isSameOrigin, matchesOrigin } from '../protocol/origin.ts'
 import { isThenable } from '../promises.ts'
 
@@ -35,7 +35,8 @@ function admitOrigin<Request> (rule: OriginRule<Request>, asker: Asker<Request>)
   if (asker.raw.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'origin').length > 1) return repeatedOrigin()
   if (typeof rule !== 'function') {
     const patterns: ReadonlyArray<string | RegExp> = typeof rule === 'string' || rule instanceof RegExp ? [rule] : rule
-    return patterns.some(pattern => isAllowed(pattern, origin, asker)) ? null : wrongOrigin(origin)
+    if (patterns.some(pattern => isAllowed(pattern, origin, asker))) return null
+    return patterns.includes('same-origin') ? otherOrigin(origin, asker.host, asker.isSecure) : wrongOrigin(origin)
   }
   const verdict = (rule as OriginFunction<Request>)(origin, asker.request)
   return settle(verdict, () => wrongOrigin(origin))

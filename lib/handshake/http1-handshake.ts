@@ -1,8 +1,14 @@
 // The HTTP/1.1 door: one 'upgrade' event from Node until its socket speaks WebSocket or is gone.
-import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders, type Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
+import { Server as TlsServer } from 'node:tls'
+import { PendingHandshake, RESERVED_FIELDS, withoutReserved, type SwitchListener } from './pending-handshake.ts'
+import { hasBody } from '../protocol/server-handshake.ts'
+import { headWithoutUpgrade } from '../protocol/request-head.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
+
+// From 26 on Node parses the body of an upgrade like any other. Before, it leaves it to whoever takes the socket.
+const PARSES_BODY = Number.parseInt(process.versions.node) >= 26
 
 /** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
 class UpgradeResponse extends ServerResponse {
@@ -19,12 +25,9 @@ class UpgradeResponse extends ServerResponse {
     if (this.writableEnded) return this // somebody else has answered for a handler that was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
-    const headers: OutgoingHttpHeaders = {}
-    if (typeof given === 'object' && given !== null) {
-      for (const [name, value] of Object.entries(given as OutgoingHttpHeaders)) if (!OF_A_BODY.has(name.toLowerCase())) headers[name] = value
-    }
-    for (const name of OF_A_BODY) this.removeHeader(name)
-    return super.writeHead(101, Object.assign(headers, this.agreed))
+    const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
+    for (const name of RESERVED_FIELDS) this.removeHeader(name)
+    return super.writeHead(101, { ...headers, ...this.agreed })
   }
 }
 
@@ -34,11 +37,14 @@ export class Http1Handshake extends PendingHandshake {
   readonly response: ServerResponse
   readonly #response: UpgradeResponse
   readonly #socket: Socket
+  readonly #head: Buffer
+  #isTaken = false
 
   constructor (request: IncomingMessage, socket: Socket, head: Buffer) {
     super(socket, head)
     this.request = request
     this.#socket = socket
+    this.#head = head
     this.#response = new UpgradeResponse(request)
     this.#response.on('prefinish', () => { this.#onAnswer() })
     this.#response.on('finish', () => { this.#onAnswered() })
@@ -47,6 +53,56 @@ export class Http1Handshake extends PendingHandshake {
 
   /** @returns false also when the socket has another response */
   start (timeout = 0): boolean {
+    if (!this.#claim()) return false
+    const socket = this.#socket
+    // Node's time-outs for requests end here. Node's HTTP takes any Duplex for a connection.
+    const connection: Partial<Socket> = this.request.socket
+    connection.setTimeout?.(0)
+    // who reads on would lose the body
+    if (!this.#isBodyOpen) this.read()
+    // as Node's own listener did: a long refusal waits for it
+    socket.on('drain', this.#onDrain)
+    this.limit(timeout)
+    return true
+  }
+
+  /** The request can still be read: its body is not among the bytes behind its head. */
+  get hasBodyApart (): boolean {
+    return this.#isBodyOpen || (PARSES_BODY && hasBody(this.request.headers))
+  }
+
+  // Node hands over a stream that begins where the body ends, and it has not come to that.
+  get #isBodyOpen (): boolean {
+    return this.#socket !== this.request.socket && !this.request.complete
+  }
+
+  /**
+   * Makes an ordinary request of it, as one is that came to a server without 'upgrade' listeners: RFC 9110 §7.8, a server may ignore
+   * an Upgrade field. Node has ended the parsing of this connection, so it begins anew.
+   * @param server has the options of the server that the request came to
+   */
+  giveBack (server: Server): void {
+    if (!this.#claim()) return
+    const socket = this.#socket
+    this.#response.detachSocket(socket)
+    this.letGo()
+    socket.unshift(Buffer.concat([headWithoutUpgrade(this.request), this.#head]))
+    server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket)
+  }
+
+  /** Somebody else answers. */
+  leave (): void {
+    this.#isTaken = true
+    this.letGo()
+  }
+
+  /** Somebody else has the socket: not the client has left. */
+  get isTaken (): boolean {
+    return this.#isTaken
+  }
+
+  /** @returns whether there is somebody to answer, and nobody else who does */
+  #claim (): boolean {
     const socket = this.#socket
     if (socket.writableEnded) { // the answer to an earlier request was the last one here
       this.#onAnswered()
@@ -59,17 +115,9 @@ export class Http1Handshake extends PendingHandshake {
     try {
       this.#response.assignSocket(socket)
     } catch { // another 'upgrade' listener of the server has taken the socket for a response of its own
-      this.letGo()
+      this.leave()
       return false
     }
-    // Node's time-outs for requests end here. Of a request with a body Node 26 hands over a stream that is no socket, and Node's
-    // HTTP takes any Duplex for a connection.
-    const connection: Partial<Socket> = this.request.socket
-    connection.setTimeout?.(0)
-    this.read()
-    // as Node's own listener did: a long refusal waits for it
-    socket.on('drain', this.#onDrain)
-    this.limit(timeout)
     return true
   }
 

@@ -2,7 +2,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
-import { OF_A_BODY, PendingHandshake, type SwitchListener } from './pending-handshake.ts'
+import { PendingHandshake, RESERVED_FIELDS, withoutReserved, type SwitchListener } from './pending-handshake.ts'
 import { Http2Transport } from '../transport/http2-transport.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -152,10 +152,10 @@ export class Http2Handshake extends PendingHandshake {
     })
   }
 
-  #acceptance (response: Http2ServerResponse, given: OutgoingHttpHeaders = {}): OutgoingHttpHeaders {
-    const unfit = (name: string): boolean => OF_A_BODY.has(name) || CONNECTION_FIELDS.has(name)
-    for (const name of response.getHeaderNames().filter(unfit)) response.removeHeader(name)
-    return Object.fromEntries(Object.entries({ ...given, ...this.#agreed }).filter(([name]) => !unfit(name.toLowerCase())))
+  #acceptance (response: Http2ServerResponse, given: OutgoingHttpHeaders): OutgoingHttpHeaders {
+    const isOfHttp1 = (name: string): boolean => CONNECTION_FIELDS.has(name.toLowerCase())
+    for (const name of response.getHeaderNames()) if (RESERVED_FIELDS.has(name) || isOfHttp1(name)) response.removeHeader(name)
+    return Object.fromEntries(Object.entries({ ...withoutReserved(given), ...this.#agreed }).filter(([name]) => !isOfHttp1(name)))
   }
 
   /** The response is over, its stream is not. */

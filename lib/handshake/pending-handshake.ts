@@ -2,14 +2,20 @@
 import { STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
+import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
 import type { Transport } from '../transport/transport.ts'
 
 // Data that a client sends before it has the answer is kept up to here; then it has to wait.
 const MAX_EARLY_DATA = 64 * 1024
 /** Milliseconds that somebody who refuses, or who was refused, may take. */
 export const LINGER = 1000
-/** What a hook may have said of a body: the response that opens a WebSocket has none. */
-export const OF_A_BODY: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'trailer'])
+/** What a hook may have said, and may not in the response that opens a WebSocket: it has no body either. */
+export const RESERVED_FIELDS: ReadonlySet<string> = new Set([...AGREED_FIELDS, 'content-length', 'transfer-encoding', 'trailer'])
+
+/** The fields of hooks that go out with a 101. */
+export function withoutReserved (fields: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !RESERVED_FIELDS.has(name.toLowerCase())))
+}
 
 export type SwitchListener = (transport: Transport, head: Buffer) => void
 type Refuser = (error: HandshakeError) => void

@@ -1,18 +1,39 @@
 // RFC 9112 §9.3.2: requests may be sent before the answers to earlier ones have come, and are answered in their order. To an
 // upgrade Node does not apply this, and what it does for the earlier ones ends with the upgrade.
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-// By socket, the requests that are not answered, in their order. By Node's channel and not by 'request', as listen('localhost')
-// makes a second server, of which Fastify passes on nothing but the upgrades.
+// By Node's channel and not by 'request', as listen('localhost') makes a second server, of which Fastify passes on nothing but
+// the upgrades. It tells of every server of the process: so only while somebody takes upgrades.
+const REQUEST_START = 'http.server.request.start'
+
+// By socket, the requests that are not answered, in their order.
 const unanswered = new WeakMap<Socket, Map<ServerResponse, IncomingMessage>>()
-subscribe('http.server.request.start', message => {
+let watchers = 0
+
+function onRequest (message: unknown): void {
   const { request, response, socket } = message as { request: IncomingMessage, response: ServerResponse, socket: Socket }
   const requests = unanswered.get(socket) ?? new Map<ServerResponse, IncomingMessage>()
   unanswered.set(socket, requests.set(response, request))
   response.once('close', () => { requests.delete(response) })
-})
+}
+
+/** Takes notice of the requests that come from now on. @returns ends that, once nobody else wants it */
+export function watchRequests (): () => void {
+  if (watchers++ === 0) subscribe(REQUEST_START, onRequest)
+  let isOver = false
+  return () => {
+    if (!isOver && --watchers === 0) unsubscribe(REQUEST_START, onRequest)
+    isOver = true
+  }
+}
+
+/** Tells whether an earlier request of `socket` is not answered. */
+export function hasEarlierRequests (socket: Socket): boolean {
+  const requests = unanswered.get(socket)
+  return requests !== undefined && requests.size > 0
+}
 
 /** Calls back when all earlier requests of `socket` are answered, at once if they are. */
 export function afterEarlierAnswers (socket: Socket, callback: () => void): void {

@@ -2,7 +2,7 @@
 import type { WebSocketPluginOptions } from '../../types/options.ts'
 import { isWireCloseCode } from '../protocol/close-code.ts'
 import { isToken } from '../protocol/header-field.ts'
-import { isOrigin } from '../protocol/origin.ts'
+import { isOriginPattern } from '../protocol/origin.ts'
 import type { Defined, DeflateSettings } from './defaults.ts'
 
 // what setTimeout() can do
@@ -33,8 +33,8 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   closeTimeout: integer(1, MAX_TIMEOUT),
   perMessageDeflate: value => typeof value === 'boolean' || isPlainObject(value) ? null : 'true, false or an object of its own options',
   handleProtocols: A_FUNCTION,
-  protocols: value => Array.isArray(value) && value.every(name => typeof name === 'string' && isToken(name)) ? null : 'a list of tokens',
-  origin: value => typeof value === 'function' || (Array.isArray(value) ? value : [value]).every(isOriginPattern)
+  protocols: value => Array.isArray(value) && value.every(isProtocol) ? null : 'a list of tokens',
+  origin: value => typeof value === 'function' || (Array.isArray(value) ? value : [value]).every(isOriginRule)
     ? null
     : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
   verifyClient: A_FUNCTION,
@@ -45,6 +45,8 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   handshakeTimeout: integer(1, MAX_TIMEOUT),
   shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
+// of the options that may be lists
+const ELEMENTS: Readonly<Record<string, (value: unknown) => boolean>> = { protocols: isProtocol, origin: isOriginRule }
 const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']
 export const PLUGIN_NAMES = Object.keys(CHECKS)
 export const ROUTE_NAMES = PLUGIN_NAMES.filter(name => !PLUGIN_ONLY.includes(name))
@@ -70,7 +72,7 @@ export function checked<Options extends object> (options: Options, allowed: read
     if (expected !== null) {
       // what @fastify/websocket says, which somebody may match
       if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
-      throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describe(value)}`)
+      throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describeWrong(name, value)}`)
     }
     if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
   }
@@ -101,9 +103,13 @@ function integer (min: number, max: number): Check {
     : `an integer from ${min} to ${max}`
 }
 
-function isOriginPattern (value: unknown): boolean {
+function isProtocol (value: unknown): boolean {
+  return typeof value === 'string' && isToken(value)
+}
+
+function isOriginRule (value: unknown): boolean {
   if (value instanceof RegExp) return true
-  return typeof value === 'string' && (value === '*' || value === 'same-origin' || isOrigin(value))
+  return typeof value === 'string' && (value === '*' || value === 'same-origin' || isOriginPattern(value))
 }
 
 function isHeartbeat (value: unknown): boolean {
@@ -111,6 +117,14 @@ function isHeartbeat (value: unknown): boolean {
   const { interval, timeout, ...rest } = value as { interval?: unknown, timeout?: unknown }
   const check = integer(1, MAX_TIMEOUT)
   return check(interval) === null && check(timeout) === null && Object.keys(rest).length === 0
+}
+
+/** Of a list, its first element that is not as it must be. */
+function describeWrong (name: string, value: unknown): string {
+  const isRight = ELEMENTS[name]
+  if (!Array.isArray(value) || isRight === undefined) return describe(value)
+  const index = value.findIndex(element => !isRight(element))
+  return `${describe(value[index])} (element ${index} of the list)`
 }
 
 export function describe (value: unknown): string {

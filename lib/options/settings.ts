@@ -13,13 +13,10 @@ type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Option
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
 export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
 
-/**
- * @param defaults that differ from the usual ones
- * @throws TypeError that names the option which is unknown, of a wrong type or out of range
- */
-export function pluginSettings (options: WebSocketPluginOptions, defaults: Partial<PluginSettings> = {}): PluginSettings {
+/** @throws TypeError that names the option which is unknown, of a wrong type or out of range */
+export function pluginSettings (options: WebSocketPluginOptions): PluginSettings {
   const { options: alias, ...own } = options
-  return { ...DEFAULTS, ...defaults, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, PLUGIN_NAMES) }
+  return { ...DEFAULTS, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, PLUGIN_NAMES) }
 }
 
 // without a handler that was given the connection nobody can be missed

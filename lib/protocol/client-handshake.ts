@@ -18,12 +18,12 @@ export function createOpeningHandshake (
   return {
     key,
     headers: {
-      upgrade: 'websocket',
-      connection: 'Upgrade',
-      'sec-websocket-key': key,
-      'sec-websocket-version': '13',
-      ...(protocols.length === 0 ? {} : { 'sec-websocket-protocol': protocols.join(', ') }),
-      ...(extensions.length === 0 ? {} : { 'sec-websocket-extensions': formatExtensions(extensions) })
+      Upgrade: 'websocket',
+      Connection: 'Upgrade',
+      'Sec-WebSocket-Key': key,
+      'Sec-WebSocket-Version': '13',
+      ...(protocols.length === 0 ? {} : { 'Sec-WebSocket-Protocol': protocols.join(', ') }),
+      ...(extensions.length === 0 ? {} : { 'Sec-WebSocket-Extensions': formatExtensions(extensions) })
     }
   }
 }
@@ -52,12 +52,12 @@ export function readHandshakeResponse (
   const accept = headers['sec-websocket-accept']
   const expected = acceptKey(key)
   if (accept !== expected) throw wrongAccept(accept, expected)
-  const protocol = headers['sec-websocket-protocol']
-  if (protocol !== undefined && !offered.includes(protocol)) throw unexpectedProtocol(protocol)
+  const protocol = headers['sec-websocket-protocol'] ?? ''
+  if (protocol !== '' && !offered.includes(protocol)) throw unexpectedProtocol(protocol)
   const extensions = headers['sec-websocket-extensions']
   const parsed = extensions === undefined ? [] : parseExtensions(extensions)
   if (parsed === null) throw unexpectedExtensions(extensions!)
-  return { protocol: protocol ?? '', extensions: parsed }
+  return { protocol, extensions: parsed }
 }
 
 /**

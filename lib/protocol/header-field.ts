@@ -27,7 +27,7 @@ export function listHasToken (value: string | undefined, token: string): boolean
 /**
  * Parses a comma-separated list of tokens, as Sec-WebSocket-Protocol is one.
  * @returns the tokens in their order, or null when the value is not such a list. Empty elements are skipped, as RFC 9110
- * §5.6.1.2 asks of a recipient; a list of nothing else is refused (RFC 6455 §4.3: 1#token)
+ * §5.6.1.2 asks of a recipient; a list of nothing else, which no sender should send (RFC 6455 §4.3: 1#token), says nothing
  */
 export function parseTokenList (value: string): string[] | null {
   const tokens: string[] = []
@@ -37,12 +37,12 @@ export function parseTokenList (value: string): string[] | null {
     if (!isToken(token)) return null
     tokens.push(token)
   }
-  return tokens.length > 0 ? tokens : null
+  return tokens
 }
 
 /**
  * Parses a Sec-WebSocket-Extensions value. RFC 6455 §9.1.
- * @returns the extensions in their order, or null when the value breaks the grammar
+ * @returns the extensions in their order, none for an empty list, or null when the value breaks the grammar
  */
 export function parseExtensions (value: string): Extension[] | null {
   const extensions: Extension[] = []
@@ -76,7 +76,7 @@ export function parseExtensions (value: string): Extension[] | null {
     if (position < value.length && value[position] !== ',') return null
     extensions.push({ name, parameters })
   }
-  return extensions.length > 0 ? extensions : null
+  return extensions
 }
 
 export function formatExtensions (extensions: readonly Extension[]): string {

@@ -2,8 +2,8 @@
 import { hash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
-  endedHandshake, handshakeWithBody, tooManyHeaderFields, unofferedProtocol, wrongConnection, wrongExtensionsField, wrongHost,
-  wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField, wrongUpgrade, wrongVersion, wrongVersionOverHttp2
+  endedHandshake, handshakeWithBody, lostConnect, lostUpgrade, tooManyHeaderFields, unofferedProtocol, wrongConnection, wrongExtensionsField, wrongHost,
+  wrongHttpVersion, wrongKey, wrongMethod, wrongProtocolField, wrongUpgrade, wrongVersion, wrongVersionOverHttp2, type HandshakeError
 } from '../errors.ts'
 import { acceptOffer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
 import { formatExtensions, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
@@ -37,8 +37,26 @@ export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
   return listHasToken(headers.upgrade, 'websocket')
 }
 
-// Where Node 20 begins to drop header fields without a word.
-const MAX_HEADER_FIELDS = 1000
+/** @returns what is wrong with an HTTP request that looks like a handshake which a proxy has made an ordinary request of; null for others */
+export function findLostUpgrade ({ httpVersion, headers }: HandshakeRequest): HandshakeError | null {
+  if (headers['sec-websocket-key'] === undefined) return null
+  if (httpVersion === '2.0') return lostConnect()
+  // who has both has not come by a connection that could be upgraded
+  return isWebSocketUpgrade(headers) && listHasToken(headers.connection, 'upgrade') ? null : lostUpgrade(headers.upgrade, headers.connection)
+}
+
+/** Tells whether a body follows, be it an empty one in chunks. RFC 9112 §6.3. */
+export function hasBody (headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** Where Node 20 begins to drop header fields without a word. */
+export const MAX_HEADER_FIELDS = 1000
+
+/** Tells whether what the parser shows is all that came. */
+export function hasAllFields ({ rawHeaders }: Pick<HandshakeRequest, 'rawHeaders'>, maxHeaderFields: number): boolean {
+  return rawHeaders.length < 2 * maxHeaderFields
+}
 
 /**
  * Reads the client's opening handshake. RFC 6455 §4.2.1, over HTTP/2 RFC 8441 §5.
@@ -49,7 +67,7 @@ const MAX_HEADER_FIELDS = 1000
 export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields = MAX_HEADER_FIELDS): OpeningHandshake {
   if (request.stream !== undefined) return readExtendedConnect(request, request.stream)
   const { method, httpVersion, headers, rawHeaders } = request
-  if (rawHeaders.length >= 2 * maxHeaderFields) throw tooManyHeaderFields(maxHeaderFields)
+  if (!hasAllFields(request, maxHeaderFields)) throw tooManyHeaderFields(maxHeaderFields)
   if (method !== 'GET') throw wrongMethod(method)
   if (httpVersion !== '1.1') throw wrongHttpVersion(httpVersion)
   // RFC 9112 §3.2; Node leaves this check out for upgrades
@@ -58,7 +76,7 @@ export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields
   if (!isWebSocketUpgrade(headers)) throw wrongUpgrade(headers.upgrade)
   if (!listHasToken(headers.connection, 'upgrade')) throw wrongConnection(headers.connection)
   // A body's bytes would be taken for frames. Content-Length: 0 is what Java's client sends.
-  if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
+  if (hasBody(headers)) throw handshakeWithBody()
   // a server takes no other version, "013" and "13, 13" included
   const version = headers['sec-websocket-version']
   if (version !== '13') throw wrongVersion(version)
@@ -130,16 +148,24 @@ export function chooseExtensions (offers: readonly Extension[], deflate: Deflate
   return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
 }
 
-/** The header fields of the 101 response. RFC 6455 §4.2.2. */
+/** The header fields of the 101 response. RFC 6455 §4.2.2; in its letters, by which small clients look for them. */
 export function responseHeaders (key: string | null, protocol: string, extensions = ''): Record<string, string> {
   return {
-    upgrade: 'websocket',
-    connection: 'Upgrade',
-    ...(key === null ? {} : { 'sec-websocket-accept': acceptKey(key) }),
-    ...(protocol === '' ? {} : { 'sec-websocket-protocol': protocol }),
-    ...(extensions === '' ? {} : { 'sec-websocket-extensions': extensions })
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    ...(key === null ? {} : { 'Sec-WebSocket-Accept': acceptKey(key) }),
+    ...(protocol === '' ? {} : { 'Sec-WebSocket-Protocol': protocol }),
+    ...(extensions === '' ? {} : { 'Sec-WebSocket-Extensions': extensions })
   }
 }
+
+/**
+ * Fields, in lower case, that nobody but the handshake may set in a 101, where they are agreed on or not there: a client that is told
+ * of an extension or a subprotocol which is not spoken fails the connection.
+ */
+export const AGREED_FIELDS: ReadonlySet<string> = new Set([
+  'upgrade', 'connection', 'sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions', 'sec-websocket-key', 'sec-websocket-version'
+])
 
 function readProtocols (value: string | undefined): readonly string[] {
   if (value === undefined) return []

@@ -52,22 +52,26 @@ class ConnectRequest extends EventEmitter {
     // RFC 8441 §3: not before the server has said that it takes it
     if (session.remoteSettings.enableConnectProtocol !== true) await once(session, 'remoteSettings')
     if (this.#isDestroyed) return
-    const { path, signal, headers } = this.#options
-    const given = Object.entries(headers as OutgoingHttpHeaders)
-    for (const [name] of given) validateHeaderName(name) // as for HTTP/1.1: no pseudo-header field is among them
-    const host = given.findLast(([name]) => name.toLowerCase() === 'host')?.[1]
+    const { path, signal } = this.#options
+    const fields = this.#fields
+    for (const name of Object.keys(fields)) validateHeaderName(name) // as for HTTP/1.1: no pseudo-header field is among them
     const stream = session.request({
       ':method': 'CONNECT',
       ':protocol': 'websocket',
       ':scheme': session.encrypted === true ? 'https' : 'http',
-      ':authority': String(host ?? 'localhost'),
+      ':authority': String(fields.host ?? 'localhost'),
       ':path': path!,
-      ...Object.fromEntries(given.filter(([name]) => !OF_HTTP1.has(name.toLowerCase())))
+      ...Object.fromEntries(Object.entries(fields).filter(([name]) => !OF_HTTP1.has(name)))
     }, { endStream: false, ...(signal === undefined ? {} : { signal }) })
     this.#stream = stream
     stream.on('error', error => { this.emit('error', error) })
     stream.on('close', () => { this.emit('close') })
     stream.on('response', fields => { this.#onResponse(stream, fields) })
+  }
+
+  /** As HTTP/2 writes them: of two that differ in case alone, the last. */
+  get #fields (): OutgoingHttpHeaders {
+    return Object.fromEntries(Object.entries(this.#options.headers as OutgoingHttpHeaders).map(([name, value]) => [name.toLowerCase(), value]))
   }
 
   #onResponse (stream: ClientHttp2Stream, { ':status': statusCode, ...headers }: IncomingHttpHeaders & IncomingHttpStatusHeader): void {
@@ -76,7 +80,7 @@ class ConnectRequest extends EventEmitter {
       return
     }
     // what HTTP/1.1 says beside, and HTTP/2 need not
-    const key = String((this.#options.headers as OutgoingHttpHeaders)['sec-websocket-key'])
+    const key = String(this.#fields['sec-websocket-key'])
     const implied = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': acceptKey(key) }
     this.emit('upgrade', { statusCode: 101, headers: { ...headers, ...implied } }, stream, NOTHING)
   }

@@ -7,28 +7,37 @@ import type { WebSocketConnection } from '../../types/connection.ts'
 import type { UpgradeOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
 import { Connection } from '../connection/connection.ts'
-import { admissionFailed, clientLeft, HandshakeError } from '../errors.ts'
+import { admissionFailed, clientLeft, HandshakeError, socketTaken } from '../errors.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from '../protocol/server-handshake.ts'
 import { deflateSettings, upgradeSettings } from '../options/settings.ts'
-import { afterEarlierAnswers } from '../handshake/pipelining.ts'
+import { afterEarlierAnswers, watchRequests } from '../handshake/pipelining.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
+
+// Of a request that came before the first handshake nobody has taken notice.
+let isWatching = false
 
 /**
  * Answers an opening handshake, with the arguments of an 'upgrade' event of node:http, in whose turn it must be called.
  * RFC 6455 §4.2. Messages are held until somebody takes them.
  * @returns resolves when the 101 is on its way
- * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, TypeError (after a
- * refusal with 500) for options that are wrong
+ * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, or when another answers on the
+ * socket, TypeError (after a refusal with 500) for options that are wrong
  */
 export async function upgrade (
   request: IncomingMessage, stream: Duplex, head: Buffer, options: UpgradeOptions = {}
 ): Promise<WebSocketConnection> {
   const socket = stream as Socket // as Node's types have it in 'upgrade'
   const pending = new Http1Handshake(request, socket, head)
+  const isFirst = !isWatching
+  if (isFirst) watchRequests()
+  isWatching = true
   try {
     await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
-    if (!pending.start()) throw clientLeft()
+    if (!pending.start()) {
+      if (isFirst) socket.destroy() // whom an earlier request is answered to would wait for this answer for ever
+      throw pending.isTaken ? socketTaken() : clientLeft()
+    }
     return await accept(pending, request, options)
   } catch (error) {
     pending.refuse(error instanceof HandshakeError ? error : admissionFailed(error))

@@ -1,15 +1,18 @@
 // Other listeners of 'upgrade' on the same server.
 import { once } from 'node:events'
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import type { ServerHttp2Stream, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import proxy from '@fastify/http-proxy'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Server as SocketIoServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import { test, type Test } from 'tap'
+import { WebSocketServer } from 'ws'
 import websocket from '../../lib/index.ts'
 import { RoutePaths } from '../../lib/fastify/route-paths.ts'
-import { close, echo, handshake, listen, problem, request, serve, text, within, type Site } from '../helpers/http.ts'
+import { serveHttp2, openSession } from '../helpers/http2.ts'
+import { CERTIFICATE, close, deferred, echo, handshake, listen, problem, request, serve, text, within, type Site } from '../helpers/http.ts'
 
 /** That the app's own WebSocket route /ws works. */
 async function echoes (t: Test, site: Site, path = '/ws'): Promise<void> {
@@ -24,6 +27,19 @@ async function startUpstream (t: Test): Promise<string> {
     app.get('/', { websocket: true }, connection => { connection.on('message', data => { connection.send(`upstream ${String(data)}`) }) })
   })
   return `http://127.0.0.1:${site.port}`
+}
+
+/** As Vite does for its hot module replacement, and others with noServer: by the subprotocol, whatever the path. */
+async function withHotReload (app: FastifyInstance): Promise<void> {
+  const server = new WebSocketServer({ noServer: true, handleProtocols: () => 'vite-hmr' })
+  app.server.on('upgrade', (request, socket, head) => {
+    if (request.headers['sec-websocket-protocol'] !== 'vite-hmr') return
+    server.handleUpgrade(request, socket, head, client => {
+      client.send('hot')
+      client.on('message', data => { client.send(`hot ${String(data)}`) })
+    })
+  })
+  app.addHook('preClose', async () => { for (const client of server.clients) client.terminate() })
 }
 
 type Register = (app: FastifyInstance) => Promise<unknown>
@@ -45,6 +61,46 @@ function takeProtocol (server: Server, protocol: string): void {
     if (request.headers['sec-websocket-protocol'] !== protocol) return
     socket.on('error', () => {})
     socket.end('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
+  })
+}
+
+for (const [name, first, second] of [['before', withHotReload, withPlugin], ['after', withPlugin, withHotReload]] as Array<[string, Register, Register]>) {
+  for (const options of [{}, { https: CERTIFICATE }]) {
+    test(`ws on a path of ours by its subprotocol, attached ${name} the plugin, ${'https' in options ? 'on TLS' : 'on TCP'}: a client has one answer`, async t => {
+      const app = Fastify(options as object) as unknown as FastifyInstance
+      await first(app)
+      await second(app)
+      app.get('/', { websocket: true }, echo)
+      const site = await listen(t, app, { tls: 'https' in options })
+      for (let i = 0; i < 2; i++) {
+        const peer = await site.open('/', { 'Sec-WebSocket-Protocol': 'vite-hmr' })
+        t.strictSame(await peer.write(text('hello')).contents(2), ['hot', 'hot hello'])
+        peer.socket.destroy()
+        await echoes(t, site, '/')
+        await echoes(t, site)
+      }
+      t.equal(app.websocketServer.stats().opened, 4)
+    })
+  }
+
+  test(`ws that answers behind a slow request, attached ${name} the plugin: we do not answer too`, async t => {
+    const slow = deferred<string>()
+    const app = Fastify()
+    await first(app)
+    await second(app)
+    app.get('/', { websocket: true, onRequest: async () => { t.fail('a hook ran') } }, echo)
+    app.get('/slow', () => slow.promise)
+    const site = await listen(t, app)
+    const upgraded = once(app.server, 'upgrade')
+    const peer = await site.connect()
+    peer.write(request('/slow'), handshake('/', { 'Sec-WebSocket-Protocol': 'vite-hmr' }))
+    await upgraded
+    t.equal((await peer.answer()).statusCode, 101)
+    t.strictSame(await peer.contents(1), ['hot'])
+    slow.resolve('late')
+    t.match(await peer.answer(), { statusCode: 200, body: 'late' }, 'that order is its own')
+    peer.reset()
+    await within(2000, site.emptied(), 'no connection is left')
   })
 }
 
@@ -203,6 +259,22 @@ test('routes with parameters, prefixes and wildcards are found, with a query too
   for (const path of ['/room/5', '/ROOM/5?a=b', '/room/5/seat/6/', '/files/a/b/c', '/inner', '/inner/']) await echoes(t, site, path)
 })
 
+test('a path ends at a semicolon where the router of the app says so', async t => {
+  for (const useSemicolonDelimiter of [true, false]) {
+    const { site } = await serve(t, app => {
+      takeProtocol(app.server, 'vite-hmr')
+      app.get('/ws', { websocket: true }, echo)
+      app.get('/a;b', { websocket: true }, echo)
+    }, { server: { routerOptions: { useSemicolonDelimiter } as object }, plugin: { handshakeTimeout: useSemicolonDelimiter ? 60_000 : 50 } })
+    if (useSemicolonDelimiter) {
+      await echoes(t, site, '/ws;a=b')
+    } else {
+      await echoes(t, site, '/a;b')
+      t.equal((await site.ask(handshake('/ws;a=b'))).statusCode, 404)
+    }
+  }
+})
+
 test('RoutePaths knows the paths that were added, whatever constraints there are on one path', async t => {
   const paths = new RoutePaths({}, { maxParamLength: 5 })
   for (const path of ['/a', '/a', '/b/:x', '/b/:y']) paths.add(path)
@@ -238,4 +310,62 @@ test('RoutePaths takes an optional parameter beside a path of its own', async t 
   const paths = new RoutePaths()
   for (const path of ['/a', '/a/:b?']) paths.add(path)
   t.strictSame([paths.has('/a'), paths.has('/a/b'), paths.has('/a/b/c')], [true, true, false])
+})
+
+// HTTP/2: a listener of 'connect' sees what we see, one of 'stream' is called behind it in the same turn
+
+type Http2Listener = (app: FastifyInstance) => void
+const ANSWER = { ':status': 200, 'x-owner': 'another' }
+const http2Listeners: Array<[title: string, listen: Http2Listener]> = [
+  ["a 'connect' listener", app => {
+    app.server.on('connect', (_request, response) => { (response as unknown as Http2ServerResponse).writeHead(200, { 'x-owner': 'another' }).write('mine') })
+  }],
+  ["a 'connect' listener that is called before us", app => {
+    app.server.prependListener('connect', (_request, response) => { (response as unknown as Http2ServerResponse).stream.respond(ANSWER) })
+  }],
+  ["a 'stream' listener", app => {
+    app.server.on('stream', (stream: ServerHttp2Stream, headers: Http2ServerRequest['headers']) => {
+      if (headers[':method'] === 'CONNECT') stream.respond(ANSWER)
+    })
+  }],
+  ["a 'stream' listener that is called before us", app => {
+    app.server.prependListener('stream', (stream: ServerHttp2Stream, headers: Http2ServerRequest['headers']) => {
+      if (headers[':method'] === 'CONNECT') stream.respond(ANSWER)
+    })
+  }]
+]
+for (const [title, listenToAnswer] of http2Listeners) {
+  for (const path of ['/ws', '/nowhere']) {
+    for (const when of ['before', 'after'] as const) {
+      test(`${title}, added ${when} the plugin, that answers a CONNECT to ${path} at once: it is the only answer`, async t => {
+        const app = await serveHttp2(t, app => {
+          if (when === 'after') listenToAnswer(app)
+          app.get('/ws', { websocket: true, onRequest: async () => { t.fail('a hook ran') } }, () => { t.fail('the handler ran') })
+          app.setNotFoundHandler(() => { t.fail('the router was asked') })
+          app.get('/http', async () => 'http')
+        }, { before: when === 'before' ? listenToAnswer : () => {} })
+        const client = await openSession(t, app)
+        for (const changes of [{}, { ':protocol': 'their-protocol' }]) {
+          const peer = client.handshake(path, changes)
+          t.match(await peer.response, { ':status': 200, 'x-owner': 'another' })
+          peer.stream.close()
+          await peer.closed
+        }
+        t.equal((await client.get('/http').whole()).body, 'http', 'the session lives on')
+      })
+    }
+  }
+}
+
+test("a 'stream' listener that answers some and leaves the others to us", async t => {
+  const app = await serveHttp2(t, app => {
+    app.server.on('stream', (stream: ServerHttp2Stream, headers: Http2ServerRequest['headers']) => {
+      if (headers['sec-websocket-protocol'] === 'theirs') stream.respond(ANSWER)
+    })
+    app.get('/ws', { websocket: true }, echo)
+  })
+  const client = await openSession(t, app)
+  t.match(await client.handshake('/ws', { 'sec-websocket-protocol': 'theirs' }).response, { ':status': 200, 'x-owner': 'another' })
+  const peer = await client.open('/ws')
+  t.strictSame(await peer.write(text('hello')).contents(1), ['hello'])
 })

@@ -110,8 +110,3 @@ test('closeLogLevel sets the level of that line, or that there is none', async t
   t.strictSame(await linesOf(t, { closeLogLevel: 'silent' }), [])
   t.strictSame(await linesOf(t, { closeLogLevel: 'nonexistent' }), [])
 })
-
-test('an app that does not log requests does not log the end of connections, unless it says so', async t => {
-  t.strictSame(await linesOf(t, {}, { disableRequestLogging: true }), [])
-  t.match(await linesOf(t, { closeLogLevel: 'warn' }, { disableRequestLogging: true }), [{ level: 40 }])
-})

@@ -5,6 +5,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { test, type Test } from 'tap'
+import { HandlerContext } from '../../lib/fastify/handler-context.ts'
+import { Seats } from '../../lib/fastify/seats.ts'
+import { WebSocketServer } from '../../lib/fastify/websocket-server.ts'
+import { pluginSettings } from '../../lib/options/settings.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
@@ -78,4 +82,14 @@ test('who observes a connection gets its request if he did when it was accepted'
   await closeFirst()
   await closeSecond()
   t.strictSame(seen, [undefined, '/ws?second'])
+})
+
+test('a seat is given back once, however often it is left', async t => {
+  const seats = new Seats()
+  const contexts = [1, 2].map(() => new HandlerContext({ request: {} } as never, { closeLogLevel: 'silent' }, new WebSocketServer(pluginSettings({})), seats))
+  t.equal(seats.taken, 2)
+  contexts[0]!.leave()
+  contexts[0]!.leave()
+  contexts[0]!.onClose({ stats: () => ({}) } as never, { code: 1006, reason: '', wasClean: false } as never)
+  t.equal(seats.taken, 1, 'the other still sits')
 })

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
-import { close, deferred, echo, handshake, listen, problem, request, serve, text, within } from '../helpers/http.ts'
+import { ACCEPT, close, deferred, echo, handshake, listen, problem, request, serve, text, within } from '../helpers/http.ts'
 
 // Hooks
 
@@ -67,6 +67,72 @@ test('header fields and cookies that hooks set reach the 101', async t => {
   t.equal(statusCode, 101)
   t.match(headers, { 'x-request': '1', 'x-raw': '2', 'x-send': '3', 'set-cookie': 'a=1, b=2', connection: 'Upgrade', upgrade: 'websocket' })
   t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+})
+
+test('what the handshake agrees on is nobody else\'s to say, whatever hooks do', async t => {
+  const { site } = await serve(t, app => {
+    app.addHook('onRequest', async (_request, reply) => {
+      reply.headers({ 'sec-websocket-extensions': 'permessage-deflate', 'Sec-WebSocket-Protocol': 'none', 'sec-websocket-version': '8', Upgrade: 'h2c', connection: 'close' })
+      reply.raw.setHeader('Sec-WebSocket-Accept', 'wrong')
+      reply.raw.setHeader('sec-websocket-key', 'x')
+    })
+    app.addHook('onSend', async (_request, reply) => { reply.header('SEC-WEBSOCKET-EXTENSIONS', 'permessage-deflate') })
+    app.get('/ws', { websocket: true }, echo)
+  })
+  for (const [changes, protocol] of [[{}, undefined], [{ 'Sec-WebSocket-Protocol': 'a, none', 'Sec-WebSocket-Extensions': 'permessage-deflate' }, 'a']] as const) {
+    const peer = await site.connect()
+    const { statusCode, headers: { date: _date, ...headers } } = await peer.write(handshake('/ws', changes)).answer()
+    t.equal(statusCode, 101)
+    t.strictSame(headers, {
+      upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': ACCEPT, ...(protocol === undefined ? {} : { 'sec-websocket-protocol': protocol })
+    })
+    t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+  }
+})
+
+test('the fields of a 101 are written as in RFC 6455, each once', async t => {
+  const { site } = await serve(t, app => {
+    app.addHook('onRequest', async (_request, reply) => { reply.header('connection', 'x').header('upgrade', 'x').header('sec-websocket-protocol', 'x') })
+    app.get('/ws', { websocket: { perMessageDeflate: true } }, echo)
+  })
+  const peer = await site.connect()
+  peer.write(handshake('/ws', { 'Sec-WebSocket-Protocol': 'a', 'Sec-WebSocket-Extensions': 'permessage-deflate' }), close(1000))
+  const head = (await peer.rest()).split('\r\n\r\n')[0]!
+  t.strictSame(head.split('\r\n').slice(1).map(line => line.split(':')[0]).sort(), [
+    'Connection', 'Date', 'Sec-WebSocket-Accept', 'Sec-WebSocket-Extensions', 'Sec-WebSocket-Protocol', 'Upgrade'
+  ])
+})
+
+test('an empty offer of subprotocols and extensions is accepted', async t => {
+  const { site } = await serve(t, app => { app.get('/ws', { websocket: { protocols: ['a'], perMessageDeflate: true } }, echo) })
+  const peer = await site.connect()
+  const { statusCode, headers } = await peer.write(handshake('/ws', { 'Sec-WebSocket-Protocol': '', 'Sec-WebSocket-Extensions': '' })).answer()
+  t.equal(statusCode, 101)
+  t.notOk('sec-websocket-protocol' in headers)
+  t.notOk('sec-websocket-extensions' in headers)
+  t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+})
+
+test('a handshake whose upgrade a proxy has dropped gets 426 where a route speaks WebSocket alone, a plain request 404', async t => {
+  const seen: unknown[] = []
+  const { site } = await serve(t, app => {
+    app.addHook('onError', async (_request, _reply, error) => { seen.push(error.code) })
+    app.get('/ws', { websocket: true }, () => { t.fail('the handler ran') })
+    app.get('/guarded', { websocket: true, onRequest: async (_request, reply) => await reply.code(401).send('no') }, echo)
+    app.route({ method: 'GET', url: '/both', handler: async () => 'http', wsHandler: echo })
+  })
+  const peer = await site.connect()
+  for (const changes of [{ Upgrade: undefined, Connection: 'keep-alive' }, { Connection: undefined }, { Upgrade: undefined, Connection: undefined }]) {
+    const answer = await peer.write(handshake('/ws', changes)).answer()
+    t.match(answer, { statusCode: 426, headers: { upgrade: 'websocket', connection: 'Upgrade' } })
+    t.match(problem(answer), { code: 'FST_WS_UPGRADE_REQUIRED', error: 'Upgrade Required', message: /A proxy has dropped them/ })
+  }
+  t.match(await peer.write(handshake('/guarded', { Upgrade: undefined, Connection: undefined })).answer(), { statusCode: 401 }, 'hooks come first')
+  t.match(await peer.write(handshake('/both', { Upgrade: undefined, Connection: undefined })).answer(), { statusCode: 200, body: 'http' })
+  t.match(await peer.write(handshake('/nowhere', { Upgrade: undefined, Connection: undefined })).answer(), { statusCode: 404 })
+  t.match(problem(await peer.write(request('/ws')).answer()), { statusCode: 404, message: 'Route GET:/ws not found' })
+  t.match(await site.ask(handshake('/ws', { Upgrade: undefined, Connection: 'close' }, { version: '1.0' })), { statusCode: 426 }, 'by HTTP/1.0, as nginx sends it')
+  t.strictSame(seen, Array(4).fill('FST_WS_UPGRADE_REQUIRED'))
 })
 
 test('what onSend makes the payload of a 101 is dropped', async t => {
@@ -639,4 +705,76 @@ test('the method of a WebSocket route may be a list, and what is null is not the
     t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
   }
   t.equal((await site.ask(request('/null'))).body, 'http')
+})
+
+// Somebody is at work on a refusal: an error handler that takes its time
+
+const lateVerdicts: Array<[title: string, verdict: () => Promise<boolean>]> = [
+  ['lets the client in', async () => true],
+  ['refuses it', async () => false],
+  ['fails', async () => { throw new Error('late') }]
+]
+for (const [title, verdict] of lateVerdicts) {
+  test(`an origin function that ${title} while a refusal is being written comes too late`, async t => {
+    const [asked, goOn, refusing, written] = [deferred(), deferred(), deferred(), deferred()]
+    const errors: string[] = []
+    const { app, site } = await serve(t, app => {
+      app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+        errors.push(error.code)
+        refusing.resolve()
+        await written.promise
+        return await reply.code(503).send('in my own words')
+      })
+      app.get('/ws', {
+        websocket: {
+          origin: async () => {
+            asked.resolve()
+            await goOn.promise
+            return await verdict()
+          }
+        }
+      }, () => { t.fail('the handler ran') })
+    }, { plugin: { handshakeTimeout: 50 } })
+    const peer = await site.connect()
+    peer.write(handshake('/ws', { Origin: 'http://a.example' }))
+    await asked.promise
+    await refusing.promise
+    goOn.resolve()
+    await new Promise(resolve => { setImmediate(resolve) })
+    written.resolve()
+    t.match(await peer.answer(), { statusCode: 503, body: 'in my own words' })
+    t.equal(await peer.rest(), '')
+    t.strictSame(errors, ['FST_WS_HANDSHAKE_TIMEOUT'])
+    t.equal(app.websocketServer.stats().opened, 0)
+  })
+}
+
+test('a hook that goes on while a refusal is being written does not bring the handshake any further', async t => {
+  const [goOn, refusing, written] = [deferred(), deferred(), deferred()]
+  const errors: string[] = []
+  const { site } = await serve(t, app => {
+    app.setErrorHandler(async (error: FastifyError, _request, reply) => {
+      errors.push(error.code)
+      refusing.resolve()
+      await written.promise
+      return await reply.code(503).send('in my own words')
+    })
+    app.get('/ws', {
+      preHandler: () => goOn.promise,
+      websocket: {
+        origin: () => {
+          t.fail('it was asked')
+          return true
+        }
+      }
+    }, () => { t.fail('the handler ran') })
+  }, { plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  peer.write(handshake('/ws', { Origin: 'http://a.example' }))
+  await refusing.promise
+  goOn.resolve()
+  await new Promise(resolve => { setImmediate(resolve) })
+  written.resolve()
+  t.match(await peer.answer(), { statusCode: 503, body: 'in my own words' })
+  t.strictSame(errors, ['FST_WS_HANDSHAKE_TIMEOUT'])
 })

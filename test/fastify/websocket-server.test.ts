@@ -118,13 +118,15 @@ test('lines that a headers listener adds to the head of a 101 go out with it, an
     seen.push([...headers], request.url)
     headers.push('X-Added: a: b', 'Set-Cookie: a=1', 'Set-Cookie: b=2')
     headers[3] = 'Sec-WebSocket-Accept: wrong'
+    headers.push('Sec-WebSocket-Protocol: none', 'sec-websocket-extensions: permessage-deflate', 'SEC-WEBSOCKET-VERSION: 8', 'Connection: close')
   })
   const peer = await site.connect()
   const { headers } = await peer.write(handshake()).answer()
   t.strictSame(seen, [[
-    'HTTP/1.1 101 Switching Protocols', 'upgrade: websocket', 'connection: Upgrade', 'sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+    'HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='
   ], '/ws'])
-  t.match(headers, { 'x-added': 'a: b', 'set-cookie': 'a=1, b=2', 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' })
+  t.match(headers, { 'x-added': 'a: b', 'set-cookie': 'a=1, b=2', 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', connection: 'Upgrade' })
+  for (const name of ['protocol', 'extensions', 'version']) t.notOk(`sec-websocket-${name}` in headers, `${name} is the handshake's to agree on`)
   t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
 })
 

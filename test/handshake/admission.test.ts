@@ -23,7 +23,14 @@ test('by default a page of the same origin is let in, and who is no browser', as
   t.equal(await statusOf(site, {}), 101)
 })
 
-test('by default a page of another origin gets 403, with the option\'s name and the way out', async t => {
+test('by default a client that names its WebSocket URL as its origin is let in', async t => {
+  const site = await serveWith(t, {})
+  t.equal(await statusOf(site, { Host: 'example.com:8000', Origin: 'ws://example.com:8000' }), 101)
+  t.equal(await statusOf(site, { Host: 'example.com', Origin: 'wss://example.com' }), 101)
+  t.equal(await statusOf(site, { Host: 'example.com', Origin: 'ws://evil.example' }), 403)
+})
+
+test('by default a page of another origin gets 403, with what it was compared with and the ways out', async t => {
   const site = await serveWith(t, {})
   for (const origin of ['http://evil.example', 'null', '', 'nonsense', 'https://server.example.com:444']) {
     t.equal(await statusOf(site, { Origin: origin }), 403, origin)
@@ -33,14 +40,30 @@ test('by default a page of another origin gets 403, with the option\'s name and 
     statusCode: 403,
     code: 'FST_WS_ORIGIN',
     error: 'Forbidden',
-    message: 'pages of "http://evil.example" must not open a WebSocket here: the option origin does not allow it'
+    message: 'pages of "http://evil.example" must not open a WebSocket here: the option origin lets in pages of the same origin, ' +
+      'and this request is for "server.example.com". If a proxy has changed the host, let it pass the Host header field on, ' +
+      'or set trustProxy if it says X-Forwarded-Host; pages of other origins are let in where the option origin names them'
   })
+  const trusting = await serveWith(t, { origin: ['https://a.example', 'same-origin'] }, { trustProxy: true })
+  const forwarded = { 'X-Forwarded-Host': 'example.com', 'X-Forwarded-Proto': 'https', Origin: 'http://example.com' }
+  t.match(problem(await trusting.ask(handshake('/ws', forwarded))).message, 'this request is for "https://example.com".', 'TLS counts')
 })
 
-test('more than one Origin field is refused', async t => {
-  const site = await serveWith(t, {})
-  t.equal(await statusOf(site, { Origin: ['http://server.example.com', 'http://evil.example'] }), 403)
-  t.equal(await statusOf(site, { Origin: ['http://server.example.com', 'http://server.example.com'] }), 403)
+test('what origins a site lets in is not told to those of others', async t => {
+  const site = await serveWith(t, { origin: ['https://a.example', 'https://b.example'] })
+  const answer = await site.ask(handshake('/ws', { Origin: 'http://evil.example' }))
+  t.equal(problem(answer).message, 'pages of "http://evil.example" must not open a WebSocket here: the option origin does not allow it')
+})
+
+test('more than one Origin field is refused, whatever would match them all', async t => {
+  for (const origin of ['same-origin', /.*/, () => true] as OriginRule[]) {
+    const site = await serveWith(t, { origin })
+    t.equal(await statusOf(site, { Origin: 'http://server.example.com' }), 101)
+    for (const second of ['http://evil.example', 'http://server.example.com']) {
+      const answer = await site.ask(handshake('/ws', { Origin: ['http://server.example.com', second] }))
+      t.match(problem(answer), { statusCode: 403, message: 'the opening handshake must not have more than one Origin header field (option origin)' })
+    }
+  }
 })
 
 test('behind a proxy that ends TLS a page over https is let in, trusted or not', async t => {
@@ -73,6 +96,9 @@ const rules: Array<[rule: OriginRule, allowed: string[], refused: string[]]> = [
   [['https://a.example', /^https:\/\/\w+\.b\.example$/, 'null'], ['https://a.example', 'https://x.b.example', 'null'], ['https://b.example', 'https://x.b.example.evil', 'http://server.example.com']],
   [['same-origin', 'https://a.example'], ['http://server.example.com', 'https://a.example'], ['https://b.example']],
   [[], [], ['http://server.example.com']],
+  ['file://', ['file://'], ['file://evil', 'null', 'http://server.example.com']],
+  ['https://a.example/', ['https://a.example', 'wss://a.example'], ['https://a.example/', 'http://a.example', 'ws://a.example']],
+  [/https:\/\/\w+\.a\.example/, ['https://x.a.example'], ['https://x.a.example.evil.example', 'https://evil.example?https://x.a.example']],
   [origin => origin.endsWith('.a.example'), ['https://x.a.example'], ['http://server.example.com']],
   [async origin => origin === 'https://a.example', ['https://a.example'], ['https://b.example']]
 ]

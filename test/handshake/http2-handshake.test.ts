@@ -66,6 +66,8 @@ test('header fields and cookies of hooks are on the 200, but not those of a conn
         reply.header('x-own', 'yes').header('content-length', '5').header('upgrade', 'x').header('set-cookie', ['a=1', 'b=2'])
         reply.raw.setHeader('trailer', 'x')
         reply.raw.setHeader('x-raw', 'yes')
+        reply.header('sec-websocket-extensions', 'permessage-deflate').header('Sec-WebSocket-Version', '8').header('sec-websocket-protocol', 'b')
+        reply.raw.setHeader('Sec-WebSocket-Accept', 'x')
       }
     }, echo)
   })
@@ -73,6 +75,15 @@ test('header fields and cookies of hooks are on the 200, but not those of a conn
   const { ':status': status, date: _date, ...fields } = await client.handshake('/ws', { 'sec-websocket-protocol': 'a, b' }).response
   t.equal(status, 200)
   t.strictSame(Object.fromEntries(Object.entries(fields)), { 'x-own': 'yes', 'x-raw': 'yes', 'set-cookie': ['a=1', 'b=2'], 'sec-websocket-protocol': 'a' })
+})
+
+test('of two fields of a client that differ in case alone the handshake\'s own goes out', async t => {
+  const app = await serveHttp2(t, app => {
+    app.get('/ws', { websocket: true }, (connection, { headers, host }) => { connection.send(JSON.stringify([headers['sec-websocket-version'], headers['x-own'], host])) })
+  })
+  const connection = await openOverHttp2(app, '/ws', { headers: { 'SEC-websocket-version': '8', 'X-Own': '1', Host: 'b.example' } })
+  t.teardown(() => { connection.terminate() })
+  t.strictSame(JSON.parse(String(await connection.receive())), ['13', '1', 'b.example'])
 })
 
 test('permessage-deflate is agreed on as on HTTP/1.1', async t => {
@@ -424,7 +435,8 @@ test('with allowHTTP1 the same route serves both, on one port', async t => {
   const { port } = app.server.address() as AddressInfo
   const peer = await Peer.connect({ port, tls: true })
   t.teardown(() => { peer.socket.destroy() })
-  t.equal((app.server as unknown as { shouldUpgradeCallback: () => boolean }).shouldUpgradeCallback(), true) // Node 22.21 calls it
+  const { shouldUpgradeCallback } = app.server as unknown as { shouldUpgradeCallback: (request: { headers: object }) => boolean }
+  t.equal(shouldUpgradeCallback({ headers: { upgrade: 'websocket' } }), true) // Node 22.21 calls it
   t.equal((await peer.write(handshake()).answer()).statusCode, 101)
   t.strictSame(await peer.write(text('one')).contents(1), ['one'])
   const client = await openSession(t, app)

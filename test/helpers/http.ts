@@ -251,21 +251,22 @@ function parseAnswer (bytes: Buffer, isHead: boolean, isEnded: boolean): { answe
   const rest = bytes.subarray(start)
   if (headers['transfer-encoding'] === 'chunked') {
     const body = parseChunks(rest)
-    return body === undefined ? { length: 0 } : answer(body.text, body.length)
+    return typeof body === 'number' ? { length: start + body } : answer(body.text, body.length)
   }
   if (headers['content-length'] === undefined) return isEnded ? answer(rest.toString(), rest.length) : { length: 0 }
   const length = Number(headers['content-length'])
   return rest.length < length ? { length: start + length } : answer(rest.toString('utf8', 0, length), length)
 }
 
-function parseChunks (bytes: Buffer): { text: string, length: number } | undefined {
+/** The body that `bytes` start with; while it is not complete, the least that its length can be. */
+function parseChunks (bytes: Buffer): { text: string, length: number } | number {
   const chunks: Buffer[] = []
   for (let start = 0; ;) {
     const lineEnd = bytes.indexOf('\r\n', start)
-    if (lineEnd === -1) return undefined
+    if (lineEnd === -1) return bytes.length + 1
     const size = Number.parseInt(bytes.toString('latin1', start, lineEnd), 16)
     const next = lineEnd + 2 + size + 2
-    if (bytes.length < next) return undefined
+    if (bytes.length < next) return next
     if (size === 0) return { text: Buffer.concat(chunks).toString(), length: next }
     chunks.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size))
     start = next

@@ -36,9 +36,12 @@ export function addressOf ({ server }: FastifyInstance): string {
 
 /** Lets an app with the plugin listen, for HTTP/2 in cleartext, until the test is over. */
 export async function serveHttp2 (
-  t: Test, declare: (app: FastifyInstance) => unknown, { plugin = {}, server = {}, host = '127.0.0.1' }: { plugin?: WebSocketPluginOptions, server?: object, host?: string } = {}
+  t: Test, declare: (app: FastifyInstance) => unknown, { plugin = {}, server = {}, host = '127.0.0.1', before = () => {} }: {
+    plugin?: WebSocketPluginOptions, server?: object, host?: string, before?: (app: FastifyInstance) => unknown
+  } = {}
 ): Promise<FastifyInstance> {
   const app = Fastify({ http2: true, ...server }) as unknown as FastifyInstance
+  await before(app)
   await app.register(websocket, { shutdownTimeout: 500, ...plugin })
   await declare(app)
   await app.listen({ port: 0, host })

@@ -59,7 +59,7 @@ const right: Array<[name: Name, values: unknown[]]> = [
   ['handleProtocols', [() => false]],
   ['protocols', [[], ['chat'], ['chat.example.com', 'v1']]],
   ['origin', [
-    '*', 'same-origin', 'null', 'https://example.com', 'http://localhost:3000', 'https://[::1]:8', 'capacitor://localhost', /^https:/,
+    '*', 'same-origin', 'null', 'https://example.com', 'http://localhost:3000', 'https://[::1]:8', 'capacitor://localhost', 'file://', 'file:///', 'app://', 'https://example.com/', 'wss://example.com', /^https:/,
     ['same-origin', 'https://a.example', /b/], [], () => true
   ]],
   ['perMessageDeflate', [true, false, {}, { contextTakeover: true, windowBits: 9, level: 0, memLevel: 9, threshold: 0, concurrency: 1 }]],
@@ -125,6 +125,16 @@ test('an error shows the value', async t => {
   for (const [value, shown] of [['5', '"5"'], [-1, '-1'], [true, 'true'], [{}, 'object'], [() => 1, 'function']] as const) {
     t.throws(() => pluginSettings({ maxPayload: value as never }), { message: `the WebSocket option maxPayload must be an integer from 0 to 9007199254740991, not ${shown}` })
   }
+})
+
+test('an error names the element of a list', async t => {
+  const origin = "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function"
+  for (const [options, message] of [
+    [{ origin: ['same-origin', 'https://a.example/b', 'c'] }, `the WebSocket option origin must be ${origin}, not "https://a.example/b" (element 1 of the list)`],
+    [{ origin: [5] }, `the WebSocket option origin must be ${origin}, not 5 (element 0 of the list)`],
+    [{ origin: 'a.example' }, `the WebSocket option origin must be ${origin}, not "a.example"`],
+    [{ protocols: ['chat', 'a b'] }, 'the WebSocket option protocols must be a list of tokens, not "a b" (element 1 of the list)']
+  ] as const) t.throws(() => pluginSettings(options as never), { name: 'TypeError', message })
 })
 
 test('an unknown option is an error that names it and those there are', async t => {

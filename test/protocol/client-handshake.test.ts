@@ -20,10 +20,10 @@ test('a client sends a new key of 16 bytes each time', async t => {
 
 test('a client sends the header fields of RFC 6455 §4.1', async t => {
   const { key, headers } = createOpeningHandshake()
-  const fields = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-key': key, 'sec-websocket-version': '13' }
+  const fields = { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Key': key, 'Sec-WebSocket-Version': '13' }
   t.strictSame(headers, fields)
   const offering = createOpeningHandshake(['chat', '__proto__'])
-  t.strictSame(offering.headers, { ...fields, 'sec-websocket-key': offering.key, 'sec-websocket-protocol': 'chat, __proto__' })
+  t.strictSame(offering.headers, { ...fields, 'Sec-WebSocket-Key': offering.key, 'Sec-WebSocket-Protocol': 'chat, __proto__' })
 })
 
 test('a client cannot offer what is not a token, nor a subprotocol twice', async t => {
@@ -34,12 +34,17 @@ test('a client cannot offer what is not a token, nor a subprotocol twice', async
   t.throws(() => createOpeningHandshake(['chat', 'superchat', 'chat']), { name: 'SyntaxError', message: 'a subprotocol is offered twice' })
 })
 
+/** As node:http shows header fields. */
+function parsed (headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
 test('a server accepts what a client sends, and the client what the server answers', async t => {
   const { key, headers } = createOpeningHandshake(['chat', 'superchat'])
-  const read = readOpeningHandshake({ method: 'GET', httpVersion: '1.1', headers, rawHeaders: ['host', 'a', ...Object.entries(headers).flat()] })
+  const read = readOpeningHandshake({ method: 'GET', httpVersion: '1.1', headers: parsed(headers), rawHeaders: ['host', 'a', ...Object.entries(headers).flat()] })
   t.strictSame(read, { key, protocols: ['chat', 'superchat'], extensions: [] })
   const answer = responseHeaders(read.key, 'superchat')
-  t.equal(readHandshakeResponse({ statusCode: 101, headers: answer }, key, ['chat', 'superchat']).protocol, 'superchat')
+  t.equal(readHandshakeResponse({ statusCode: 101, headers: parsed(answer) }, key, ['chat', 'superchat']).protocol, 'superchat')
 })
 
 test('the answer of RFC 6455 §1.2 is accepted', async t => {
@@ -96,7 +101,7 @@ test('the extensions of an answer are read, and fail the handshake where they we
   const refuses = (read: () => unknown, value: string): void => {
     t.throws(read, { code: 'FST_WS_EXTENSIONS', statusCode: 101, message: `the server chose extensions that were not offered: "${value}"` })
   }
-  for (const malformed of ['', 'a; =b']) refuses(() => answer(malformed), malformed)
+  for (const malformed of ['a; b=', 'a; =b']) refuses(() => answer(malformed), malformed)
   const wishes = { contextTakeover: true, windowBits: 15 }
   for (const value of ['permessage-deflate; server_max_window_bits=10', 'x-other; a']) refuses(() => readChosenExtensions(answer(value), false), value)
   refuses(() => readChosenExtensions(answer('x-other'), wishes), 'x-other')
@@ -107,9 +112,13 @@ test('the extensions of an answer are read, and fail the handshake where they we
   })
 })
 
+test('an answer with an empty field has chosen nothing', async t => {
+  t.strictSame(readHandshakeResponse(response({ 'sec-websocket-protocol': '', 'sec-websocket-extensions': '' }), KEY, ['chat']), { protocol: '', extensions: [] })
+})
+
 test('an answer with a subprotocol that was not offered fails the handshake', async t => {
   const answers: Array<[protocol: string, offered: string[] | undefined]> = [
-    ['chat', undefined], ['chat', []], ['mqtt', ['chat']], ['Chat', ['chat']], ['', ['chat']], ['chat, superchat', ['chat', 'superchat']],
+    ['chat', undefined], ['chat', []], ['mqtt', ['chat']], ['Chat', ['chat']], ['chat, superchat', ['chat', 'superchat']],
     ['__proto__', ['chat']], ['constructor', []]
   ]
   for (const [protocol, offered] of answers) {

@@ -40,6 +40,7 @@ test('a token list is read in its order, without white space and empty elements'
     ['superchat,chat', ['superchat', 'chat']],
     [' \tchat\t ,\t superchat ', ['chat', 'superchat']],
     [',chat, ,\t,superchat,', ['chat', 'superchat']],
+    ...['', ' ', ',', ' , ,\t'].map((value): [string, string[]] => [value, []]),
     ['chat, chat', ['chat', 'chat']], // whether that is allowed is not the grammar's business
     ['Chat, chat', ['Chat', 'chat']],
     ['__proto__, constructor, toString', ['__proto__', 'constructor', 'toString']]
@@ -48,7 +49,7 @@ test('a token list is read in its order, without white space and empty elements'
 })
 
 test('a list with anything but tokens, or with nothing, is no token list', async t => {
-  for (const value of ['', ' ', ',', ' , ,\t', 'chat superchat', 'chat; superchat', '"chat"', 'chat, "', 'chat, a/b', 'ch\u00e4t', '\u00a0chat']) {
+  for (const value of ['chat superchat', 'chat; superchat', '"chat"', 'chat, "', 'chat, a/b', 'ch\u00e4t', '\u00a0chat']) {
     t.equal(parseTokenList(value), null, JSON.stringify(value))
   }
 })
@@ -78,6 +79,8 @@ test('extensions are read with their parameters, in their order', async t => {
     [' \ta\t ; \tb = 1 ;c ,\td ', [{ name: 'a', parameters: [['b', '1'], ['c', true]] }, { name: 'd', parameters: [] }]],
     // empty elements are skipped
     [',, a,\t, ,b ,', [{ name: 'a', parameters: [] }, { name: 'b', parameters: [] }]],
+    ['', []],
+    [' , ,\t', []],
     // names are data
     ['__proto__; constructor=toString; __proto__', [{ name: '__proto__', parameters: [['constructor', 'toString'], ['__proto__', true]] }]]
   ]
@@ -108,7 +111,6 @@ test('a quoted parameter value without its closing quote is refused', async t =>
 
 test('extensions that break the grammar are refused', async t => {
   const values = [
-    '', ' ', ',', ', ,', // 1#extension: at least one
     ';', '=', '"a"', '/', 'a/b', 'a b', 'a "b"', 'a=b', '\u00e4',
     'a;', 'a; ', 'a;,b', 'a;;b', 'a; ;b', 'a; =1', 'a; "b"', 'a; b c', 'a; b/c', 'a; b="1"c', 'a; b="1" c',
     'a; b=', 'a; b= ', 'a; b=,c', 'a; b=;c', 'a; b==1', 'a; b=1=2', 'a; b=1 2', 'a; b=/',
@@ -122,7 +124,8 @@ test('every short value of extensions is read as a regular expression of the gra
   const token = `${tokenCharacter}+`
   const quoted = String.raw`"(?:\\?${tokenCharacter})+"`
   const extension = String.raw`${token}(?:\s*;\s*${token}(?:\s*=\s*(?:${token}|${quoted}))?)*`
-  const grammar = new RegExp(String.raw`^[\s,]*${extension}(?:\s*,(?:\s*${extension})?)*\s*$`)
+  // an empty list too
+  const grammar = new RegExp(String.raw`^[\s,]*(?:${extension}(?:\s*,(?:\s*${extension})?)*)?\s*$`)
   // none of what is dropped here can be a part of a token
   const normal = (value: string) => value.replace(/[\s"\\]/g, '').split(',').filter(Boolean)
     .map(element => element.split(';').join('; ')).join(', ')
@@ -141,7 +144,7 @@ test('every short value of extensions is read as a regular expression of the gra
   }
   for (const start of ['', 'a;', 'a;a=', 'a;a="', 'a;a="a"']) visit(start, 5)
   t.strictSame(disagreements, [])
-  t.strictSame({ accepted, refused }, { accepted: 1089, refused: 96951 }, 'of all values, by the regular expression')
+  t.strictSame({ accepted, refused }, { accepted: 1152, refused: 96888 }, 'of all values, by the regular expression')
 })
 
 test('extensions are written in the form that RFC 6455 §9.1 shows', async t => {
@@ -172,8 +175,9 @@ test('a header field of 100 KiB is read in one pass', async t => {
     const title = `100 KiB of ${JSON.stringify(character)}`
     t.equal(isToken(value), false, title)
     t.equal(listHasToken(value, 'upgrade'), false, title)
-    t.equal(parseTokenList(value), null, title)
-    t.equal(parseExtensions(value), null, title)
+    const isEmptyList = [',', ' ', '\t'].includes(character)
+    t.strictSame(parseTokenList(value), isEmptyList ? [] : null, title)
+    t.strictSame(parseExtensions(value), isEmptyList ? [] : null, title)
     t.equal(parseExtensions(`a; b="${value}`), null, `${title} after a quote`)
     t.equal(parseExtensions(`a; b=${value}`), null, `${title} after an equals sign`)
   }

@@ -2,7 +2,7 @@ import { test } from 'tap'
 import type { IncomingHttpHeaders } from 'node:http'
 import { createOpeningHandshake } from '../../lib/protocol/client-handshake.ts'
 import {
-  acceptKey, chooseExtensions, chooseProtocol, isWebSocketUpgrade, readOpeningHandshake, responseHeaders, type HandshakeRequest
+  acceptKey, chooseExtensions, chooseProtocol, findLostUpgrade, isWebSocketUpgrade, readOpeningHandshake, responseHeaders, type HandshakeRequest
 } from '../../lib/protocol/server-handshake.ts'
 
 // RFC 6455 §1.3
@@ -216,8 +216,8 @@ test('the first rule that is broken is the one that is reported', async t => {
     [{ 'Content-Length': '5' }, {}, 'FST_WS_BODY'],
     [{ 'Sec-WebSocket-Version': '8' }, {}, 'FST_WS_VERSION'],
     [{ 'Sec-WebSocket-Key': 'x' }, {}, 'FST_WS_KEY'],
-    [{ 'Sec-WebSocket-Protocol': ',' }, {}, 'FST_WS_PROTOCOL'],
-    [{ 'Sec-WebSocket-Extensions': ',' }, {}, 'FST_WS_EXTENSIONS']
+    [{ 'Sec-WebSocket-Protocol': 'a, a' }, {}, 'FST_WS_PROTOCOL'],
+    [{ 'Sec-WebSocket-Extensions': ';' }, {}, 'FST_WS_EXTENSIONS']
   ]
   for (let first = 0; first < rules.length; first++) {
     const broken = rules.slice(first)
@@ -227,7 +227,7 @@ test('the first rule that is broken is the one that is reported', async t => {
 })
 
 test('a Sec-WebSocket-Protocol that is not a list of different tokens is refused with 400', async t => {
-  const values = ['', ',', ' , ', 'chat superchat', 'chat;superchat', '"chat"', 'chat, a/b', 'chat, chat', 'chat, superchat, chat', '__proto__, __proto__']
+  const values = ['chat superchat', 'chat;superchat', '"chat"', 'chat, a/b', 'chat, chat', 'chat, superchat, chat', '__proto__, __proto__']
   for (const value of values) {
     t.throws(() => readOpeningHandshake(request({ 'Sec-WebSocket-Protocol': value })), {
       code: 'FST_WS_PROTOCOL',
@@ -236,6 +236,13 @@ test('a Sec-WebSocket-Protocol that is not a list of different tokens is refused
     })
   }
   t.throws(() => readOpeningHandshake(request({ 'Sec-WebSocket-Protocol': ['chat', 'chat'] })), { code: 'FST_WS_PROTOCOL' }, 'in two fields')
+})
+
+test('an empty offer is an offer of nothing', async t => {
+  for (const value of ['', ' ', ',', ' , ', ['', '']]) {
+    const { protocols, extensions } = readOpeningHandshake(request({ 'Sec-WebSocket-Protocol': value, 'Sec-WebSocket-Extensions': value }))
+    t.strictSame([protocols, extensions], [[], []], String(value))
+  }
 })
 
 test('subprotocols keep their order and case, over several header fields', async t => {
@@ -263,7 +270,7 @@ test('the offered extensions are read, over several header fields', async t => {
 })
 
 test('a malformed Sec-WebSocket-Extensions is refused with 400', async t => {
-  for (const value of ['', ',', 'permessage-deflate;', 'permessage-deflate; a="', 'permessage-deflate; a=""', 'a b']) {
+  for (const value of ['permessage-deflate;', 'permessage-deflate; a="', 'permessage-deflate; a=""', 'a b']) {
     t.throws(() => readOpeningHandshake(request({ 'Sec-WebSocket-Extensions': value })), {
       code: 'FST_WS_EXTENSIONS',
       statusCode: 400,
@@ -285,6 +292,7 @@ test('a header field of 100 KiB is refused in one pass, and its error shows 64 c
       ['Sec-WebSocket-Extensions', 'FST_WS_EXTENSIONS']
     ]
     for (const [name, code] of fields) {
+      if (/Protocol|Extensions/.test(name) && /[, ]/.test(character)) continue // an empty list
       t.throws(() => readOpeningHandshake(request({ [name]: value })), { code, message: shown }, `${name}: ${character}`)
     }
   }
@@ -299,8 +307,8 @@ test('Sec-WebSocket-Accept answers the key of RFC 6455 §1.3', async t => {
 })
 
 test('the 101 has a Sec-WebSocket-Protocol when there is a subprotocol', async t => {
-  const fields = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': ACCEPT }
-  t.strictSame(responseHeaders(KEY, 'chat'), { ...fields, 'sec-websocket-protocol': 'chat' })
+  const fields = { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Accept': ACCEPT }
+  t.strictSame(responseHeaders(KEY, 'chat'), { ...fields, 'Sec-WebSocket-Protocol': 'chat' })
   t.strictSame(responseHeaders(KEY, ''), fields)
 })
 
@@ -374,8 +382,8 @@ test('an extension is chosen where one is wanted and offered', async t => {
   t.strictSame(chooseExtensions(offers, false), none)
   t.strictSame(chooseExtensions(offers.slice(0, 1), { contextTakeover: true, windowBits: 15 }), none)
   t.match(chooseExtensions(offers, { contextTakeover: true, windowBits: 15 }), { extensions: 'permessage-deflate' })
-  t.match(responseHeaders(KEY, '', 'permessage-deflate'), { 'sec-websocket-extensions': 'permessage-deflate' })
-  t.match(createOpeningHandshake([], offers).headers, { 'sec-websocket-extensions': 'x-other, permessage-deflate' })
+  t.match(responseHeaders(KEY, '', 'permessage-deflate'), { 'Sec-WebSocket-Extensions': 'permessage-deflate' })
+  t.match(createOpeningHandshake([], offers).headers, { 'Sec-WebSocket-Extensions': 'x-other, permessage-deflate' })
 })
 
 test('a handshake with as many header fields as the parser keeps is refused, as it may have dropped some', async t => {
@@ -385,4 +393,21 @@ test('a handshake with as many header fields as the parser keeps is refused, as 
   t.throws(() => readOpeningHandshake(request(1000)), { code: 'FST_WS_HEADERS', statusCode: 431 })
   t.throws(() => readOpeningHandshake(request(20), 20), { code: 'FST_WS_HEADERS', message: /less than 20/ })
   t.throws(() => readOpeningHandshake(request(999)), { code: 'FST_WS_HOST' })
+})
+
+test('a request with a key but without its upgrade is a handshake that a proxy has changed', async t => {
+  for (const changes of [{ Upgrade: undefined, Connection: 'close' }, { Upgrade: undefined }, { Connection: 'keep-alive' }, { Connection: undefined }, { Upgrade: 'h2c' }]) {
+    const { Upgrade, Connection } = { Upgrade: 'websocket', Connection: 'Upgrade', ...changes }
+    const shown = (value: string | undefined): string => value === undefined ? 'none' : `"${value}"`
+    t.match(findLostUpgrade(request(changes)), {
+      code: 'FST_WS_UPGRADE_REQUIRED',
+      statusCode: 426,
+      headers: { upgrade: 'websocket', connection: 'Upgrade' },
+      message: `the Upgrade header field is ${shown(Upgrade)}, Connection is ${shown(Connection)}. A proxy has dropped them`
+    })
+  }
+  t.match(findLostUpgrade(request({ Upgrade: undefined, Connection: 'close' }, { httpVersion: '1.0' })), { statusCode: 426 }, 'as nginx sends it')
+  t.match(findLostUpgrade(request({ Upgrade: undefined, Connection: undefined }, { httpVersion: '2.0' })), { statusCode: 400, headers: {}, message: /extended CONNECT/ })
+  t.equal(findLostUpgrade(request({ Upgrade: undefined, Connection: undefined, 'Sec-WebSocket-Key': undefined })), null, 'a plain request')
+  t.equal(findLostUpgrade(request()), null, 'of inject(), say, which no connection stands behind')
 })

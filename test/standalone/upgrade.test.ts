@@ -45,10 +45,17 @@ test('the head that it is given stays as it is: others may look at it too', asyn
 })
 
 test('a handshake is accepted, with header fields of one\'s own, and messages wait for who takes them', async t => {
-  const { site, outcomes } = await startServer(t, { headers: { 'x-own': 'mine' }, protocols: ['b'] })
+  const { site, outcomes } = await startServer(t, {
+    headers: {
+      'x-own': 'mine', 'Sec-WebSocket-Protocol': 'c', 'sec-websocket-extensions': 'permessage-deflate', 'Sec-WebSocket-Version': '8', 'sec-websocket-key': 'x', connection: 'close'
+    },
+    protocols: ['b']
+  })
   const peer = await site.connect()
   const answer = await peer.write(handshake('/', { 'Sec-WebSocket-Protocol': 'a, b' }), text('early')).answer()
   t.match(answer, { statusCode: 101, headers: { 'x-own': 'mine', 'sec-websocket-protocol': 'b', 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' } })
+  t.equal(answer.headers.connection, 'Upgrade')
+  for (const name of ['extensions', 'version', 'key']) t.notOk(`sec-websocket-${name}` in answer.headers, name)
   const connection = await outcomes[0]!
   t.ok(connection instanceof Connection)
   t.equal(connection.protocol, 'b')
