@@ -9,6 +9,16 @@ type ConnectListener = (server: Http2Server, request: Http2ServerRequest, respon
 // Node publishes every server here that begins to listen. Fastify makes more than one of them known to nobody.
 const LISTENING = 'tracing:net.server.listen:asyncStart'
 
+/**
+ * Streams that a session may have open where the application has set no maxConcurrentStreams. Without a number Chromium and Firefox
+ * open 100, and WebSockets that fill those hold up every request of their page: told one, they go on to 256 and 200. Larger ones
+ * serve proxies, up to what Node keeps a session for: it takes 1,000 resets at once (streamResetBurst), so two times as many as
+ * there can be, and 10 MB (maxSessionMemory), some 10,000 idle streams.
+ */
+export const MAX_CONCURRENT_STREAMS = 500
+// what Node calls a number that is not announced
+const NO_LIMIT = 2 ** 32 - 1
+
 interface OpenSession {
   readonly socket: Socket
   /** Those that are open, whatever they carry. */
@@ -106,6 +116,7 @@ export class Http2Sessions {
         look()
       })
     })
+    announceStreams(session)
     if (this.#state !== 'open') session.close()
   }
 
@@ -114,4 +125,12 @@ export class Http2Sessions {
     const open = this.#sessions.get(session)
     if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket.destroy()
   }
+}
+
+/** What the application has set is known once the client has acknowledged it. */
+function announceStreams (session: ServerHttp2Session): void {
+  session.once('localSettings', ({ maxConcurrentStreams }) => {
+    if (session.pendingSettingsAck) announceStreams(session) // there is more, of a listener of the application
+    else if (maxConcurrentStreams === NO_LIMIT && !session.destroyed) session.settings({ maxConcurrentStreams: MAX_CONCURRENT_STREAMS })
+  })
 }

@@ -243,6 +243,62 @@ test('a handshake in its hooks is refused when the app closes', async t => {
   await within(2000, closed, 'the end of the app')
 })
 
+// How many streams
+
+/** The numbers of streams that a new session of `app` is told it may have, until its client has had every answer. */
+async function announced (t: Test, app: FastifyInstance): Promise<Array<number | undefined>> {
+  const session = connectHttp2(addressOf(app), { ca: CERTIFICATE.cert, servername: 'localhost' })
+  t.teardown(() => { session.destroy() })
+  const numbers: Array<number | undefined> = []
+  session.on('remoteSettings', ({ maxConcurrentStreams }) => { numbers.push(maxConcurrentStreams) })
+  await once(session, 'remoteSettings')
+  // what is announced once the client's acknowledgement is here comes before the second answer
+  for (let i = 0; i < 2; i++) await new Promise(resolve => { session.ping(resolve) })
+  return numbers
+}
+
+test('a client is told that it may have 500 streams', async t => {
+  const app = await serveHttp2(t, serveEcho)
+  t.equal((await announced(t, app)).at(-1), 500)
+  const secure = await serveHttp2(t, serveEcho, { server: { https: CERTIFICATE } })
+  t.equal((await announced(t, secure)).at(-1), 500)
+})
+
+test('the number of streams that the application has set stays, wherever it has set it', async t => {
+  const settings = { maxConcurrentStreams: 42 }
+  for (const server of [{ http: { settings } }, { https: { ...CERTIFICATE, settings } }]) {
+    t.strictSame(await announced(t, await serveHttp2(t, serveEcho, { server })), [42])
+  }
+  const updated = await serveHttp2(t, serveEcho)
+  t.equal((await announced(t, updated)).at(-1), 500)
+  serverOf(updated).updateSettings(settings)
+  t.strictSame(await announced(t, updated), [42])
+  const bySession = await serveHttp2(t, app => {
+    serveEcho(app)
+    serverOf(app).on('session', session => { session.settings(settings) })
+  })
+  t.equal((await announced(t, bySession)).at(-1), 42)
+})
+
+test('of 1,200 WebSockets of one client 500 are open at a time and the others wait: none is refused', async t => {
+  const app = await serveHttp2(t, app => { app.get('/ws', { websocket: true }, connection => { connection.on('message', () => { connection.close(1000) }) }) })
+  const [client, session] = await openBoth(t, app)
+  while (client.session.remoteSettings.maxConcurrentStreams !== 500) await within(5000, once(client.session, 'remoteSettings'), 'the number')
+  if (session.pendingSettingsAck) await once(session, 'localSettings')
+  const codes: unknown[] = []
+  let most = 0
+  app.websocketServer.on('connection', () => { most = Math.max(most, app.websocketServer.clients.size) })
+  await Promise.all(Array.from({ length: 1200 }, async () => {
+    const peer = await client.open()
+    codes.push(...await peer.write(text('x')).contents(1))
+    peer.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))
+    await peer.closed
+  }))
+  t.strictSame(codes, Array(1200).fill(1000))
+  t.ok(most <= 500, `${most} at a time`)
+  t.equal(client.session.closed, false)
+})
+
 // Many streams
 
 test('a WebSocket whose 30 MiB nobody reads does not disturb other streams of its session', async t => {
