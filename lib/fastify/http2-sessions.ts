@@ -20,7 +20,8 @@ export const MAX_CONCURRENT_STREAMS = 500
 const NO_LIMIT = 2 ** 32 - 1
 
 interface OpenSession {
-  readonly socket: Socket
+  /** Null when it has closed: timers of Node and Fastify hold a session, and with it what its listeners refer to, for 72 s more. */
+  socket: Socket | null
   /** Those that are open, whatever they carry. */
   readonly streams: Set<ServerHttp2Stream>
 }
@@ -71,13 +72,16 @@ export class Http2Sessions {
     const upgradable = server as unknown as { shouldUpgradeCallback?: () => boolean }
     upgradable.shouldUpgradeCallback ??= () => server.listenerCount('upgrade') > 0
     // A session does not show its socket, but is made in the turn of the event that brings that.
-    let socket: Socket
-    const onSocket = (given: Socket): void => { socket = given }
-    const onSession = (session: ServerHttp2Session): void => { this.#onSession(session, socket) }
+    let last: Socket | null = null
+    const onSocket = (given: Socket): void => { last = given }
+    const onSession = (session: ServerHttp2Session): void => {
+      if (last !== null) this.#onSession(session, last)
+      last = null
+    }
     const onConnect = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
       // Of a Duplex that is no socket Node's request does not show the address.
       const socket = this.#sessions.get(request.stream?.session as ServerHttp2Session)?.socket
-      if (socket !== undefined && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
+      if (socket != null && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
       this.#onConnectOf(server, request, response)
     }
     server.prependListener('connection', onSocket)
@@ -105,7 +109,10 @@ export class Http2Sessions {
     const open: OpenSession = { socket, streams: new Set() }
     this.#sessions.set(session, open)
     // of the socket and not of the session: that one ends first, and waits for the client with the socket
-    socket.once('close', () => { this.#sessions.delete(session) })
+    socket.once('close', () => {
+      this.#sessions.delete(session)
+      open.socket = null
+    })
     // The first, as the listeners that a stream has later are looked at to see whether somebody has taken it.
     session.prependListener('stream', stream => {
       const look = (): void => { if (this.#state === 'overdue') this.#dropIfIdle(session) }
@@ -123,7 +130,7 @@ export class Http2Sessions {
   /** A stream that was answered may be open for as long as the client has more to send. */
   #dropIfIdle (session: ServerHttp2Session): void {
     const open = this.#sessions.get(session)
-    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket.destroy()
+    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket?.destroy()
   }
 }
 

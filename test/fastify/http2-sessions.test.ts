@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { connect as connectHttp2, constants, type Http2Server, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { connect as connectTcp, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { WebSocketConnection } from '../../types/connection.ts'
@@ -11,6 +13,9 @@ import { CERTIFICATE, content, deferred, echo, text, within } from '../helpers/h
 import { addressOf, openOverHttp2, openSession, serveHttp2, type Http2Client } from '../helpers/http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
 
@@ -136,6 +141,30 @@ for (const [title, end] of [
     t.equal(await bystander.receive(), 'a')
   })
 }
+
+test('the socket of a session that has ended is not kept', async t => {
+  for (const server of [{}, { https: CERTIFICATE }]) {
+    const app = await serveHttp2(t, serveEcho, { server })
+    const sockets: Array<WeakRef<Socket>> = []
+    app.server.on('https' in server ? 'secureConnection' : 'connection', (socket: Socket) => { sockets.push(new WeakRef(socket)) })
+    const closed: Array<Promise<unknown>> = []
+    serverOf(app).on('session', session => { closed.push(once(session, 'close')) })
+    for (let i = 0; i < 3; i++) {
+      const client = await openSession(t, app)
+      await client.open()
+      await client.get('/').whole()
+      client.session.destroy()
+      await closed[i]
+    }
+    const left = (): number => sockets.filter(socket => socket.deref() !== undefined).length
+    for (let i = 0; i < 20 && left() > 0; i++) {
+      await new Promise(resolve => { setImmediate(resolve) }) // a WeakRef holds on until the end of the turn
+      collectGarbage()
+    }
+    t.equal(sockets.length, 3)
+    t.equal(left(), 0)
+  }
+})
 
 // The end of the app
 
