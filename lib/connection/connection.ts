@@ -520,7 +520,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#isBroken = true
     this.#sendClose(close)
     this.#receiver.ignoreInput()
-    this.#sender!.end()
+    this.#sender!.end(false)
     this.#startDeadline()
   }
 
@@ -577,12 +577,24 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #onDeadline (): void {
     if (!this.#receiver.isHolding) {
-      this.terminate()
+      this.#leave()
       return
     }
     // What waited behind messages that nobody took has its turn now.
     this.#startDeadline()
     this.#receiver.discardMessages()
+  }
+
+  /** Whoever is not done reading what is on its way, our Close the last of it, may read on. */
+  #leave (): void {
+    const transport = this.#transport
+    if (transport?.leave === undefined || this.#isTransportClosed || this.#closing.sent === null || this.#sender!.hasUnsentBytes) {
+      this.terminate()
+    } else {
+      this.#isBroken = true
+      this.#receiver.clear()
+      transport.leave()
+    }
   }
 
   /** The connection is closed once the transport is and nothing is left to deliver. */

@@ -31,3 +31,11 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
 export function listenToData (stream: ListenedStream): void {
   stream.on('data', onData)
 }
+
+/** Whoever listened is told no more. @returns who that was */
+export function unlisten (stream: ListenedStream): StreamListener | undefined {
+  stream.off('close', onClose).off('end', onEnd).off('drain', onDrain).off('data', onData)
+  const listener = stream[LISTENER]
+  delete stream[LISTENER]
+  return listener
+}

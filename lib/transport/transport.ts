@@ -16,8 +16,13 @@ export interface Transport {
   tune (): void
   /** Lets TCP look for a lost peer too. Not at open: two system calls are a tenth of what a handshake costs. */
   keepAlive (): void
-  /** After the closing handshake: flushes what was written and ends our side. */
-  finish (): void
+  /** Flushes what was written, our Close the last of it, and ends our side. @param isPeerDone the peer has said Close too, or ended its side */
+  finish (isPeerDone: boolean): void
+  /**
+   * Instead of abort(), when all is written and the peer takes too long to answer our Close: ends our side, and gives the peer time to
+   * read that, without whoever listened, who is told that the stream is closed. Absent: abort() does so.
+   */
+  leave? (): void
   /** Drops it at once, whatever waits. */
   abort (): void
 }

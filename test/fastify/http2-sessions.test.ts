@@ -9,7 +9,7 @@ import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
-import { CERTIFICATE, content, deferred, echo, text, within } from '../helpers/http.ts'
+import { CERTIFICATE, close, content, deferred, echo, text, within } from '../helpers/http.ts'
 import { addressOf, openOverHttp2, openSession, serveHttp2, type Http2Client } from '../helpers/http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
@@ -165,6 +165,37 @@ test('the socket of a session that has ended is not kept', async t => {
     t.equal(left(), 0)
   }
 })
+
+for (const [title, code, end] of [
+  ['said Close', 4000, connection => { connection.close(4000, 'bye') }],
+  ['failed', 1011, connection => { connection.once('message', () => { throw new Error('oops') }) }]
+] as Array<[string, number, (connection: WebSocketConnection) => void]>) {
+  test(`a client that reads slowly gets all, and can answer, when the server has ${title} and its closeTimeout is over`, async t => {
+    const app = await serveHttp2(t, app => {
+      app.get('/ws', { websocket: true }, connection => {
+        connection.send(Buffer.alloc(1_000_000))
+        end(connection)
+      })
+    }, { plugin: { closeTimeout: 50 } })
+    const client = await openSession(t, app, { settings: { initialWindowSize: 2 ** 22 } })
+    client.session.setLocalWindowSize(2 ** 22)
+    const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
+    const peer = client.handshake('/ws', {}, { deaf: true })
+    const [connection] = await connected
+    if (connection.bufferedAmount > 0) await once(connection, 'drain')
+    peer.write(text('x'))
+    t.match(await within(5000, connection.closed, 'the end here'), { code: 1006 })
+    await new Promise(resolve => { client.session.ping(resolve) })
+    t.equal(peer.stream.closed, false)
+    const chunks: Buffer[] = []
+    peer.stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+    await within(5000, once(peer.stream, 'end'), 'the end there')
+    const received = Buffer.concat(chunks)
+    t.equal(received.subarray(1_000_010 + 2).readUInt16BE(), code)
+    peer.write(close(code)).end()
+    t.equal(await within(5000, peer.rstCode(), 'the end of the stream'), NGHTTP2_NO_ERROR)
+  })
+}
 
 // The end of the app
 
@@ -423,12 +454,12 @@ test('300 WebSockets share a session, half of them unread or not reading', async
 
 test('messages of several MiB in both directions at once, on several streams, are whole', async t => {
   const app = await serveHttp2(t, serveEcho, { plugin: { maxPayload: 2 ** 24, maxBufferedAmount: 2 ** 28 } })
-  const client = await openSession(t, app)
   const payload = 'abcdefghijklmnopqrstuvwxyz'.repeat(100_000)
   await Promise.all(Array.from({ length: 4 }, async (_, i) => {
-    const peer = await client.open()
-    for (let k = 0; k < 3; k++) peer.write(text(`${i} ${k} ${payload}`))
-    for (let k = 0; k < 3; k++) t.equal(content(await peer.frame()) === `${i} ${k} ${payload}`, true)
+    const connection = await openOverHttp2(app, '/ws', { maxPayload: 2 ** 24 })
+    t.teardown(() => { connection.terminate() })
+    for (let k = 0; k < 3; k++) connection.send(`${i} ${k} ${payload}`)
+    for (let k = 0; k < 3; k++) t.equal(await connection.receive() === `${i} ${k} ${payload}`, true)
   }))
 })
 

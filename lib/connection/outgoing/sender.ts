@@ -56,6 +56,7 @@ export class Sender {
   #held = false
   #isFlushScheduled = false
   #ended = false
+  #isPeerDone = true
   #destroyed = false
 
   constructor (transport: Transport, role: Role, deflater: Deflater | null, owner: SenderOwner) {
@@ -152,9 +153,10 @@ export class Sender {
     this.flush()
   }
 
-  /** Ends the transport once everything is out. */
-  end (): void {
+  /** Ends the transport once everything is out. @param isPeerDone nothing more has to come of the peer. Default: true */
+  end (isPeerDone = true): void {
     this.#ended = true
+    this.#isPeerDone = isPeerDone
     this.flush()
   }
 
@@ -168,7 +170,7 @@ export class Sender {
     let hasRoom = true
     // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
-    if (hasRoom && this.#ended && this.#isQueueEmpty && !stream.writableEnded) this.#transport.finish()
+    if (hasRoom && this.#ended && this.#isQueueEmpty && !stream.writableEnded) this.#transport.finish(this.#isPeerDone)
   }
 
   /** @returns whether there is room for more when all is written */
