@@ -153,6 +153,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
     // Sender
     onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
+    onAsk (): void { this.#connection.#askForLife() }
     onUnsendable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnsendable(error, callback) }
 
     // Liveness
@@ -244,6 +245,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
   #onData (chunk: Buffer): void {
     this.#liveness!.heard()
+    this.#transport!.heard?.()
     this.#receiver.feed(chunk)
   }
 

@@ -1,4 +1,5 @@
 import { constants, type Http2Stream } from 'node:http2'
+import { StreamRoom, type StreamWriter } from './session-room.ts'
 import { SessionTurns } from './session-turns.ts'
 import { unlisten } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
@@ -17,6 +18,23 @@ export class Http2Transport implements Transport {
 
   constructor (stream: Http2Stream) {
     this.stream = stream
+  }
+
+  #room: StreamRoom | null = null
+
+  mayWrite (writer: StreamWriter): boolean {
+    const { session } = this.stream
+    if (session === undefined) return true
+    if (this.#room === null) {
+      const room = new StreamRoom(session, writer)
+      this.stream.once('close', () => { room.leave() })
+      this.#room = room
+    }
+    return this.#room.mayWrite()
+  }
+
+  heard (): void {
+    this.#room?.heard()
   }
 
   takeTurn (write: () => void): void {

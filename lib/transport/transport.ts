@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { StreamWriter } from './session-room.ts'
 import type { WriteSlab } from '../framing/write-slab.ts'
 
 /** A byte stream that a connection owns, and how that kind of stream is begun, ended and dropped. */
@@ -10,6 +11,10 @@ export interface Transport {
   readonly slab?: WriteSlab | undefined
   /** Bytes that may be on their way out of the process at a time; undefined: as many as the stream takes. */
   readonly maxInFlight?: number
+  /** Whether `writer` may write more now. Else its flush() is called when it may, though there is room in the stream. */
+  mayWrite? (writer: StreamWriter): boolean
+  /** Something has come. */
+  heard? (): void
   /** Calls `write`, which has more to send after so many, when others had their turn. */
   takeTurn? (write: () => void): void
   /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay. */

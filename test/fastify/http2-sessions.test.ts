@@ -10,6 +10,7 @@ import { test, type Test } from 'tap'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import { CERTIFICATE, close, content, deferred, echo, text, within } from '../helpers/http.ts'
+import { readFrames } from '../helpers/frames.ts'
 import { addressOf, openOverHttp2, openSession, serveHttp2, type Http2Client } from '../helpers/http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
@@ -190,8 +191,9 @@ for (const [title, code, end] of [
     const chunks: Buffer[] = []
     peer.stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
     await within(5000, once(peer.stream, 'end'), 'the end there')
-    const received = Buffer.concat(chunks)
-    t.equal(received.subarray(1_000_010 + 2).readUInt16BE(), code)
+    const { frames } = readFrames(Buffer.concat(chunks))
+    t.equal(frames[0]!.payload.length, 1_000_000)
+    t.equal(content(frames.at(-1)!), code)
     peer.write(close(code)).end()
     t.equal(await within(5000, peer.rstCode(), 'the end of the stream'), NGHTTP2_NO_ERROR)
   })
@@ -421,6 +423,26 @@ test('so many of them, read or not, that Node would refuse new streams leave roo
     if (i % 2 === 0) peer.stream.resume()
   }
   t.equal((await within(5000, client.get('/').whole(), 'the page')).body, 'page')
+})
+
+test('WebSockets that nobody reads leave enough of the session\'s window for answers of any length', async t => {
+  const size = 2 ** 24
+  const app = await serveHttp2(t, app => {
+    app.get('/flood', { websocket: true }, flood)
+    app.get('/large', async () => Buffer.alloc(size))
+  })
+  const [client, session] = await openBoth(t, app, { settings: { initialWindowSize: size } })
+  client.session.setLocalWindowSize(size)
+  for (let i = 0; i < 4; i++) t.equal(await client.handshake('/flood', {}, { deaf: true }).status(), 200)
+  for (let left = 0; left !== session.state.remoteWindowSize;) { // until they have stopped
+    left = session.state.remoteWindowSize!
+    for (let i = 0; i < 50; i++) await new Promise(resolve => { client.session.ping(resolve) })
+  }
+  const { stream } = client.get('/large')
+  let length = 0
+  stream.on('data', (chunk: Buffer) => { length += chunk.length })
+  await within(10_000, once(stream, 'end'), 'the answer')
+  t.equal(length, size)
 })
 
 test('a request that was answered and whose client goes on sending does not hold up the end', async t => {

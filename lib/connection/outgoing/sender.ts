@@ -10,12 +10,15 @@ import { MessageSlot } from './message-slot.ts'
 import { Pool } from '../../framing/pool.ts'
 import type { PreparedMessage } from '../prepared-message.ts'
 import { SendQueue, type QueueEntry } from './send-queue.ts'
+import type { StreamWriter } from '../../transport/session-room.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
 
 export interface SenderOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
   onWritten (callbacks: SendCallback[]): void
+  /** The transport wants to hear of the peer. */
+  onAsk? (): void
   /** What should have been sent cannot be: a Blob that cannot be read, memory that runs out. `callback` is that of its frame. */
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
@@ -33,7 +36,7 @@ const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   server: new Pool(() => new FrameSerializer({ role: 'server' }))
 }
 
-export class Sender {
+export class Sender implements StreamWriter {
   readonly #transport: Transport
   readonly #role: Role
   // For as long as something is in it: a stream of Node takes 0.6 KiB, and most connections have nothing to send most of the time.
@@ -84,6 +87,21 @@ export class Sender {
   /** There are bytes that the transport could take. */
   get hasUnsentBytes (): boolean {
     return this.#added > this.#written
+  }
+
+  /** Bytes handed to the transport since the start, whether it has taken them or not. */
+  get bytesHandedOver (): number {
+    return this.#written + this.#inFlight
+  }
+
+  /** Bytes added since the start. */
+  get bytesAdded (): number {
+    return this.#added
+  }
+
+  /** Asks the peer for a sign of life. */
+  ask (): void {
+    this.#owner.onAsk?.()
   }
 
   /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
@@ -167,6 +185,7 @@ export class Sender {
       this.#serializer?.vacateSlab()
       return // goes on at 'drain', or when what is in flight is out
     }
+    if (this.#serializer !== null && this.#transport.mayWrite?.(this) === false) return
     let hasRoom = true
     // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
