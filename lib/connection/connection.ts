@@ -153,7 +153,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
 
     // Sender
     onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
-    onAsk (): void { this.#connection.#askForLife() }
+    onAsk (): boolean { return this.#connection.#askForLife() }
     onUnsendable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnsendable(error, callback) }
 
     // Liveness
@@ -295,9 +295,11 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     if (this.readyState === OPEN) this.#sender!.addControl(PONG, payload)
   }
 
-  #askForLife (): void {
+  #askForLife (): boolean {
     this.#transport!.keepAlive()
-    if (this.readyState === OPEN) this.#sender!.addControl(PING, NOTHING)
+    if (this.readyState !== OPEN) return false
+    this.#sender!.addControl(PING, NOTHING)
+    return true
   }
 
   #onStalled (): void {

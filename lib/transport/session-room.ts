@@ -6,8 +6,8 @@ export interface StreamWriter {
   readonly bytesHandedOver: number
   /** Those, and the bytes that are to be handed over. */
   readonly bytesAdded: number
-  /** Adds a Ping. */
-  ask (): void
+  /** Adds a Ping. @returns whether it may: nothing stands behind a Close */
+  ask (): boolean
   /** Hands over what it may. */
   flush (): void
 }
@@ -105,7 +105,7 @@ export class StreamRoom {
     this.#count(bytesHandedOver - this.#proven)
     const share = window * PART_SHARED / this.#session.holders
     if (this.#askedUpTo === null && this.#unproven >= Math.min(window * PART_UNASKED, share * PART_OF_SHARE)) {
-      this.#writer.ask()
+      if (!this.#writer.ask()) return true // it is soon over
       this.#askedUpTo = this.#writer.bytesAdded
     }
     // A Ping that is still behind a long frame cannot be answered.

@@ -445,6 +445,27 @@ test('WebSockets that nobody reads leave enough of the session\'s window for ans
   t.equal(length, size)
 })
 
+test('what is sent before close() arrives, however much of the session\'s window it needs', async t => {
+  const size = 2 ** 23
+  const app = await serveHttp2(t, app => {
+    app.get('/much', { websocket: true }, connection => {
+      for (let i = 0; i < 240; i++) connection.send(Buffer.alloc(100_000))
+      connection.close(4000)
+    })
+  }, { plugin: { maxBufferedAmount: 2 ** 26, closeTimeout: 2000 } })
+  const client = await openSession(t, app, { settings: { initialWindowSize: size } })
+  client.session.setLocalWindowSize(size)
+  const peer = client.handshake('/much', {}, { deaf: true }) // answers no Ping
+  let length = 0
+  const last = new Promise<Buffer>(resolve => {
+    peer.stream.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length >= 240 * 100_010 + 4) resolve(chunk)
+    })
+  })
+  t.equal((await within(10_000, last, 'all of it')).readUInt16BE((await last).length - 2), 4000)
+})
+
 test('a request that was answered and whose client goes on sending does not hold up the end', async t => {
   const app = await serveHttp2(t, app => { app.post('/', { bodyLimit: 10 }, () => 'ok') }, { plugin: { shutdownTimeout: 100 } })
   const { session } = await openSession(t, app)

@@ -17,9 +17,13 @@ class Stream implements StreamWriter {
     this.room = new StreamRoom(session, this)
   }
 
-  ask (): void {
+  isClosing = false
+
+  ask (): boolean {
+    if (this.isClosing) return false
     this.pings++
     this.bytesAdded += 2
+    return true
   }
 
   flush (): void {
@@ -113,6 +117,13 @@ test('what comes before the Ping is out is no answer to it, and until then nothi
   t.equal(stream.pings, 1)
   stream.bytesHandedOver = stream.bytesAdded
   t.equal(stream.room.mayWrite(), false)
+  t.end()
+})
+
+test('a stream that may not ask any more does not wait', t => {
+  const stream = new Stream(sessionOf(16 * MIB))
+  stream.isClosing = true
+  t.equal(stream.send(100 * MIB), false)
   t.end()
 })
 

@@ -17,8 +17,8 @@ import type { SendCallback } from '../../../types/connection.ts'
 export interface SenderOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
   onWritten (callbacks: SendCallback[]): void
-  /** The transport wants to hear of the peer. */
-  onAsk? (): void
+  /** The transport wants to hear of the peer. @returns whether a Ping is sent for it. Absent: never */
+  onAsk? (): boolean
   /** What should have been sent cannot be: a Blob that cannot be read, memory that runs out. `callback` is that of its frame. */
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
@@ -99,9 +99,9 @@ export class Sender implements StreamWriter {
     return this.#added
   }
 
-  /** Asks the peer for a sign of life. */
-  ask (): void {
-    this.#owner.onAsk?.()
+  /** Asks the peer for a sign of life. @returns whether that may be sent */
+  ask (): boolean {
+    return this.#owner.onAsk?.() === true
   }
 
   /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
