@@ -117,6 +117,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
     // Sender
     onWritten (callbacks: SendCallback[]): void { this.#connection.#onWritten(callbacks) }
+    onAsk (): boolean { return this.#connection.#askForLife() }
     onUnsendable (error: Error, callback: SendCallback | undefined): void { this.#connection.#onUnsendable(error, callback) }
 
     // Liveness
@@ -178,7 +179,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
     this.#move('open')
-    this.#backpressure.release(true)
+    this.#backpressure.tell(true)
     this.#publish('open')
     listen(stream, this.#parts)
     transport.tune()
@@ -210,6 +211,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   #onData (chunk: Buffer): void {
     this.#liveness!.heard()
+    this.#transport!.heard?.()
     this.#receiver.feed(chunk)
     this.#read()
   }
@@ -262,9 +264,11 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     if (this.readyState === OPEN) this.#sender!.addControl(PONG, payload)
   }
 
-  #askForLife (): void {
+  #askForLife (): boolean {
     this.#transport!.keepAlive()
-    if (this.readyState === OPEN) this.#sender!.addControl(PING, NOTHING)
+    if (this.readyState !== OPEN) return false
+    this.#sender!.addControl(PING, NOTHING)
+    return true
   }
 
   #onStalled (): void {
@@ -413,7 +417,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
-      this.#backpressure.release(true)
+      this.#backpressure.drained()
+      if (this.readyState === OPEN) this.#backpressure.tell(true)
       this.inContext(() => { this.emitSafely('drain') })
     }
     if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
@@ -472,7 +477,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#sendClose(close)
     this.#move('break')
     this.#receiver.ignoreInput()
-    this.#sender!.end()
+    this.#sender!.end(false)
     this.#startDeadline()
   }
 
@@ -487,16 +492,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
       process.nextTick(() => { this.#finish() })
     } else {
       this.#startDeadline() // there are streams that never say 'close'
-      this.#abortTransport(this.#transport!)
+      this.#transport!.abort()
     }
     this.#abort()
-  }
-
-  /** At once, or in the next turn where an earlier write still holds up ours: TLS and HTTP/2 tell of one only then that it is out. */
-  #abortTransport (transport: Transport): void {
-    const { stream } = transport
-    if (stream.writableLength === 0 || stream.writableNeedDrain || stream.destroyed) transport.abort()
-    else setImmediate(() => { setImmediate(() => { transport.abort() }) })
   }
 
   #sendClose (close: Close): void {
@@ -592,8 +590,22 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
       this.#startDeadline()
       this.#receiver.discardMessages()
     } else {
-      this.#drop('transport')
+      this.#leave()
     }
+  }
+
+  /** Whoever is not done reading what is on its way, our Close the last of it, may read on where the transport knows how. */
+  #leave (): void {
+    const { phase, sent } = this.#ending
+    const transport = this.#transport
+    if (transport?.leave === undefined || phase === 'gone' || sent === null || this.#sender!.hasUnsentBytes) {
+      this.#drop('transport')
+      return
+    }
+    this.#receiver.clear()
+    this.#move('drop')
+    this.#startDeadline()
+    transport.leave()
   }
 
   /** The transport is closed, and nothing is left to deliver. */
@@ -602,7 +614,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     clearTimeout(this.#deadline ?? undefined)
     this.#liveness?.stop()
     this.#closedAt = performance.now()
-    this.#backpressure.release(false)
+    this.#backpressure.tell(false)
     const { info, code, reason } = this.#ending
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
@@ -618,7 +630,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #move (event: EndingEvent): boolean {
     const wasOpen = this.readyState === OPEN
     const hasMoved = this.#ending.move(event)
-    if (wasOpen && this.readyState !== OPEN) this.#backpressure.release(false)
+    if (wasOpen && this.readyState !== OPEN) this.#backpressure.tell(false)
     return hasMoved
   }
 

@@ -9,8 +9,19 @@ type ConnectListener = (server: Http2Server, request: Http2ServerRequest, respon
 // Node publishes every server here that begins to listen. Fastify makes more than one of them known to nobody.
 const LISTENING = 'tracing:net.server.listen:asyncStart'
 
+/**
+ * Streams that a session may have open where the application has set no maxConcurrentStreams. Without a number Chromium and Firefox
+ * open 100, and WebSockets that fill those hold up every request of their page: told one, they go on to 256 and 200. Larger ones
+ * serve proxies, up to what Node keeps a session for: it takes 1,000 resets at once (streamResetBurst), so two times as many as
+ * there can be, and 10 MB (maxSessionMemory), some 10,000 idle streams.
+ */
+export const MAX_CONCURRENT_STREAMS = 500
+// what Node calls a number that is not announced
+const NO_LIMIT = 2 ** 32 - 1
+
 interface OpenSession {
-  readonly socket: Socket
+  /** Null when it has closed: timers of Node and Fastify hold a session, and with it what its listeners refer to, for 72 s more. */
+  socket: Socket | null
   /** Those that are open, whatever they carry. */
   readonly streams: Set<ServerHttp2Stream>
 }
@@ -61,13 +72,16 @@ export class Http2Sessions {
     const upgradable = server as unknown as { shouldUpgradeCallback?: () => boolean }
     upgradable.shouldUpgradeCallback ??= () => server.listenerCount('upgrade') > 0
     // A session does not show its socket, but is made in the turn of the event that brings that.
-    let socket: Socket
-    const onSocket = (given: Socket): void => { socket = given }
-    const onSession = (session: ServerHttp2Session): void => { this.#onSession(session, socket) }
+    let last: Socket | null = null
+    const onSocket = (given: Socket): void => { last = given }
+    const onSession = (session: ServerHttp2Session): void => {
+      if (last !== null) this.#onSession(session, last)
+      last = null
+    }
     const onConnect = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
       // Of a Duplex that is no socket Node's request does not show the address.
       const socket = this.#sessions.get(request.stream?.session as ServerHttp2Session)?.socket
-      if (socket !== undefined && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
+      if (socket != null && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
       this.#onConnectOf(server, request, response)
     }
     server.prependListener('connection', onSocket)
@@ -95,7 +109,10 @@ export class Http2Sessions {
     const open: OpenSession = { socket, streams: new Set() }
     this.#sessions.set(session, open)
     // of the socket and not of the session: that one ends first, and waits for the client with the socket
-    socket.once('close', () => { this.#sessions.delete(session) })
+    socket.once('close', () => {
+      this.#sessions.delete(session)
+      open.socket = null
+    })
     // The first, as the listeners that a stream has later are looked at to see whether somebody has taken it.
     session.prependListener('stream', stream => {
       const look = (): void => { if (this.#state === 'overdue') this.#dropIfIdle(session) }
@@ -106,12 +123,21 @@ export class Http2Sessions {
         look()
       })
     })
+    announceStreams(session)
     if (this.#state !== 'open') session.close()
   }
 
   /** A stream that was answered may be open for as long as the client has more to send. */
   #dropIfIdle (session: ServerHttp2Session): void {
     const open = this.#sessions.get(session)
-    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket.destroy()
+    if (open !== undefined && [...open.streams].every(stream => stream.writableFinished)) open.socket?.destroy()
   }
+}
+
+/** What the application has set is known once the client has acknowledged it. */
+function announceStreams (session: ServerHttp2Session): void {
+  session.once('localSettings', ({ maxConcurrentStreams }) => {
+    if (session.pendingSettingsAck) announceStreams(session) // there is more, of a listener of the application
+    else if (maxConcurrentStreams === NO_LIMIT && !session.destroyed) session.settings({ maxConcurrentStreams: MAX_CONCURRENT_STREAMS })
+  })
 }

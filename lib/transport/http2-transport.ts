@@ -1,6 +1,12 @@
 import { constants, type Http2Stream } from 'node:http2'
+import { StreamRoom, type StreamWriter } from './session-room.ts'
 import { SessionTurns } from './session-turns.ts'
+import { unlisten } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
+
+// Milliseconds in which a client may read what is on its way when the connection has ended here; and after something came of it.
+const TIME_TO_READ = 30_000
+const TIME_TO_ANSWER = 1000
 
 /** A stream of an HTTP/2 session, which it shares with others. */
 export class Http2Transport implements Transport {
@@ -12,6 +18,23 @@ export class Http2Transport implements Transport {
 
   constructor (stream: Http2Stream) {
     this.stream = stream
+  }
+
+  #room: StreamRoom | null = null
+
+  mayWrite (writer: StreamWriter): boolean {
+    const { session } = this.stream
+    if (session === undefined) return true
+    if (this.#room === null) {
+      const room = new StreamRoom(session, writer)
+      this.stream.once('close', () => { room.leave() })
+      this.#room = room
+    }
+    return this.#room.mayWrite()
+  }
+
+  heard (): void {
+    this.#room?.heard()
   }
 
   takeTurn (write: () => void): void {
@@ -28,16 +51,52 @@ export class Http2Transport implements Transport {
   /** The TCP connection is its session's. */
   keepAlive (): void {}
 
-  /** END_STREAM, and then RST_STREAM: after the closing handshake Firefox leaves its side open. RFC 9113 §8.1. */
-  finish (): void {
+  /** END_STREAM; and RST_STREAM behind it once nothing more has to come: Firefox leaves its side open. RFC 9113 §8.1. */
+  finish (isPeerDone: boolean): void {
     this.stream.end(() => {
-      setImmediate(() => { this.stream.close() }) // which drops what is not sent yet, END_STREAM
+      // which drops what is not sent yet, END_STREAM
+      if (isPeerDone) setImmediate(() => { this.stream.close() })
     })
+  }
+
+  /**
+   * A reset now would reach a client that has not read all of what is on its way, our Close the last of it: Chromium cannot answer that
+   * on a stream that was reset, and tells its page 1006.
+   */
+  leave (): void {
+    const { stream } = this
+    const listener = unlisten(stream)
+    const drop = (): void => { this.#drop(constants.NGHTTP2_NO_ERROR) }
+    const timer = setTimeout(drop, TIME_TO_READ).unref()
+    let quiet: NodeJS.Timeout | undefined
+    // the peer's answer, or what was on its way before; that all is read nothing else tells of a Firefox
+    stream.on('data', () => {
+      clearTimeout(quiet)
+      quiet = setTimeout(drop, TIME_TO_ANSWER).unref()
+    })
+    stream.on('end', drop)
+    stream.on('close', () => {
+      clearTimeout(timer)
+      clearTimeout(quiet)
+    })
+    stream.resume()
+    stream.end()
+    process.nextTick(() => { listener?.onStreamClose() })
   }
 
   /** RFC 8441 §5: CANCEL stands for a TCP reset. A stream that is destroyed without it says NO_ERROR. */
   abort (): void {
-    this.stream.close(constants.NGHTTP2_CANCEL)
+    const { stream } = this
+    if (stream.writableLength === 0) {
+      this.#drop(constants.NGHTTP2_CANCEL)
+    } else { // what was written in this turn leaves at its end, as far as there is room for it, and RST_STREAM would drop it
+      stream.pause()
+      setImmediate(() => { this.#drop(constants.NGHTTP2_CANCEL) })
+    }
+  }
+
+  #drop (code: number): void {
+    this.stream.close(code)
     this.stream.destroy() // the session may not get the frame out, of a client that reads nothing
   }
 }

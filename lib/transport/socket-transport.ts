@@ -36,6 +36,9 @@ export class SocketTransport implements Transport {
   }
 
   abort (): void {
-    this.stream.destroy()
+    const { stream } = this
+    // TLS tells only in the next turn that an earlier write, such as that of the 101, is out, and takes the next one then
+    if (stream.writableLength === 0 || stream.writableNeedDrain) stream.destroy()
+    else setImmediate(() => { setImmediate(() => { stream.destroy() }) })
   }
 }

@@ -56,15 +56,23 @@ function announceEnd (stream: ListenedStream): void {
     const { end, destroy } = original as Ends
     ends = {
       end: function (this: ListenedStream, ...given) {
-        if (!this.writableEnded) this[LISTENER]!.onBeforeEnd()
+        if (!this.writableEnded) this[LISTENER]?.onBeforeEnd()
         return Reflect.apply(end, this, given)
       },
       destroy: function (this: ListenedStream, error) {
-        if (!this.destroyed) this[LISTENER]!.onBeforeEnd()
+        if (!this.destroyed) this[LISTENER]?.onBeforeEnd()
         return Reflect.apply(destroy, this, [error])
       }
     }
     ENDS.set(original, ends)
   }
   Object.assign(stream, ends)
+}
+
+/** Whoever listened is told no more. @returns who that was */
+export function unlisten (stream: ListenedStream): StreamListener | undefined {
+  stream.off('close', onClose).off('end', onEnd).off('drain', onDrain).off('data', onData)
+  const listener = stream[LISTENER]
+  delete stream[LISTENER]
+  return listener
 }

@@ -6,12 +6,21 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
-import { CERTIFICATE } from '../helpers/http.ts'
+import { CERTIFICATE, deferred, within } from '../helpers/http.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
 
 t.setTimeout(240_000)
 
+const LARGE = 3 * 2 ** 20
+
+interface Feed {
+  connection: WebSocketConnection
+  /** Resolves when its client takes nothing more for half a second, or has gone. */
+  settled: Promise<void>
+}
+
 interface Site {
+  feeds: Feed[]
   app: FastifyInstance
   url: string
   /** What the server saw, by WebSocket path. */
@@ -50,9 +59,24 @@ async function serve (t: Test): Promise<Site> {
       preHandler: async (_request, reply) => { reply.setCookie('socket', 'baked', { path: '/' }) }
     }, (connection, request) => { seen(connection, path, request.raw.httpVersion) })
   }
+  const feeds: Feed[] = []
+  app.get('/feed/:page', async (_request, reply) => reply.type('text/html').send('<!doctype html><title>feed</title>'))
+  app.get('/large', async (_request, reply) => reply.header('cache-control', 'no-store').send(Buffer.alloc(LARGE)))
+  app.get('/feed', { websocket: true }, async connection => {
+    const settled = deferred()
+    feeds.push({ connection, settled: settled.promise })
+    const news = Buffer.alloc(10_000)
+    while (connection.readyState === connection.OPEN) {
+      if (connection.send(news)) continue
+      const stopped = setTimeout(settled.resolve, 500)
+      await connection.drained()
+      clearTimeout(stopped)
+    }
+    settled.resolve()
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())
-  return { app, url: `https://localhost:${(app.server.address() as AddressInfo).port}`, doors, counts, closes }
+  return { app, feeds, url: `https://localhost:${(app.server.address() as AddressInfo).port}`, doors, counts, closes }
 }
 
 for (const name of BROWSERS) {
@@ -112,6 +136,45 @@ for (const name of BROWSERS) {
       })`), 'hello')
       t.comment(doors)
       if (name === 'chrome') t.strictSame(doors, { '/first': '1.1' })
+      await page.close()
+    })
+
+    await t.test('a page that opens 300 WebSockets still fetches', async t => {
+      const { app, url } = await serve(t)
+      const page = await browser.newPage()
+      await page.goto(url)
+      const opened = await page.evaluate(`new Promise(resolve => {
+        window.sockets = Array.from({ length: 300 }, () => new WebSocket(location.origin.replace('https', 'wss') + '/ws'))
+        let open = 0
+        // without a number from the server a browser opens 100
+        for (const socket of sockets) socket.onopen = () => { if (++open === 150) resolve(open) }
+      })`)
+      t.equal(opened, 150)
+      t.ok(app.websocketServer.clients.size >= 150)
+      t.strictSame(await page.evaluate('fetch(\'/cookies\').then(response => response.json())'), { socket: 'baked' })
+      await page.close()
+    })
+
+    await t.test('four pages with a live feed, left one after the other and kept by the browser, each load', async t => {
+      const { url, feeds, counts } = await serve(t)
+      const page = await browser.newPage()
+      for (let i = 1; i <= 4; i++) {
+        const left = feeds.at(-1)
+        await page.goto(`${url}/feed/${i}`)
+        await left?.settled
+        const answer = await within(15_000, page.evaluate(`(async () => {
+          const socket = new WebSocket(location.origin.replace('https', 'wss') + '/feed')
+          await new Promise((resolve, reject) => { socket.onmessage = resolve; socket.onerror = reject })
+          // more than half of what the browser gives a session, so that it gives it again
+          const bodies = await Promise.all(Array.from({ length: 4 }, async () => (await fetch('/large')).arrayBuffer()))
+          return bodies.map(body => body.byteLength)
+        })()`), `page ${i}`)
+        t.strictSame(answer, Array(4).fill(LARGE), `page ${i} has all it asks for`)
+      }
+      t.equal(feeds.length, 4)
+      // Firefox closes those of a page that is left
+      if (name === 'chrome') t.ok(feeds.every(({ connection }) => connection.readyState === connection.OPEN), 'no feed is closed')
+      t.strictSame(counts, { sessions: 1, upgrades: 0 })
       await page.close()
     })
 

@@ -3,14 +3,20 @@ import { once } from 'node:events'
 import { connect as connectHttp2, constants, type Http2Server, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { connect as connectTcp, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
-import { CERTIFICATE, content, deferred, echo, text, within } from '../helpers/http.ts'
+import { CERTIFICATE, close, content, deferred, echo, text, within } from '../helpers/http.ts'
+import { readFrames } from '../helpers/frames.ts'
 import { addressOf, openOverHttp2, openSession, serveHttp2, type Http2Client } from '../helpers/http2.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
 
@@ -137,6 +143,62 @@ for (const [title, end] of [
   })
 }
 
+test('the socket of a session that has ended is not kept', async t => {
+  for (const server of [{}, { https: CERTIFICATE }]) {
+    const app = await serveHttp2(t, serveEcho, { server })
+    const sockets: Array<WeakRef<Socket>> = []
+    app.server.on('https' in server ? 'secureConnection' : 'connection', (socket: Socket) => { sockets.push(new WeakRef(socket)) })
+    const closed: Array<Promise<unknown>> = []
+    serverOf(app).on('session', session => { closed.push(once(session, 'close')) })
+    for (let i = 0; i < 3; i++) {
+      const client = await openSession(t, app)
+      await client.open()
+      await client.get('/').whole()
+      client.session.destroy()
+      await closed[i]
+    }
+    const left = (): number => sockets.filter(socket => socket.deref() !== undefined).length
+    for (let i = 0; i < 20 && left() > 0; i++) {
+      await new Promise(resolve => { setImmediate(resolve) }) // a WeakRef holds on until the end of the turn
+      collectGarbage()
+    }
+    t.equal(sockets.length, 3)
+    t.equal(left(), 0)
+  }
+})
+
+for (const [title, code, end] of [
+  ['said Close', 4000, connection => { connection.close(4000, 'bye') }],
+  ['failed', 1011, connection => { connection.once('message', () => { throw new Error('oops') }) }]
+] as Array<[string, number, (connection: WebSocketConnection) => void]>) {
+  test(`a client that reads slowly gets all, and can answer, when the server has ${title} and its closeTimeout is over`, async t => {
+    const app = await serveHttp2(t, app => {
+      app.get('/ws', { websocket: true }, connection => {
+        connection.send(Buffer.alloc(1_000_000))
+        end(connection)
+      })
+    }, { plugin: { closeTimeout: 50 } })
+    const client = await openSession(t, app, { settings: { initialWindowSize: 2 ** 22 } })
+    client.session.setLocalWindowSize(2 ** 22)
+    const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
+    const peer = client.handshake('/ws', {}, { deaf: true })
+    const [connection] = await connected
+    if (connection.bufferedAmount > 0) await once(connection, 'drain')
+    peer.write(text('x'))
+    t.match(await within(5000, connection.closed, 'the end here'), { code: 1006 })
+    await new Promise(resolve => { client.session.ping(resolve) })
+    t.equal(peer.stream.closed, false)
+    const chunks: Buffer[] = []
+    peer.stream.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+    await within(5000, once(peer.stream, 'end'), 'the end there')
+    const { frames } = readFrames(Buffer.concat(chunks))
+    t.equal(frames[0]!.payload.length, 1_000_000)
+    t.equal(content(frames.at(-1)!), code)
+    peer.write(close(code)).end()
+    t.equal(await within(5000, peer.rstCode(), 'the end of the stream'), NGHTTP2_NO_ERROR)
+  })
+}
+
 // The end of the app
 
 for (const server of [{}, { https: CERTIFICATE }, { https: { ...CERTIFICATE, allowHTTP1: true } }]) {
@@ -243,6 +305,62 @@ test('a handshake in its hooks is refused when the app closes', async t => {
   await within(2000, closed, 'the end of the app')
 })
 
+// How many streams
+
+/** The numbers of streams that a new session of `app` is told it may have, until its client has had every answer. */
+async function announced (t: Test, app: FastifyInstance): Promise<Array<number | undefined>> {
+  const session = connectHttp2(addressOf(app), { ca: CERTIFICATE.cert, servername: 'localhost' })
+  t.teardown(() => { session.destroy() })
+  const numbers: Array<number | undefined> = []
+  session.on('remoteSettings', ({ maxConcurrentStreams }) => { numbers.push(maxConcurrentStreams) })
+  await once(session, 'remoteSettings')
+  // what is announced once the client's acknowledgement is here comes before the second answer
+  for (let i = 0; i < 2; i++) await new Promise(resolve => { session.ping(resolve) })
+  return numbers
+}
+
+test('a client is told that it may have 500 streams', async t => {
+  const app = await serveHttp2(t, serveEcho)
+  t.equal((await announced(t, app)).at(-1), 500)
+  const secure = await serveHttp2(t, serveEcho, { server: { https: CERTIFICATE } })
+  t.equal((await announced(t, secure)).at(-1), 500)
+})
+
+test('the number of streams that the application has set stays, wherever it has set it', async t => {
+  const settings = { maxConcurrentStreams: 42 }
+  for (const server of [{ http: { settings } }, { https: { ...CERTIFICATE, settings } }]) {
+    t.strictSame(await announced(t, await serveHttp2(t, serveEcho, { server })), [42])
+  }
+  const updated = await serveHttp2(t, serveEcho)
+  t.equal((await announced(t, updated)).at(-1), 500)
+  serverOf(updated).updateSettings(settings)
+  t.strictSame(await announced(t, updated), [42])
+  const bySession = await serveHttp2(t, app => {
+    serveEcho(app)
+    serverOf(app).on('session', session => { session.settings(settings) })
+  })
+  t.equal((await announced(t, bySession)).at(-1), 42)
+})
+
+test('of 1,200 WebSockets of one client 500 are open at a time and the others wait: none is refused', async t => {
+  const app = await serveHttp2(t, app => { app.get('/ws', { websocket: true }, connection => { connection.on('message', () => { connection.close(1000) }) }) })
+  const [client, session] = await openBoth(t, app)
+  while (client.session.remoteSettings.maxConcurrentStreams !== 500) await within(5000, once(client.session, 'remoteSettings'), 'the number')
+  if (session.pendingSettingsAck) await once(session, 'localSettings')
+  const codes: unknown[] = []
+  let most = 0
+  app.websocketServer.on('connection', () => { most = Math.max(most, app.websocketServer.clients.size) })
+  await Promise.all(Array.from({ length: 1200 }, async () => {
+    const peer = await client.open()
+    codes.push(...await peer.write(text('x')).contents(1))
+    peer.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))
+    await peer.closed
+  }))
+  t.strictSame(codes, Array(1200).fill(1000))
+  t.ok(most <= 500, `${most} at a time`)
+  t.equal(client.session.closed, false)
+})
+
 // Many streams
 
 test('a WebSocket whose 30 MiB nobody reads does not disturb other streams of its session', async t => {
@@ -307,6 +425,47 @@ test('so many of them, read or not, that Node would refuse new streams leave roo
   t.equal((await within(5000, client.get('/').whole(), 'the page')).body, 'page')
 })
 
+test('WebSockets that nobody reads leave enough of the session\'s window for answers of any length', async t => {
+  const size = 2 ** 24
+  const app = await serveHttp2(t, app => {
+    app.get('/flood', { websocket: true }, flood)
+    app.get('/large', async () => Buffer.alloc(size))
+  })
+  const [client, session] = await openBoth(t, app, { settings: { initialWindowSize: size } })
+  client.session.setLocalWindowSize(size)
+  for (let i = 0; i < 4; i++) t.equal(await client.handshake('/flood', {}, { deaf: true }).status(), 200)
+  for (let left = 0; left !== session.state.remoteWindowSize;) { // until they have stopped
+    left = session.state.remoteWindowSize!
+    for (let i = 0; i < 50; i++) await new Promise(resolve => { client.session.ping(resolve) })
+  }
+  const { stream } = client.get('/large')
+  let length = 0
+  stream.on('data', (chunk: Buffer) => { length += chunk.length })
+  await within(10_000, once(stream, 'end'), 'the answer')
+  t.equal(length, size)
+})
+
+test('what is sent before close() arrives, however much of the session\'s window it needs', async t => {
+  const size = 2 ** 23
+  const app = await serveHttp2(t, app => {
+    app.get('/much', { websocket: true }, connection => {
+      for (let i = 0; i < 240; i++) connection.send(Buffer.alloc(100_000))
+      connection.close(4000)
+    })
+  }, { plugin: { maxBufferedAmount: 2 ** 26, closeTimeout: 2000 } })
+  const client = await openSession(t, app, { settings: { initialWindowSize: size } })
+  client.session.setLocalWindowSize(size)
+  const peer = client.handshake('/much', {}, { deaf: true }) // answers no Ping
+  let length = 0
+  const last = new Promise<Buffer>(resolve => {
+    peer.stream.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length >= 240 * 100_010 + 4) resolve(chunk)
+    })
+  })
+  t.equal((await within(10_000, last, 'all of it')).readUInt16BE((await last).length - 2), 4000)
+})
+
 test('a request that was answered and whose client goes on sending does not hold up the end', async t => {
   const app = await serveHttp2(t, app => { app.post('/', { bodyLimit: 10 }, () => 'ok') }, { plugin: { shutdownTimeout: 100 } })
   const { session } = await openSession(t, app)
@@ -338,12 +497,12 @@ test('300 WebSockets share a session, half of them unread or not reading', async
 
 test('messages of several MiB in both directions at once, on several streams, are whole', async t => {
   const app = await serveHttp2(t, serveEcho, { plugin: { maxPayload: 2 ** 24, maxBufferedAmount: 2 ** 28 } })
-  const client = await openSession(t, app)
   const payload = 'abcdefghijklmnopqrstuvwxyz'.repeat(100_000)
   await Promise.all(Array.from({ length: 4 }, async (_, i) => {
-    const peer = await client.open()
-    for (let k = 0; k < 3; k++) peer.write(text(`${i} ${k} ${payload}`))
-    for (let k = 0; k < 3; k++) t.equal(content(await peer.frame()) === `${i} ${k} ${payload}`, true)
+    const connection = await openOverHttp2(app, '/ws', { maxPayload: 2 ** 24 })
+    t.teardown(() => { connection.terminate() })
+    for (let k = 0; k < 3; k++) connection.send(`${i} ${k} ${payload}`)
+    for (let k = 0; k < 3; k++) t.equal(await connection.receive() === `${i} ${k} ${payload}`, true)
   }))
 })
 

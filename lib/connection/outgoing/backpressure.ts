@@ -26,15 +26,19 @@ export class Backpressure {
     return unsent > Math.max(2 * this.#highWaterMark, this.#obedientAmount)
   }
 
-  /** Resolves at the next release(). */
+  /** All is out. */
+  drained (): void {
+    this.#mustWait = false
+    this.#obedientAmount = 0
+  }
+
+  /** Resolves at the next tell(). */
   wait (): Promise<boolean> {
     return new Promise(resolve => { (this.#waiters ??= []).push(resolve) })
   }
 
-  /** All is out, or will never be. @param mayGoOn whether it is worth sending more */
-  release (mayGoOn: boolean): void {
-    this.#mustWait = false
-    this.#obedientAmount = 0
+  /** To whoever waits. @param mayGoOn whether there is a point in sending more */
+  tell (mayGoOn: boolean): void {
     const waiters = this.#waiters
     this.#waiters = null
     for (const resolve of waiters ?? []) resolve(mayGoOn)

@@ -11,6 +11,7 @@ import { MessageSlot } from './message-slot.ts'
 import { Pool } from '../../framing/pool.ts'
 import type { PreparedMessage } from '../prepared-message.ts'
 import { SendQueue, type QueueEntry } from './send-queue.ts'
+import type { StreamWriter } from '../../transport/session-room.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
 import { TurnClock } from '../turn-clock.ts'
@@ -18,6 +19,8 @@ import { TurnClock } from '../turn-clock.ts'
 export interface SenderOwner {
   /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
   onWritten (callbacks: SendCallback[]): void
+  /** The transport wants to hear of the peer. @returns whether a Ping is sent for it. Absent: never */
+  onAsk? (): boolean
   /** What should have been sent cannot be: a Blob that cannot be read, memory that runs out. `callback` is that of its frame. */
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
@@ -38,7 +41,7 @@ const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   server: new Pool(() => new FrameSerializer({ role: 'server' }))
 }
 
-export class Sender {
+export class Sender implements StreamWriter {
   readonly #transport: Transport
   readonly #role: Role
   // For as long as something is in it: a stream of Node takes 0.6 KiB, and most connections have nothing to send most of the time.
@@ -61,6 +64,7 @@ export class Sender {
   #held = false
   #isFlushScheduled = false
   #ended = false
+  #isPeerDone = true
   #destroyed = false
   // pieces of work since the start, and what tells when they have taken too long
   #work = 0
@@ -93,6 +97,21 @@ export class Sender {
   /** There are bytes that the transport could take. */
   get hasUnsentBytes (): boolean {
     return this.#added > this.#written
+  }
+
+  /** Bytes handed to the transport since the start, whether it has taken them or not. */
+  get bytesHandedOver (): number {
+    return this.#written + this.#inFlight
+  }
+
+  /** Bytes added since the start. */
+  get bytesAdded (): number {
+    return this.#added
+  }
+
+  /** Asks the peer for a sign of life. @returns whether that may be sent */
+  ask (): boolean {
+    return this.#owner.onAsk?.() === true
   }
 
   /** add() makes a copy of a payload of so many bytes, so that whoever sends may use the memory again. */
@@ -177,9 +196,10 @@ export class Sender {
     this.flush()
   }
 
-  /** Ends the transport once everything is out. */
-  end (): void {
+  /** Ends the transport once everything is out. @param isPeerDone nothing more has to come of the peer. Default: true */
+  end (isPeerDone = true): void {
     this.#ended = true
+    this.#isPeerDone = isPeerDone
     this.flush()
   }
 
@@ -190,7 +210,7 @@ export class Sender {
 
   flush (): void {
     if (this.#held || !this.#writeOut()) return
-    if (this.#ended && this.#isQueueEmpty && !this.#transport.stream.writableEnded) this.#transport.finish()
+    if (this.#ended && this.#isQueueEmpty && !this.#transport.stream.writableEnded) this.#transport.finish(this.#isPeerDone)
   }
 
   /** @returns whether all is written, and there is room for more */
@@ -201,6 +221,7 @@ export class Sender {
       this.#serializer?.vacateSlab()
       return false // goes on at 'drain', or when what is in flight is out
     }
+    if (this.#serializer !== null && this.#transport.mayWrite?.(this) === false) return false
     let hasRoom = true
     // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
