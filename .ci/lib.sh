@@ -93,7 +93,7 @@ checks () {
   begin types node node_modules/typescript7/bin/tsc -p .
   begin lint node_modules/.bin/eslint -c .config/eslint.config.js .
   begin lint-types node_modules/.bin/oxlint --type-aware
-  begin fastify6-types .ci/fastify6-types
+  begin types-fastify6 node node_modules/typescript7/bin/tsc -p .ci/tsconfig.fastify6.json
   join
   step build npm run -s build
   step declarations node node_modules/typescript7/bin/tsc --ignoreConfig --noEmit --module nodenext --target es2022 --strict --types node dist/lib/index.d.ts
