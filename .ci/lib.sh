@@ -43,8 +43,12 @@ suite () {
   log=.tap/${name//[^a-z0-9.]/-}.log
   PATH="$(dirname "$node"):$PATH" "$node" node_modules/tap/dist/esm/run.mjs --reporter=tap "$@" > "$log" 2>&1
   rc=$?
-  grep -anE '^ *(not ok|Bail out!)|# SKIP|# TODO' "$log" | head -n 60
-  [ "$rc" -eq 0 ] || tail -n 150 "$log"
+  grep -anE '# SKIP|# TODO' "$log" | head -n 20
+  # what failed, with its particulars, and tap's own tail, which has the uncovered lines
+  if [ "$rc" -ne 0 ]; then
+    grep -anE -A 24 '^ *(not ok|Bail out!)' "$log" | head -n 200
+    tail -n 40 "$log"
+  fi
   total=$(grep -aE '^# \{ total: ' "$log" | tail -n 1)
   pass=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total"); pass=${pass:-0}
   fail=$(sed -nE 's/.* fail: ([0-9]+).*/\1/p' <<<"$total"); fail=${fail:-0}
