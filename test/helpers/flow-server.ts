@@ -56,6 +56,8 @@ const collectGarbage = runInNewContext('gc') as () => void
 process.on('message', async what => {
   process.send!(what === 'held' ? await heldBytes() : what === 'most' ? process.resourceUsage().maxRSS * 1024 : 0)
 })
+// its test has ended in whatever way
+process.on('disconnect', () => { process.exit() })
 process.send!((app.server.address() as AddressInfo).port)
 
 /** What cannot be collected: on the heap, and outside of it in buffers and in zlib. */
