@@ -91,4 +91,4 @@ async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClo
   await Promise.race([done, tooLong]).finally(() => { clearTimeout(timer) })
 }
 
-export const fastifyWebsocket = fp(plugin, { fastify: '5.x', name: 'fastify-websocket-stream' })
+export const fastifyWebsocket = fp(plugin, { fastify: '^5.0.0 || ^6.0.0', name: 'fastify-websocket-stream' })

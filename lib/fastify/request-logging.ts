@@ -11,7 +11,8 @@ interface LogController {
 export function requestLogging (app: FastifyInstance): IsDisabled {
   const controller = findLogController(app)
   if (controller !== undefined) return request => controller.isLogDisabled(request)
-  const option: unknown = app.initialConfig.disableRequestLogging
+  // of Fastify 5; in 6 it is the controller's
+  const { disableRequestLogging: option } = app.initialConfig as { disableRequestLogging?: unknown }
   return typeof option === 'function' ? option as IsDisabled : () => option === true
 }
 

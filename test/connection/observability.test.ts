@@ -1,7 +1,7 @@
 // What an operator sees: diagnostics_channel and the log.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import type { FastifyRequest, FastifyServerOptions } from 'fastify'
+import Fastify, { type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
 import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
@@ -85,7 +85,7 @@ interface Line {
   closeCode?: number
 }
 
-async function linesOf (t: Test, plugin: WebSocketPluginOptions, server: FastifyServerOptions = {}): Promise<Line[]> {
+async function linesOf (t: Test, plugin: WebSocketPluginOptions, server: object = {}): Promise<Line[]> {
   const lines: Line[] = []
   const logger = { level: 'trace', stream: { write (line: string) { lines.push(JSON.parse(line) as Line) } } }
   const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) }, { plugin, server: { logger, ...server } as FastifyServerOptions })

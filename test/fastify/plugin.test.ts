@@ -1,13 +1,19 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
 import { test } from 'tap'
 import websocket, { fastifyWebsocket } from '../../lib/index.ts'
 import { echo, handshake, listen, request, serve, text, within } from '../helpers/http.ts'
 
-test('the plugin is registered under its name, for Fastify 5', async t => {
+test('the plugin is registered under its name, for the versions of Fastify that package.json names', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
+  const { peerDependencies } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as
+    { peerDependencies: { fastify: string } }
+  const meta = (fastifyWebsocket as unknown as Record<symbol, { fastify: string }>)[Symbol.for('plugin-meta')]
+  t.equal(meta?.fastify, peerDependencies.fastify)
+  t.equal(peerDependencies.fastify, '^5.0.0 || ^6.0.0')
   t.equal(fastifyWebsocket, websocket)
   await app.register(websocket)
   t.equal(app.hasPlugin('fastify-websocket-stream'), true)

