@@ -1,0 +1,169 @@
+// What both doors have in common, with a response that only records.
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { Duplex } from 'node:stream'
+import { test } from 'tap'
+import { handshakeTimedOut, wrongVersion } from '../../lib/errors.ts'
+import { PendingHandshake, withoutReserved } from '../../lib/handshake/pending-handshake.ts'
+import type { Transport } from '../../lib/transport/transport.ts'
+import { gate, turn } from '../helpers/app.ts'
+
+class TestHandshake extends PendingHandshake {
+  readonly calls: unknown[] = []
+  readonly destroyed = gate()
+  readonly written = gate()
+  readonly request = {} as IncomingMessage
+  readonly response: ServerResponse
+  headersSent = false
+  isSpoiled = false
+
+  constructor (stream: Duplex, head: Buffer) {
+    super(stream, head)
+    const own = this
+    this.response = {
+      get headersSent () { return own.headersSent },
+      getHeaderNames: () => ['x-of-a-hook'],
+      removeHeader (name: string) { own.calls.push(`without ${name}`) },
+      writeHead (statusCode: number, reason: string, headers: OutgoingHttpHeaders) {
+        if (own.isSpoiled) throw new TypeError('a wrong header field')
+        own.calls.push([statusCode, reason, headers])
+      },
+      end (body: string) {
+        own.calls.push(JSON.parse(body))
+        own.refused()
+        own.written.open()
+      }
+    } as unknown as ServerResponse
+  }
+
+  start (timeout = 0): boolean {
+    this.read()
+    this.limit(timeout)
+    return true
+  }
+
+  destroy (): void {
+    this.calls.push('destroyed')
+    this.destroyed.open()
+  }
+
+  /** What a door does behind its 101. */
+  switched (): void {
+    this.switchTo({} as Transport, this.switchListener!)
+  }
+}
+
+function setUp (head = '') {
+  const stream = new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })
+  const handshake = new TestHandshake(stream, Buffer.from(head))
+  return { stream, handshake }
+}
+
+const ERROR = wrongVersion('8')
+
+test('the fields that hooks may not say of a 101 are left out, whatever their case', async t => {
+  t.strictSame(withoutReserved({
+    'X-Own': '1', 'set-cookie': ['a=b'], Upgrade: 'h2c', connection: 'close', 'Sec-WebSocket-Accept': 'x', 'Content-Length': 5, 'transfer-encoding': 'chunked', Trailer: 'x'
+  }), { 'X-Own': '1', 'set-cookie': ['a=b'] })
+})
+
+test('what comes before the answer is kept up to 64 KiB, then the client waits, and all of it is handed over', async t => {
+  const { stream, handshake } = setUp('head ')
+  handshake.start()
+  stream.push(Buffer.alloc(64 * 1024 - 5, 'x'))
+  await turn()
+  t.equal(stream.isPaused(), false)
+  stream.push('y')
+  await turn()
+  t.equal(stream.isPaused(), true)
+  let given: Buffer | undefined
+  handshake.accept({}, (_transport, head) => { given = head })
+  handshake.switched()
+  t.equal(String(given), `head ${'x'.repeat(64 * 1024 - 5)}y`)
+  await handshake.over
+  t.equal(handshake.isOver, true)
+  t.strictSame(['error', 'close', 'end', 'data'].map(name => stream.listenerCount(name)), [0, 0, 0, 0], 'nothing of ours is left on it')
+})
+
+test('a refusal is written in the form of Fastify\'s errors, without what hooks had to say, and once', async t => {
+  const { handshake } = setUp()
+  handshake.start()
+  handshake.refuse(ERROR)
+  t.match(handshake.calls, [
+    'without x-of-a-hook',
+    [426, 'Upgrade Required', { 'content-type': 'application/json; charset=utf-8', 'sec-websocket-version': '13' }],
+    { statusCode: 426, code: 'FST_WS_VERSION', error: 'Upgrade Required', message: ERROR.message }
+  ])
+  t.strictSame([handshake.isOver, handshake.isDecided], [true, true])
+  handshake.refuse(ERROR)
+  t.equal(handshake.calls.length, 3)
+})
+
+test('a refuser is asked in place of that, and is done without when it fails or when the handshake was accepted', async t => {
+  const asked = setUp().handshake
+  asked.onRefusal(error => { asked.calls.push(error.code) })
+  asked.refuse(ERROR)
+  t.strictSame([asked.calls, asked.isOver, asked.isDecided], [['FST_WS_VERSION'], false, true])
+  asked.refuse(ERROR)
+  t.match(asked.calls[3], { statusCode: 426 })
+
+  const failing = setUp().handshake
+  failing.onRefusal(() => { throw new Error('no') })
+  failing.refuse(ERROR)
+  t.match(failing.calls[2], { statusCode: 426 })
+
+  const accepted = setUp().handshake
+  accepted.onRefusal(() => { t.fail('who has accepted is not asked to refuse') })
+  accepted.accept({}, () => {})
+  accepted.refuse(ERROR)
+  t.match(accepted.calls[2], { statusCode: 426 })
+})
+
+test('a refuser that does not answer is done without after a second', async t => {
+  const { handshake } = setUp()
+  handshake.onRefusal(() => { handshake.calls.push('asked') })
+  handshake.refuse(ERROR)
+  t.strictSame(handshake.calls, ['asked'])
+  await handshake.written.opened
+  t.match(handshake.calls[3], { statusCode: 426 })
+})
+
+test('a refusal that cannot be written drops the client', async t => {
+  const { handshake } = setUp()
+  handshake.isSpoiled = true
+  handshake.refuse(ERROR)
+  t.strictSame(handshake.calls, ['without x-of-a-hook', 'destroyed'])
+})
+
+test('the time-out refuses with 503, and then drops a client that does not read the refusal', async t => {
+  const { handshake } = setUp()
+  handshake.start(5)
+  await handshake.written.opened
+  t.match(handshake.calls[2], { statusCode: 503, code: 'FST_WS_HANDSHAKE_TIMEOUT', message: handshakeTimedOut(5).message })
+  await handshake.destroyed.opened
+})
+
+test('an answer that has begun and does not come to its end is dropped after the time-out', async t => {
+  const { handshake } = setUp()
+  handshake.start(5)
+  handshake.headersSent = true
+  await handshake.destroyed.opened
+  t.strictSame(handshake.calls, ['destroyed'])
+})
+
+for (const [title, leave] of [
+  ['ends its side', stream => { stream.push(null) }],
+  ['is gone', stream => { stream.destroy() }],
+  ['is gone with an error', stream => { stream.destroy(new Error('reset')) }]
+] as Array<[title: string, leave: (stream: Duplex) => void]>) {
+  test(`a client that ${title} before the answer has nobody to be answered`, async t => {
+    const { stream, handshake } = setUp()
+    handshake.start()
+    leave(stream)
+    await turn()
+    t.equal(handshake.isOver, true)
+    handshake.refuse(ERROR)
+    t.strictSame(handshake.calls, [])
+    stream.destroy()
+    await handshake.over
+  })
+}
