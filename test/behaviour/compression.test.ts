@@ -137,7 +137,7 @@ test('connect() takes what servers of ws answer, and fails when it is not what i
 test('the answer to an offer says what was agreed on, a connection without one is not compressed', async t => {
   const { client, connection } = await startDeflated(t, true, echo)
   const agreed = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover'
-  t.match(await client.response, `\r\nsec-websocket-extensions: ${agreed}`)
+  t.match(await client.response, `\r\nSec-WebSocket-Extensions: ${agreed}`)
   t.equal(connection.extensions, agreed)
   const other = await startConnection(t, { ...NEVER, perMessageDeflate: true }, echo)
   t.notMatch(await other.client.response, /sec-websocket-extensions/i)

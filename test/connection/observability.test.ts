@@ -1,7 +1,7 @@
 // What an operator sees: diagnostics_channel and the log.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import Fastify, { type FastifyRequest, type FastifyServerOptions } from 'fastify'
+import type { FastifyRequest, FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
 import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'

@@ -1,7 +1,7 @@
 // The HTTP/2 door, seen by a client that knows nothing of lib.
 import { once } from 'node:events'
 import dns from 'node:dns'
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
+import { constants, createSecureServer, type Http2SecureServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import { connect as connectTcp, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
@@ -435,14 +435,30 @@ test('with allowHTTP1 the same route serves both, on one port', async t => {
   const { port } = app.server.address() as AddressInfo
   const peer = await Peer.connect({ port, tls: true })
   t.teardown(() => { peer.socket.destroy() })
+<<<<<<< HEAD
   const { shouldUpgradeCallback } = app.server as unknown as { shouldUpgradeCallback: (request: { headers: object }) => boolean }
   t.equal(shouldUpgradeCallback({ headers: { upgrade: 'websocket' } }), true) // Node 22.21 calls it
+=======
+>>>>>>> ground
   t.equal((await peer.write(handshake()).answer()).statusCode, 101)
   t.strictSame(await peer.write(text('one')).contents(1), ['one'])
   const client = await openSession(t, app)
   const other = await client.open('/ws', { ':scheme': 'https', origin: 'https://server.example.com' })
   t.strictSame(await other.write(text('two')).contents(1), ['two'])
   t.equal(app.websocketServer.clients.size, 2)
+})
+
+test('with allowHTTP1 a server that Node has given no shouldUpgradeCallback takes handshakes of HTTP/1.1 all the same', async t => {
+  const serverFactory = (handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void): Http2SecureServer =>
+    Object.assign(createSecureServer({ ...CERTIFICATE, allowHTTP1: true }, handler), { shouldUpgradeCallback: undefined })
+  const app = await serveHttp2(t, serveEcho, { server: { serverFactory } })
+  const { port } = app.server.address() as AddressInfo
+  const peer = await Peer.connect({ port, tls: true })
+  t.teardown(() => { peer.socket.destroy() })
+  t.equal((await peer.write(handshake()).answer()).statusCode, 101)
+  t.strictSame(await peer.write(text('one')).contents(1), ['one'])
+  // the versions that ask it call it for each request; the others leave it alone
+  t.equal((app.server as unknown as { shouldUpgradeCallback: () => boolean }).shouldUpgradeCallback(), true)
 })
 
 test('a CONNECT of HTTP/1.1 is dropped, as by Node', async t => {
