@@ -103,7 +103,7 @@ export class Receiver {
   get isReading (): boolean { return this.#isReading }
   get isPaused (): boolean { return this.#audience.isPaused }
   /** Something waits for somebody who takes it. */
-  get isHolding (): boolean { return !this.#held.isEmpty || this.#sink !== null }
+  get isHolding (): boolean { return !this.#held.isEmpty || this.#sink?.wantsMore === false }
   /** All that came has had its turn. */
   get isDone (): boolean {
     return this.#held.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#frames?.isBusy !== true)

@@ -8,9 +8,12 @@ import type { IncomingMessageReadable, MessageStreamsOptions } from '../../../ty
 import type { WebSocketPluginOptions } from '../../../types/options.ts'
 import { gate, startConnection, turn, type StartedConnection } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
+import { within } from '../../helpers/http.ts'
 import { BINARY, binary, close, ping, PONG, TEXT, text } from '../../helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000, shutdownTimeout: 100 }
+// within which what waits for nobody must have come, on a busy machine too
+const SOON = 20_000
 
 type Streams = AsyncIterableIterator<IncomingMessageReadable, undefined>
 
@@ -222,6 +225,16 @@ test('after a local close() the message in progress is still read to its end', a
   client.end()
   t.match(await streams.next(), { done: true })
   t.match(await connection.closed, { wasClean: true })
+})
+
+test('a message whose rest never comes does not hold up the end that we have begun', async t => {
+  const { client, connection, next } = await startStreams(t, { closeTimeout: 20 })
+  client.write(fragment(BINARY, 'a'))
+  const message = await next()
+  const failed = once(message.resume(), 'error')
+  connection.close(1000)
+  t.match(await within(SOON, connection.closed, 'the end'), { code: 1006, sent: { code: 1000 } })
+  t.match(await failed, [{ code: 'WS_ERR_CONNECTION_CLOSED' }])
 })
 
 test('after a local close() the peer\'s Close waits for nobody who does not ask for the next message', async t => {
