@@ -1,7 +1,7 @@
 // The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
 import type { Duplex } from 'node:stream'
 import type {
-  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions, WebSocketConnection
+  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions
 } from '../../types/connection.ts'
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
 import { nextWithin } from './incoming/next-within.ts'
@@ -33,6 +33,11 @@ export abstract class ViewableConnection extends ListenableConnection {
     }
   }
 
+  /** @internal */
+  viewFailed (error: Error): void {
+    this.emitSafely('error', error)
+  }
+
   async receive (options?: ReceiveOptions): Promise<string | Buffer | null> {
     const reader = this.#claim()
     let isLast = false
@@ -54,7 +59,7 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   messageStreams (
-    this: this & WebSocketConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
+    this: this & ViewedConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
   ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
     const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this, maxPayload, this.highWaterMark))
     return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
