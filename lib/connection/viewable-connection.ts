@@ -6,6 +6,7 @@ import type {
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
 import { nextWithin } from './incoming/next-within.ts'
 import { ListenableConnection } from './listenable-connection.ts'
+import { nextTurn } from './turn-clock.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './views/incoming-message-stream.ts'
 import { MessageDuplex } from './views/message-duplex.ts'
 import { toWebStreams } from './views/message-web-streams.ts'
@@ -44,7 +45,9 @@ export abstract class ViewableConnection extends ListenableConnection {
     try {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
       isLast = message === null // however it ended
-      return message === null ? null : messageValue(message)
+      if (message !== null) return messageValue(message)
+      await nextTurn() // who does not look at it must not keep the event loop
+      return null
     } finally {
       reader.release(!isLast)
     }
