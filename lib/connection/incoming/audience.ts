@@ -57,7 +57,7 @@ export class Audience {
 
   /** Messages wait, and nobody has shown that he wants them. */
   get isMissing (): boolean {
-    return this.reader === null && !this.hasListeners && this.expectsConsumer && !this.isPaused && !this.discards
+    return this.reader === null && !this.hasListeners && this.expectsConsumer && !this.expectsReceive && !this.isPaused && !this.discards
   }
 
   /** The reader has not asked for more yet, and is waited for. */

@@ -141,6 +141,7 @@ export class Receiver {
 
   pause (): void {
     this.#audience.isPaused = true
+    this.#holdOn()
   }
 
   resume (): void {
@@ -172,6 +173,7 @@ export class Receiver {
     audience.reader = reader
     audience.expectsConsumer = audience.waitsForReader // for the next reader too, once this one is released
     audience.expectsReceive = false
+    this.#holdOn()
     this.#limitMessages()
     return reader
   }
@@ -200,6 +202,7 @@ export class Receiver {
     this.#audience.hasListeners = hasListeners
     if (!hasListeners) return
     this.#audience.expectsReceive = false
+    this.#holdOn()
     this.#scheduleReady()
   }
 
@@ -373,20 +376,22 @@ export class Receiver {
       this.#deliver(message)
     } else if (verdict !== 'discard') {
       this.#held.add({ type: 'message', message })
-      this.#holdOn()
     } else {
       this.#missed()
     }
   }
 
-  /** Messages are held for a consumer of whom nothing is seen: for a while. */
+  /** Messages are held for a consumer of whom nothing is seen: for a while, from when the last one was seen. */
   #holdOn (): void {
-    if (this.#holdTimer !== null || !this.#audience.isMissing || this.#settings.holdTimeout === Infinity) return
-    this.#holdTimer = setTimeout(() => {
-      if (!this.#audience.isMissing) return
-      this.#owner.onNobody()
-      this.#expectNobody()
-    }, this.#settings.holdTimeout)
+    if (!this.#audience.isMissing) {
+      clearTimeout(this.#holdTimer ?? undefined)
+      this.#holdTimer = null
+    } else if (this.#settings.holdTimeout !== Infinity) {
+      this.#holdTimer ??= setTimeout(() => {
+        this.#owner.onNobody()
+        this.#expectNobody()
+      }, this.#settings.holdTimeout)
+    }
   }
 
   /** A reader that must get all or an error does not get a message. */
@@ -432,7 +437,10 @@ export class Receiver {
     for (let entry = this.#held.peek(); entry !== undefined; entry = this.#held.peek()) {
       if (entry.type === 'message') {
         const { verdict } = this.#audience
-        if (verdict === 'hold') return
+        if (verdict === 'hold') {
+          this.#holdOn()
+          return
+        }
         this.#held.shift()
         if (verdict === 'deliver') this.#deliver(entry.message)
         else this.#missed()

@@ -68,6 +68,6 @@ for (const [state, verdict, mayAnswer] of TABLE) {
 
 test('who is missing is a consumer that was expected, and of whom nothing has been seen', async t => {
   t.equal(audienceIn({ expectsConsumer: true }).isMissing, true)
-  const others: State[] = [{}, { isPaused: true }, { discards: true }, { hasListeners: true }, { reader: 'busy' }]
+  const others: State[] = [{}, { isPaused: true }, { discards: true }, { hasListeners: true }, { reader: 'busy' }, { expectsReceive: true }]
   for (const state of others) t.equal(audienceIn({ expectsConsumer: true, ...state, ...(Object.keys(state).length === 0 ? { expectsConsumer: false } : {}) }).isMissing, false)
 })
