@@ -106,7 +106,8 @@ export class Receiver {
   get isHolding (): boolean { return !this.#held.isEmpty || this.#sink?.wantsMore === false }
   /** All that came has had its turn. */
   get isDone (): boolean {
-    return this.#held.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#frames?.isBusy !== true)
+    if (!this.#held.isEmpty || this.#isTurnOver) return false
+    return this.#isDeaf || !(this.#isFull() || this.#frames?.isBusy === true)
   }
 
   get reader (): MessageReader<any> | null { return this.#audience.reader }

@@ -1,14 +1,16 @@
 // messageStreams(): a message that is read while it comes.
 import { once } from 'node:events'
-import { Writable } from 'node:stream'
+import { duplexPair, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { test, type Test } from 'tap'
+import { Connection } from '../../../lib/connection/connection.ts'
 import { ConnectionClosedError, ReaderBusyError } from '../../../lib/index.ts'
 import type { IncomingMessageReadable, MessageStreamsOptions } from '../../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../../types/options.ts'
 import { gate, startConnection, turn, type StartedConnection } from '../../helpers/app.ts'
-import { clientFrame } from '../../helpers/frames.ts'
+import { clientFrame, closePayload, serverFrame } from '../../helpers/frames.ts'
 import { within } from '../../helpers/http.ts'
+import { memoryTransport, OWNER, SETTINGS } from '../../helpers/memory.ts'
 import { BINARY, binary, close, ping, PONG, TEXT, text } from '../../helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000, shutdownTimeout: 100 }
@@ -39,6 +41,7 @@ async function read (stream: IncomingMessageReadable): Promise<string> {
 
 const fragment = (opcode: number, payload: string | Buffer, fin = false): Buffer => clientFrame({ opcode, payload, fin })
 const CONTINUATION = 0
+const CLOSE = 8
 
 test('messages come one by one: whole, in fragments, empty, text and binary, and end with the Close', async t => {
   const { client, streams } = await startStreams(t)
@@ -212,6 +215,28 @@ test('a message that is complete stays readable when the connection dies', async
   client.reset()
   await connection.closed
   t.equal(await read(stream), 'binary all')
+})
+
+test('what has come of a message, and the Close behind it, stay readable when the transport dies', async t => {
+  for (const isAskedFor of [true, false]) {
+    const [here, there] = duplexPair()
+    const connection = new Connection({ ...SETTINGS, role: 'client', highWaterMark: 10, closeTimeout: 60_000 }, OWNER)
+    const streams = connection.messageStreams()
+    connection.open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
+    const first = (await streams.next()).value!
+    t.equal(await read(first), 'text a')
+    const second = isAskedFor ? streams.next() : null
+    const fragments = [serverFrame({ opcode: BINARY, fin: false, payload: 'b'.repeat(10) }), serverFrame({ opcode: CONTINUATION, payload: 'c' })]
+    there.write(Buffer.concat([...fragments, serverFrame({ opcode: CLOSE, payload: closePayload(1000) })]))
+    await turn()
+    here.destroy()
+    await once(here, 'close')
+    await turn()
+    const { value } = await (second ?? streams.next())
+    t.equal(await read(value!), 'binary bbbbbbbbbbc')
+    await t.rejects(streams.next(), { name: 'ConnectionClosedError', closeCode: 1000 })
+    t.match(await connection.closed, { code: 1000 })
+  }
 })
 
 test('after a local close() the message in progress is still read to its end', async t => {
