@@ -61,6 +61,9 @@ export interface ReceiverOwner {
 // Fairness: the clock is looked at once in so many frames.
 const FRAMES_BETWEEN_LOOKS = 64
 
+// takes what is discarded
+const NOBODY: MessageSink = { wantsMore: true, isRead: false, give () {}, cut () {} }
+
 export class Receiver {
   readonly #settings: ReceiverSettings
   readonly #owner: ReceiverOwner
@@ -401,13 +404,13 @@ export class Receiver {
     if (reader?.keepsMessages === true) reader.end(new ConnectionClosedError('the connection was closed before all was read'))
   }
 
-  /** Gives out the message in progress to who waits for one that still comes. */
+  /** Gives out the message in progress to who waits for one that still comes, or to nobody: it may be more than is kept. */
   #beginSink (): void {
     const { reader, verdict } = this.#audience
     const { isBinary } = this.#assembler
-    if (isBinary === null || this.#sink !== null || reader?.wantsPieces !== true || !this.#held.isEmpty || verdict !== 'deliver') return
-    this.#sink = reader.begin(isBinary)
-    this.#goOnWithSink(this.#sink!, null)
+    if (isBinary === null || this.#sink !== null || reader?.wantsPieces !== true || !this.#held.isEmpty || verdict === 'hold') return
+    this.#sink = verdict === 'deliver' ? reader.begin(isBinary)! : NOBODY
+    this.#goOnWithSink(this.#sink, null)
   }
 
   /** @param rest null: there is more to come */

@@ -41,7 +41,7 @@ const TABLE: Array<[State, Verdict, mayAnswer: boolean]> = [
   [{ reader: 'busy', hasListeners: true }, 'hold', true],
   [{ reader: 'busy', waitsForReader: false }, 'discard', false],
   [{ reader: 'busy', waitsForReader: false, hasListeners: true }, 'deliver', false],
-  [{ reader: 'busy', waitsForReader: false, hasListeners: true, wantsPieces: true }, 'hold', false],
+  [{ reader: 'busy', waitsForReader: false, hasListeners: true, wantsPieces: true }, 'discard', false],
   [{ reader: 'unread stream' }, 'hold', false],
   [{ reader: 'ended' }, 'discard', false],
   [{ reader: 'ended', hasListeners: true }, 'deliver', false],

@@ -273,6 +273,22 @@ test('after a local close() the peer\'s Close waits for nobody who does not ask 
   t.match(await connection.closed, { wasClean: true })
 })
 
+test('nor for a message that is more than is kept and that nobody has asked for, with or without a listener beside', async t => {
+  for (const listener of [null, () => {}]) {
+    const { client, connection, next } = await startStreams(t)
+    if (listener !== null) connection.on('message', listener)
+    client.write(binary('a'))
+    t.equal(await read(await next()), 'binary a')
+    const parts = Array.from({ length: 100 }, (_, i) => fragment(i === 0 ? BINARY : CONTINUATION, Buffer.alloc(4000), i === 99))
+    client.write(...parts.slice(0, 50), ping(), ...parts.slice(50), text('b'))
+    if (listener !== null) await turn()
+    connection.close(1000)
+    client.end(close(1000))
+    await client.rest()
+    t.match(await within(SOON, connection.closed, 'the end'), { code: 1000, wasClean: true })
+  }
+})
+
 test('leaving the loop skips the message and closes with 1000, or leaves the rest to the next reader', async t => {
   const { client, streams, next } = await startStreams(t)
   client.write(fragment(BINARY, 'a'))
