@@ -395,7 +395,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #maySend (callback: SendCallback | null | undefined): boolean {
     if (this.readyState === OPEN) return true
     if (this.readyState === CONNECTING) throw notOpenYet()
-    if (callback) process.nextTick(() => { this.callSafely(callback, this.closedError('the connection is closing or closed')) })
+    // in a later turn: who does not look at the error and sends the next must not keep the event loop
+    if (callback) setImmediate(() => { this.callSafely(callback, this.closedError('the connection is closing or closed')) })
     return false
   }
 

@@ -1,11 +1,12 @@
 // The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
 import type { Duplex } from 'node:stream'
 import type {
-  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions, WebSocketConnection
+  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions
 } from '../../types/connection.ts'
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
 import { nextWithin } from './incoming/next-within.ts'
 import { ListenableConnection } from './listenable-connection.ts'
+import { nextTurn } from './turn-clock.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './views/incoming-message-stream.ts'
 import { MessageDuplex } from './views/message-duplex.ts'
 import { toWebStreams } from './views/message-web-streams.ts'
@@ -33,13 +34,20 @@ export abstract class ViewableConnection extends ListenableConnection {
     }
   }
 
+  /** @internal */
+  viewFailed (error: Error): void {
+    this.emitSafely('error', error)
+  }
+
   async receive (options?: ReceiveOptions): Promise<string | Buffer | null> {
     const reader = this.#claim()
     let isLast = false
     try {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
       isLast = message === null // however it ended
-      return message === null ? null : messageValue(message)
+      if (message !== null) return messageValue(message)
+      await nextTurn() // who does not look at it must not keep the event loop
+      return null
     } finally {
       reader.release(!isLast)
     }
@@ -54,7 +62,7 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   messageStreams (
-    this: this & WebSocketConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
+    this: this & ViewedConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
   ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
     const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this, maxPayload, this.highWaterMark))
     return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {

@@ -255,6 +255,50 @@ for (const [name, consume] of Object.entries(CONSUMERS)) {
   })
 }
 
+test('nor does one that works between two receive(), though the first message came before anybody asked', async t => {
+  const received: unknown[] = []
+  const firstIsHeld = gate()
+  const done = gate()
+  const { client, connection } = await startConnection(t, { ...NEVER, holdTimeout: 40 }, async connection => {
+    await firstIsHeld.opened
+    received.push(await connection.receive())
+    connection.send('at work')
+    await timeoutOf(100)
+    received.push(await connection.receive())
+    done.open()
+  })
+  client.write(text('a'), ping())
+  t.strictSame(await client.take(1), ['pong'])
+  firstIsHeld.open()
+  t.strictSame(await client.take(1), ['text at work'])
+  client.write(text('b'))
+  await done.opened
+  t.strictSame(received, ['a', 'b'])
+  connection.terminate()
+})
+
+test('holdTimeout counts from when the last consumer was seen, as often as one goes', async t => {
+  const warned = gate()
+  const { client, connection } = await startConnection(t, { ...NEVER, holdTimeout: 20 }, async (connection, request) => {
+    (request.log as { warn: unknown }).warn = () => { warned.open() }
+    await once(connection, 'close')
+  })
+  client.write(text('held for a listener'), ping())
+  t.strictSame(await client.take(1), ['pong'])
+  const [data] = await once(connection, 'message') as [Buffer]
+  t.equal(String(data), 'held for a listener')
+  const listener = (): void => {}
+  connection.on('message', listener)
+  await timeoutOf(60)
+  connection.off('message', listener)
+  const flood = Buffer.concat(numbered('m', 20_000).map(text)) // more than is held
+  client.write(flood)
+  await within(SOON, warned.opened, 'the warning')
+  client.write(ping('read'))
+  t.strictSame(await client.take(1), ['pong read'])
+  connection.terminate()
+})
+
 test('without a handler messages are held for as long as it takes', async t => {
   const { url } = await startApp(t, NEVER, app => {
     app.get('/', { websocket: true }, connection => { connection.send('held') })
