@@ -113,6 +113,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onEnd (): void { this.#connection.#onEnd() }
     onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
     onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
+    closedError (message: string): ConnectionClosedError { return this.#connection.closedError(message) }
     onNobody (): void { this.#connection.#onNobody() }
 
     // Sender
