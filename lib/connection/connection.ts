@@ -572,6 +572,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onTransportClose (): void {
     if (!this.#move('lose')) return
     this.#ending.blame('transport', ABNORMAL_CLOSURE)
+    if (this.bufferedAmount > 0) this.#ending.cutOff()
     this.#failUnsent(this.#sender!.destroy())
     this.#startDeadline()
     this.#read()
