@@ -113,6 +113,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onEnd (): void { this.#connection.#onEnd() }
     onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
     onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
+    closedError (message: string): ConnectionClosedError { return this.#connection.closedError(message) }
     onNobody (): void { this.#connection.#onNobody() }
 
     // Sender
@@ -571,6 +572,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onTransportClose (): void {
     if (!this.#move('lose')) return
     this.#ending.blame('transport', ABNORMAL_CLOSURE)
+    if (this.bufferedAmount > 0) this.#ending.cutOff()
     this.#failUnsent(this.#sender!.destroy())
     this.#startDeadline()
     this.#read()

@@ -193,6 +193,22 @@ test("the 'close' event has code and reason alone, as in ws", async t => {
   t.strictSame(await closed, [4000, Buffer.from('bye')])
 })
 
+test('an end is not clean when what was sent before our Close did not get out, though the peer has said Close', async t => {
+  const [here, there] = duplexPair({ highWaterMark: 10 })
+  const connection = new Connection({ ...SETTINGS, highWaterMark: 64 * 1024 }, OWNER)
+  connection.open(memoryTransport(here), Buffer.alloc(0))
+  const stream = connection.toDuplex().resume()
+  const failed = once(stream, 'error')
+  for (let i = 0; i < 10; i++) stream.write('as small as what is copied')
+  stream.end()
+  there.write(close(1000))
+  await turn()
+  t.equal(connection.readyState, connection.CLOSING)
+  here.destroy()
+  t.match(await connection.closed, { code: 1000, wasClean: false, sent: { code: 1000 } })
+  t.match(await failed, [{ code: 'WS_ERR_CONNECTION_CLOSED' }], 'who has written to its end learns of it')
+})
+
 // Messages that nobody takes
 
 test('messages that a handler which only pushes never takes are discarded after holdTimeout, with one warning, and hold up nothing', async t => {

@@ -2,7 +2,7 @@
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import { Inflater } from '../../compression/inflater.ts'
-import { ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
+import { type ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
 import { isFailureCode } from '../../protocol/close-code.ts'
@@ -54,6 +54,8 @@ export interface ReceiverOwner {
   onFailure (error: ProtocolError): void
   /** An error that is not the peer's, such as memory that ran out. */
   onInternalError (error: unknown): void
+  /** Says of this connection that it has ended: whoever gets that does not end it once more. */
+  closedError (message: string): ConnectionClosedError
   /** holdTimeout has passed: from now on messages are discarded. */
   onNobody (): void
 }
@@ -402,7 +404,7 @@ export class Receiver {
   /** A reader that must get all or an error does not get a message. */
   #missed (): void {
     const { reader } = this.#audience
-    if (reader?.keepsMessages === true) reader.end(new ConnectionClosedError('the connection was closed before all was read'))
+    if (reader?.keepsMessages === true) reader.end(this.#owner.closedError('the connection was closed before all was read'))
   }
 
   /** Gives out the message in progress to who waits for one that still comes, or to nobody: it may be more than is kept. */
