@@ -112,14 +112,25 @@ for (const [title, say, atOnce, inTurn] of FAREWELLS) {
   })
 }
 
-test('what comes behind a frame that breaks the protocol is ignored, and read', async t => {
-  const { calls, receiver, receive, stream } = setUp()
+test('what comes behind a frame that breaks the protocol is ignored', async t => {
+  const { calls, receiver, receive } = setUp()
   receiver.onListeners(true)
   receive(text('a'), FIRST, UNMASKED, text('b'), ping())
   receive(text('c'))
   receiver.end()
   t.strictSame(calls, ['a', 'farewell WS_ERR_EXPECTED_MASK', 'failure WS_ERR_EXPECTED_MASK'])
+})
+
+test('ignoreInput() reads on and drops what comes; what waits has its turn', async t => {
+  const { since, receiver, receive, stream } = setUp({ highWaterMark: 1 })
+  receive(text('a'))
+  t.equal(stream.isPaused(), true)
+  receiver.ignoreInput()
   t.equal(stream.isPaused(), false, 'a socket that is closed with unread bytes drops what is on its way')
+  receive(text('b'), ping())
+  receiver.onListeners(true)
+  await turn()
+  t.strictSame(since(), ['a'])
 })
 
 test('pause() in the middle of a chunk keeps the rest, up to highWaterMark in messages and then as bytes', async t => {
