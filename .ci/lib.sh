@@ -92,6 +92,21 @@ node_path () {
   echo "$NODES/node_modules/node-$1/bin/node"
 }
 
+# counted NAME COMMAND...: a check of its own whose last line is `N passed, M failed`.
+counted () {
+  local name=$1 log last; shift
+  log=.tap/${name//[^a-z0-9.]/-}.out
+  "$@" 2>&1 | tee "$log" | grep -vE '^[0-9]+ passed, [0-9]+ failed$'
+  last=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+  if [ -n "$last" ]; then
+    passed=$((passed + ${last%% *}))
+    last=${last#*, }
+    failed=$((failed + ${last%% *}))
+  else
+    fail_step "$name" "no result"
+  fi
+}
+
 # Types, lint, the compiled package: whatever is the same on every Node.
 checks () {
   begin types node node_modules/typescript7/bin/tsc -p .

@@ -3,7 +3,7 @@ import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zl
 import { promisify } from 'node:util'
 import { Limiter } from './limiter.ts'
 import { MAX_WINDOW_BITS, type Compression } from '../protocol/permessage-deflate.ts'
-import { Window } from './sliding-window.ts'
+import { SlidingWindow } from './sliding-window.ts'
 
 const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 
@@ -31,13 +31,13 @@ const MIN_WINDOW_BITS = 9 // of zlib
 export class Deflater {
   readonly #settings: DeflaterSettings
   readonly #windowBits: number
-  readonly #window: Window | null
+  readonly #window: SlidingWindow | null
 
   constructor ({ contextTakeover, windowBits }: Compression, settings: DeflaterSettings) {
     this.#settings = settings
     this.#windowBits = windowBits
     // zlib has no window of 2^8: it would take 2^9, and nobody has to use the context
-    this.#window = contextTakeover && windowBits >= MIN_WINDOW_BITS ? new Window(2 ** windowBits) : null
+    this.#window = contextTakeover && windowBits >= MIN_WINDOW_BITS ? new SlidingWindow(2 ** windowBits) : null
   }
 
   /** A message may refer to those before it, so that it is no other connection's. */

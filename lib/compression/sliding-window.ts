@@ -1,5 +1,5 @@
 /** The last bytes of what went through, as the sliding window of LZ77 has them. A copy: no message is kept. */
-export class Window {
+export class SlidingWindow {
   readonly #size: number
   #bytes: Buffer = Buffer.alloc(0)
 

@@ -59,8 +59,6 @@ export class Ending {
   get readyState (): ReadyState { return READY_STATES[this.#phase] }
   /** Null until our Close frame is on its way. */
   get sent (): Close | null { return this.#sent }
-  /** Null until the peer's Close frame has had its turn. */
-  get received (): Close | null { return this.#received }
   /** The end has been begun, by whichever side. */
   get hasBegun (): boolean { return this.#cause !== null }
   /** Of the peer's Close, or else of what began it, 1006 where that was no Close; undefined while it has not begun. */

@@ -76,6 +76,16 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
 
   fastify.addHook('preClose', async () => { await router.close() })
   fastify.addHook('onClose', async () => { router.release() })
+  closeWithServer(fastify.server, router)
+}
+
+/** Fastify leaves out the preClose hooks behind one that rejects, and closes its server, which waits for whoever is connected. */
+function closeWithServer (server: FastifyInstance['server'], router: HandshakeRouter): void {
+  const close = server.close.bind(server)
+  server.close = callback => {
+    router.close().catch(() => {}) // what a preClose of ours rejects with is told where Fastify waits for it
+    return close(callback)
+  }
 }
 
 /** Resolves when it is done, or has taken too long. */

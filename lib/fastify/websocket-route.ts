@@ -40,7 +40,7 @@ export class WebSocketRoute {
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: ReturnType<typeof routeOptions>
   #scope: Scope
-  #merged: { readonly from: PluginSettings, readonly settings: ConnectedRouteSettings } | null = null
+  #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
 
@@ -54,6 +54,7 @@ export class WebSocketRoute {
 
   adopt (scope: Scope): void {
     this.#scope = scope
+    this.#merged = null
   }
 
   handle (instance: FastifyInstance, request: FastifyRequest, reply: FastifyReply): unknown {
@@ -86,10 +87,8 @@ export class WebSocketRoute {
 
   /** Made once, as all connections of a route hold the same, and anew when somebody changes the options of the server. */
   #settings (): ConnectedRouteSettings {
-    const { options } = this.#scope.server
-    if (this.#merged === null || !isSame(options, this.#merged.from)) {
-      this.#merged = { from: { ...options }, settings: this.#merge(options) }
-    }
+    const { options, revision } = this.#scope.server
+    if (this.#merged === null || revision !== this.#merged.revision) this.#merged = { revision, settings: this.#merge(options) }
     return this.#merged.settings
   }
 
@@ -178,15 +177,4 @@ async function sendAll (generator: AsyncGenerator<MessageData>, connection: Conn
     throw error
   }
   connection.close(NORMAL_CLOSURE)
-}
-
-/** Whether two objects have the same values. */
-function isSame<Options extends object> (a: Options, b: Options): boolean {
-  return hasValuesOf(a, b) && hasValuesOf(b, a)
-}
-
-// for each handshake: a loop makes no list of the names
-function hasValuesOf<Options extends object> (a: Options, b: Options): boolean {
-  for (const name in b) if (!Object.is(a[name], b[name])) return false
-  return true
 }

@@ -3,6 +3,7 @@ import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'n
 import type { ConnectionStats } from '../../types/connection.ts'
 import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fastify.ts'
 import { Connection } from '../connection/connection.ts'
+import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
 import { Seats } from './seats.ts'
 
@@ -10,18 +11,22 @@ import { Seats } from './seats.ts'
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade {
   readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
-  /** May be changed while it runs. */
+  /** May be changed while it runs; what is wrong throws. */
   readonly options: PluginSettings
   #isClosing = false
   #isClosed = false
   #opened = 0
+  #revision = 0
   // of the connections that are closed
   #past = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
 
   constructor (options: PluginSettings) {
     super({ captureRejections: true })
-    this.options = options
+    this.options = liveOptions(options, () => { this.#revision++ })
   }
+
+  /** Another number whenever the options have changed. */
+  get revision (): number { return this.#revision }
 
   /** No more connections are wanted. */
   get isClosing (): boolean { return this.#isClosing }

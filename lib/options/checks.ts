@@ -68,15 +68,20 @@ export function checked<Options extends object> (options: Options, allowed: read
     if (!allowed.includes(name)) {
       throw new TypeError(`unknown WebSocket option ${name}: there are ${allowed.join(', ')}`)
     }
-    const expected = CHECKS[name as keyof typeof CHECKS](value)
-    if (expected !== null) {
-      // what @fastify/websocket says, which somebody may match
-      if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
-      throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describeWrong(name, value)}`)
-    }
-    if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
+    checkOption(name, value)
   }
   return Object.fromEntries(entries) as Defined<Options>
+}
+
+/** @param name of an option that there is @throws TypeError for a value of a wrong type or out of range */
+export function checkOption (name: string, value: unknown): void {
+  const expected = CHECKS[name as keyof typeof CHECKS](value)
+  if (expected !== null) {
+    // what @fastify/websocket says, which somebody may match
+    if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
+    throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describeWrong(name, value)}`)
+  }
+  if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
 }
 
 function checkDeflate (options: object): void {

@@ -10,7 +10,6 @@ import { io } from 'socket.io-client'
 import { test, type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import websocket from '../../lib/index.ts'
-import { RoutePaths } from '../../lib/fastify/route-paths.ts'
 import { serveHttp2, openSession } from '../helpers/http2.ts'
 import { CERTIFICATE, close, deferred, echo, handshake, listen, problem, request, serve, text, within, type Site } from '../helpers/http.ts'
 
@@ -275,15 +274,6 @@ test('a path ends at a semicolon where the router of the app says so', async t =
   }
 })
 
-test('RoutePaths knows the paths that were added, whatever constraints there are on one path', async t => {
-  const paths = new RoutePaths({}, { maxParamLength: 5 })
-  for (const path of ['/a', '/a', '/b/:x', '/b/:y']) paths.add(path)
-  for (const [url, expected] of [['/a', true], ['/a?x', true], ['/A', false], ['/b/1', true], ['/b', false], ['/', false], ['*', false]] as const) {
-    t.equal(paths.has(url), expected, url)
-  }
-  t.equal(paths.has(`/b/${'x'.repeat(100)}`), true)
-})
-
 test('both paths of a route of a prefix are ours beside others', async t => {
   const { site } = await serve(t, async app => {
     takeProtocol(app.server, 'vite-hmr')
@@ -304,12 +294,6 @@ test('who writes to a socket has taken it, whether it listens or not', async t =
   t.equal((await site.ask(handshake('/nowhere'))).statusCode, 404, 'the time in which it would get one has passed')
   socket!.end('more')
   t.equal(await peer.rest(), 'more')
-})
-
-test('RoutePaths takes an optional parameter beside a path of its own', async t => {
-  const paths = new RoutePaths()
-  for (const path of ['/a', '/a/:b?']) paths.add(path)
-  t.strictSame([paths.has('/a'), paths.has('/a/b'), paths.has('/a/b/c')], [true, true, false])
 })
 
 // HTTP/2: a listener of 'connect' sees what we see, one of 'stream' is called behind it in the same turn

@@ -428,7 +428,10 @@ test("a transport that is destroyed and never says 'close' does not keep its con
   const stream = new Duplex({ emitClose: false, read () {}, write (_chunk, _encoding, callback) { callback() } })
   const connection = new Connection({ ...SETTINGS, closeTimeout: 20 }, OWNER)
   connection.open(memoryTransport(stream), Buffer.alloc(0))
+  await turn()
   connection.terminate()
+  await turn()
+  t.equal(connection.readyState, connection.CLOSING)
   t.match(await within(SOON, connection.closed, 'the end'), { code: 1006, cause: 'local' })
 })
 

@@ -405,3 +405,22 @@ test('a handshake that comes while the app closes does not reach its hooks, with
   }, { server: { return503OnClosing: false } })
   await within(3000, (async () => { await app.close() })(), 'close')
 })
+
+for (const order of ['before', 'behind']) {
+  test(`a preClose hook of the app, ${order} the plugin, that rejects does not keep anybody connected`, async t => {
+    const app = Fastify()
+    const error = new Error('the hook has failed')
+    const fail = async (): Promise<void> => { throw error }
+    if (order === 'before') app.addHook('preClose', fail)
+    await app.register(websocket)
+    if (order === 'behind') app.addHook('preClose', fail)
+    app.get('/ws', { websocket: true }, connection => { connection.resume() })
+    const site = await listen(t, app)
+    const peer = await site.open('/ws')
+    const closed = t.rejects(within(5000, (async () => { await app.close() })(), 'the end of the app'), error)
+    t.strictSame(await peer.contents(1), [1001])
+    peer.write(close(1001))
+    await closed
+    await within(5000, peer.closed, 'the end of the connection')
+  })
+}

@@ -11,7 +11,7 @@ const INVALID = { name: 'ProtocolError', code: 'WS_ERR_INVALID_DEFLATE', closeCo
 const OVERSIZED = { name: 'ProtocolError', code: 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', closeCode: 1009 }
 
 interface Ways {
-  /** ByteCollector go in as one message. */
+  /** The pieces go in as one message. */
   inflate: (...pieces: Buffer[]) => Promise<Buffer>
   inflater: Inflater
 }

@@ -1,8 +1,8 @@
 import { test } from 'tap'
-import { Window } from '../../lib/compression/sliding-window.ts'
+import { SlidingWindow } from '../../lib/compression/sliding-window.ts'
 
 test('a window keeps the last bytes, and nobody else has its memory', async t => {
-  const window = new Window(5)
+  const window = new SlidingWindow(5)
   t.equal(String(window.bytes), '')
   for (const [bytes, kept] of [['ab', 'ab'], ['', 'ab'], ['cde', 'abcde'], ['f', 'bcdef'], ['ghijkl', 'hijkl'], ['mnopq', 'mnopq']] as const) {
     window.add(Buffer.from(bytes))

@@ -313,8 +313,9 @@ export class Receiver {
 
   /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
   #isUndecided (): boolean {
+    if (!this.#frames!.isOversized) return false // as for all but a few frames
     const { reader, hasListeners, verdict } = this.#audience
-    if (!this.#frames!.isOversized || reader !== null || hasListeners || verdict !== 'hold') return false
+    if (reader !== null || hasListeners || verdict !== 'hold') return false
     this.#holdOn()
     return true
   }

@@ -1,0 +1,97 @@
+// a whole compressed message -> what was sent, by one-shot calls of zlib (RFC 7692 §7.2.2)
+import { constants } from 'node:buffer'
+import { promisify } from 'node:util'
+import { inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
+import { invalidDeflate } from '../errors.ts'
+import { MAX_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
+import { SlidingWindow } from './sliding-window.ts'
+
+export const MAX_CHUNK = 64 * 1024
+/** The largest that a peer may refer back over, whatever it has agreed to. */
+export const WINDOW_SIZE = 2 ** MAX_WINDOW_BITS
+
+/**
+ * What is read behind a message. §7.2.2: 00 00 ff ff, which its sender has cut off. Then an empty block that is the last one, so that
+ * zlib tells a message that was cut off in its middle from one that has ended.
+ */
+export const TRAILER = Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])
+// §7.2.3.4: a message may hold last blocks. Each costs a call, and a stranger can put one into two bytes.
+export const MAX_LAST_BLOCKS = 256
+const SYNC_LAST_BLOCKS = 3
+
+const EMPTY: Buffer = Buffer.alloc(0)
+
+const inflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(inflateRaw)
+
+interface Step {
+  readonly input: Buffer
+  readonly options: ZlibOptions
+}
+
+interface Inflated {
+  readonly buffer: Buffer
+  readonly engine: { readonly bytesWritten: number }
+}
+
+/** @returns null for more than `maxLength` bytes, or too many last blocks to be done with it at once */
+export function inflateNow (data: Buffer, window: Buffer | undefined, maxLength: number): Buffer | null {
+  try {
+    const run = steps(data, window, maxLength)
+    let step = run.next()
+    for (let calls = 0; !step.done; calls++) {
+      if (calls > SYNC_LAST_BLOCKS) return null
+      step = run.next(inflateRawSync(step.value.input, step.value.options) as unknown as Inflated)
+    }
+    return step.value
+  } catch (error) {
+    return tooLarge(error)
+  }
+}
+
+/** As inflateNow(), beside the event loop. @returns null for more than `maxLength` bytes */
+export async function inflateLater (data: Buffer, window: Buffer | undefined, maxLength: number): Promise<Buffer | null> {
+  try {
+    const run = steps(data, window, maxLength)
+    let step = run.next()
+    while (!step.done) step = run.next(await inflateRawAsync(step.value.input, step.value.options) as unknown as Inflated)
+    return step.value
+  } catch (error) {
+    return tooLarge(error)
+  }
+}
+
+function tooLarge (error: unknown): null {
+  if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return null
+  throw toProtocolError(error)
+}
+
+export function toProtocolError (error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'Z_DATA_ERROR' || code === 'Z_BUF_ERROR' ? invalidDeflate() : error
+}
+
+/** Calls of zlib, one for each last block. */
+function * steps (data: Buffer, window: Buffer | undefined, maxLength: number): Generator<Step, Buffer | null, Inflated> {
+  const outputs: Buffer[] = []
+  let length = 0
+  let input = Buffer.concat([data, TRAILER])
+  let dictionary = window
+  for (let calls = 0; calls <= MAX_LAST_BLOCKS; calls++) {
+    const chunkSize = Math.max(1024, Math.min(input.length * 4, MAX_CHUNK))
+    const maxOutputLength = Math.max(1, Math.min(maxLength - length, constants.MAX_LENGTH))
+    const { buffer, engine } = yield { input, options: { info: true, chunkSize, maxOutputLength, ...withDictionary(dictionary) } }
+    outputs.push(buffer)
+    length += buffer.length
+    if (length > maxLength) return null
+    if (engine.bytesWritten === input.length) return outputs.length === 1 ? buffer : Buffer.concat(outputs)
+    input = input.subarray(engine.bytesWritten)
+    const seen = new SlidingWindow(WINDOW_SIZE)
+    for (const bytes of [dictionary ?? EMPTY, buffer]) seen.add(bytes)
+    dictionary = seen.bytes
+  }
+  throw invalidDeflate()
+}
+
+export function withDictionary (dictionary: Buffer | undefined): ZlibOptions {
+  return dictionary === undefined || dictionary.length === 0 ? {} : { dictionary }
+}

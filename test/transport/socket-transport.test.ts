@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import { connect, createServer, Socket, type AddressInfo } from 'node:net'
+import { Duplex } from 'node:stream'
+import { test, type Test } from 'tap'
+import { SocketTransport } from '../../lib/transport/socket-transport.ts'
+import { turn } from '../helpers/app.ts'
+
+async function pair (t: Test): Promise<{ socket: Socket, client: Socket, transport: SocketTransport }> {
+  const server = createServer()
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const accepted = once(server, 'connection') as Promise<[Socket]>
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [socket] = await accepted
+  t.teardown(() => {
+    client.destroy()
+    socket.destroy()
+    server.close()
+  })
+  return { socket, client, transport: new SocketTransport(socket) }
+}
+
+async function rest (client: Socket): Promise<string> {
+  let text = ''
+  client.on('data', chunk => { text += String(chunk) })
+  await once(client, 'close')
+  return text
+}
+
+test('small frames may be laid together where write() is Node\'s own', async t => {
+  class Other extends Socket {}
+  const wrapped = new Socket()
+  const transport = new SocketTransport(wrapped)
+  t.ok(transport.slab)
+  wrapped.write = () => true
+  t.equal(transport.slab, undefined, 'and no longer when somebody has put another in its place')
+  t.equal(new SocketTransport(new Other()).slab, undefined)
+  t.equal(new SocketTransport(new Duplex()).slab, undefined)
+})
+
+test('the chunks of a socket are ours, those of another stream may be seen by others', async t => {
+  class Other extends Socket {}
+  t.strictSame([new Socket(), new Other(), new Duplex()].map(stream => new SocketTransport(stream).ownsChunks), [true, true, false])
+})
+
+test('a socket is tuned once it is ours; a stream that has nothing to tune is left alone', async t => {
+  const calls: unknown[] = []
+  const record = (name: string) => (value: unknown): void => { calls.push([name, value]) }
+  const socket = Object.assign(new Duplex(), {
+    setTimeout: record('setTimeout'), setNoDelay: record('setNoDelay'), setKeepAlive: record('setKeepAlive')
+  })
+  const transport = new SocketTransport(socket as unknown as SocketTransport['stream'])
+  transport.tune()
+  t.strictSame(calls, [['setTimeout', 0], ['setNoDelay', true]])
+  transport.keepAlive()
+  t.strictSame(calls.at(-1), ['setKeepAlive', true])
+  const plain = new SocketTransport(new Duplex())
+  t.doesNotThrow(() => {
+    plain.tune()
+    plain.keepAlive()
+  })
+})
+
+test('finish() sends what was written and ends our side alone', async t => {
+  const { socket, client, transport } = await pair(t)
+  socket.write('last words')
+  transport.finish()
+  t.equal(socket.destroyed, false)
+  t.equal(await rest(client), 'last words')
+})
+
+test('abort() drops a socket at once when nothing is on its way', async t => {
+  const { socket, client, transport } = await pair(t)
+  transport.abort()
+  t.equal(socket.destroyed, true)
+  t.equal(await rest(client), '')
+})
+
+test('abort() drops a socket at once that its peer does not read', async t => {
+  const { socket, client, transport } = await pair(t)
+  client.pause()
+  while (socket.write(Buffer.alloc(2 ** 20)));
+  transport.abort()
+  t.equal(socket.destroyed, true)
+})
+
+test('abort() lets out what waits for an earlier write to be done', async t => {
+  // TLS tells in a later turn that a write is out
+  const written: string[] = []
+  const stream = new Duplex({
+    read () {},
+    write (chunk, _encoding, callback) {
+      written.push(String(chunk))
+      setImmediate(() => { setImmediate(callback) })
+    }
+  })
+  stream.write('101')
+  stream.write('frame')
+  new SocketTransport(stream).abort()
+  t.strictSame([written, stream.destroyed], [['101'], false])
+  for (let turns = 0; turns < 3; turns++) await turn()
+  t.strictSame([written, stream.destroyed], [['101', 'frame'], true])
+})
