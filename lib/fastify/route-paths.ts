@@ -10,6 +10,9 @@ export interface PathOptions {
   readonly maxParamLength?: number
 }
 
+// as find-my-way finds it
+const OPTIONAL_PARAMETER = /(\/:[^/()]*)\?(\/?)$/
+
 /**
  * The paths of WebSocket routes. The router of the app cannot tell them apart from the others: it finds `GET /*` for every
  * path. Constraints (host, version) are left to it.
@@ -34,12 +37,16 @@ export class RoutePaths {
 
   /** @param path as a route has it: /room/:id */
   add (path: string): void {
+    if (OPTIONAL_PARAMETER.test(path)) { // two paths, of which either may be there already
+      this.add(path.replace(OPTIONAL_PARAMETER, '$1$2'))
+      this.add(path.replace(OPTIONAL_PARAMETER, '$2') || '/')
+      return
+    }
     if (this.#router.hasRoute('GET', path)) return
     try {
       this.#router.on('GET', path, () => {})
     } catch {
-      // there already: in another form, or as one of the two paths that one with an optional parameter stands for
-      if (path.endsWith('?')) this.add(path.slice(0, -1))
+      // there already, in another form
     }
   }
 

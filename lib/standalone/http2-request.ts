@@ -1,4 +1,4 @@
-// A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that client.ts makes.
+// A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that connect.ts makes.
 import { EventEmitter, once } from 'node:events'
 import { validateHeaderName, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'

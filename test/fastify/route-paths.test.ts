@@ -10,11 +10,21 @@ test('RoutePaths knows the paths that were added, whatever constraints there are
   t.equal(paths.has(`/b/${'x'.repeat(100)}`), true)
 })
 
-test('RoutePaths takes an optional parameter beside a path of its own', async t => {
-  const paths = new RoutePaths()
-  for (const path of ['/a', '/a/:b?']) paths.add(path)
-  t.strictSame([paths.has('/a'), paths.has('/a/b'), paths.has('/a/b/c')], [true, true, false])
-})
+// both paths of one with an optional parameter, whichever is there already
+for (const [added, found, others] of [
+  [['/a/:b?'], ['/a', '/a/1'], ['/', '/a/1/2']],
+  [['/a', '/a/:b?'], ['/a', '/a/1'], ['/']],
+  [['/a/:b', '/a/:b?'], ['/a', '/a/1'], ['/']],
+  [['/a/:c', '/a', '/a/:b?'], ['/a', '/a/1'], ['/']],
+  [['/a/:b/', '/a/:b?/'], ['/a/', '/a/1/'], ['/a', '/a/1']],
+  [['/:b', '/:b?'], ['/', '/1'], ['/1/2']]
+] as const) {
+  test(`${added.join(' and ')} are ${found.join(' and ')}`, async t => {
+    const paths = new RoutePaths()
+    for (const path of added) paths.add(path)
+    t.strictSame([...found, ...others].filter(url => paths.has(url)), found)
+  })
+}
 
 // what the router of the app is told, and the path under which it then finds /Room/:id
 const OPTIONS: Array<[options: PathOptions[], url: string, isFound: boolean]> = [
