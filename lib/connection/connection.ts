@@ -31,7 +31,6 @@ import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.
 import { nextTurn } from './turn-clock.ts'
 import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
-import type { ViewedConnection } from './views/viewed-connection.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -40,7 +39,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection, ViewedConnection {
+export class Connection extends ViewableConnection implements WebSocketConnection {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING

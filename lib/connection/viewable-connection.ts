@@ -19,6 +19,9 @@ export abstract class ViewableConnection extends ListenableConnection {
   protected abstract closeSoon (): void
   protected abstract readonly highWaterMark: number
 
+  /** What is internal is not in the declarations that are published, so that no class can say there that it has it. */
+  get #viewed (): ViewedConnection { return this as unknown as ViewedConnection }
+
   #claim (): MessageReader {
     return this.claimReader(owner => new MessageReader(owner))
   }
@@ -61,21 +64,19 @@ export abstract class ViewableConnection extends ListenableConnection {
     return this.iterator()
   }
 
-  messageStreams (
-    this: this & ViewedConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
-  ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
-    const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this, maxPayload, this.highWaterMark))
+  messageStreams ({ maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}): AsyncIterableIterator<IncomingMessageReadable, undefined> {
+    const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this.#viewed, maxPayload, this.highWaterMark))
     return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
       reader.leave()
       if (closeOnReturn) this.closeSoon()
     })
   }
 
-  toDuplex (this: this & ViewedConnection, options?: ToDuplexOptions): Duplex {
-    return this.#view(reader => new MessageDuplex(this, reader, options))
+  toDuplex (options?: ToDuplexOptions): Duplex {
+    return this.#view(reader => new MessageDuplex(this.#viewed, reader, options))
   }
 
-  toWeb (this: this & ViewedConnection): MessageWebStreams {
-    return this.#view(reader => toWebStreams(this, reader))
+  toWeb (): MessageWebStreams {
+    return this.#view(reader => toWebStreams(this.#viewed, reader))
   }
 }
