@@ -42,7 +42,7 @@ export interface CloseInfo {
   /** The code of the peer's Close frame; 1005 when that had none, 1006 when there was no Close frame. RFC 6455 §7.1.5. */
   readonly code: number
   readonly reason: string
-  /** Both sides sent a Close frame. */
+  /** Both sides sent a Close frame, and all that was sent before ours was handed over to the kernel, as was ours. */
   readonly wasClean: boolean
   /** What our own Close frame said (1005: nothing); null when none was sent. */
   readonly sent: { readonly code: number, readonly reason: string } | null

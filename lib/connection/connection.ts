@@ -31,7 +31,6 @@ import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.
 import { nextTurn } from './turn-clock.ts'
 import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
-import type { ViewedConnection } from './views/viewed-connection.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
 
@@ -40,7 +39,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection, ViewedConnection {
+export class Connection extends ViewableConnection implements WebSocketConnection {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -113,6 +112,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onEnd (): void { this.#connection.#onEnd() }
     onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
     onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
+    closedError (message: string): ConnectionClosedError { return this.#connection.closedError(message) }
     onNobody (): void { this.#connection.#onNobody() }
 
     // Sender
@@ -395,7 +395,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #maySend (callback: SendCallback | null | undefined): boolean {
     if (this.readyState === OPEN) return true
     if (this.readyState === CONNECTING) throw notOpenYet()
-    if (callback) process.nextTick(() => { this.callSafely(callback, this.closedError('the connection is closing or closed')) })
+    // in a later turn: who does not look at the error and sends the next must not keep the event loop
+    if (callback) setImmediate(() => { this.callSafely(callback, this.closedError('the connection is closing or closed')) })
     return false
   }
 
@@ -570,6 +571,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onTransportClose (): void {
     if (!this.#move('lose')) return
     this.#ending.blame('transport', ABNORMAL_CLOSURE)
+    if (this.bufferedAmount > 0) this.#ending.cutOff()
     this.#failUnsent(this.#sender!.destroy())
     this.#startDeadline()
     this.#read()

@@ -51,6 +51,7 @@ export class Ending {
   #received: Close | null = null
   #cause: CloseCause | null = null
   #closeCode: number | undefined = undefined
+  #isCutOff = false
   /** Why we failed the connection. RFC 6455 §7.1.7. */
   failure: Error | null = null
 
@@ -58,16 +59,14 @@ export class Ending {
   get readyState (): ReadyState { return READY_STATES[this.#phase] }
   /** Null until our Close frame is on its way. */
   get sent (): Close | null { return this.#sent }
-  /** Null until the peer's Close frame has had its turn. */
-  get received (): Close | null { return this.#received }
   /** The end has been begun, by whichever side. */
   get hasBegun (): boolean { return this.#cause !== null }
   /** Of the peer's Close, or else of what began it, 1006 where that was no Close; undefined while it has not begun. */
   get closeCode (): number | undefined { return this.#received?.code ?? this.#closeCode }
   /** Nothing more comes from the peer; what came before may still be held. */
   get isPeerDone (): boolean { return READY_STATES[this.#phase] >= 2 && this.#phase !== 'closing' }
-  /** Both sides have said Close. */
-  get wasClean (): boolean { return this.#sent !== null && this.#received !== null }
+  /** Both sides have said Close, and ours is out. §7.1.4. */
+  get wasClean (): boolean { return this.#sent !== null && this.#received !== null && !this.#isCutOff }
   /** §7.1.5: of the peer's Close; 1006 when there was none. */
   get code (): number { return this.#received?.code ?? ABNORMAL_CLOSURE }
   /** §7.1.6. */
@@ -95,6 +94,9 @@ export class Ending {
 
   /** Our Close frame; the first counts. */
   send (close: Close): void { this.#sent ??= close }
+
+  /** The transport is closed, and what was on its way, our Close the last of it, did not all get into it. */
+  cutOff (): void { this.#isCutOff = true }
 
   /** The peer's Close frame has its turn. */
   receive (close: Close): void { this.#received ??= close }

@@ -1,11 +1,12 @@
 // The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
 import type { Duplex } from 'node:stream'
 import type {
-  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions, WebSocketConnection
+  IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions
 } from '../../types/connection.ts'
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
 import { nextWithin } from './incoming/next-within.ts'
 import { ListenableConnection } from './listenable-connection.ts'
+import { nextTurn } from './turn-clock.ts'
 import { IncomingMessageStreamReader, type IncomingMessageStream } from './views/incoming-message-stream.ts'
 import { MessageDuplex } from './views/message-duplex.ts'
 import { toWebStreams } from './views/message-web-streams.ts'
@@ -17,6 +18,9 @@ export abstract class ViewableConnection extends ListenableConnection {
   /** The handler has left its loop. */
   protected abstract closeSoon (): void
   protected abstract readonly highWaterMark: number
+
+  /** What is internal is not in the declarations that are published, so that no class can say there that it has it. */
+  get #viewed (): ViewedConnection { return this as unknown as ViewedConnection }
 
   #claim (): MessageReader {
     return this.claimReader(owner => new MessageReader(owner))
@@ -33,13 +37,20 @@ export abstract class ViewableConnection extends ListenableConnection {
     }
   }
 
+  /** @internal */
+  viewFailed (error: Error): void {
+    this.emitSafely('error', error)
+  }
+
   async receive (options?: ReceiveOptions): Promise<string | Buffer | null> {
     const reader = this.#claim()
     let isLast = false
     try {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
       isLast = message === null // however it ended
-      return message === null ? null : messageValue(message)
+      if (message !== null) return messageValue(message)
+      await nextTurn() // who does not look at it must not keep the event loop
+      return null
     } finally {
       reader.release(!isLast)
     }
@@ -53,21 +64,19 @@ export abstract class ViewableConnection extends ListenableConnection {
     return this.iterator()
   }
 
-  messageStreams (
-    this: this & WebSocketConnection, { maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}
-  ): AsyncIterableIterator<IncomingMessageReadable, undefined> {
-    const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this, maxPayload, this.highWaterMark))
+  messageStreams ({ maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}): AsyncIterableIterator<IncomingMessageReadable, undefined> {
+    const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this.#viewed, maxPayload, this.highWaterMark))
     return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
       reader.leave()
       if (closeOnReturn) this.closeSoon()
     })
   }
 
-  toDuplex (this: this & ViewedConnection, options?: ToDuplexOptions): Duplex {
-    return this.#view(reader => new MessageDuplex(this, reader, options))
+  toDuplex (options?: ToDuplexOptions): Duplex {
+    return this.#view(reader => new MessageDuplex(this.#viewed, reader, options))
   }
 
-  toWeb (this: this & ViewedConnection): MessageWebStreams {
-    return this.#view(reader => toWebStreams(this, reader))
+  toWeb (): MessageWebStreams {
+    return this.#view(reader => toWebStreams(this.#viewed, reader))
   }
 }

@@ -1,4 +1,4 @@
-// how many places of what was taken out may stay behind before the rest is copied
+// how many places of what was taken out may stay behind before the rest is copied, or the memory is let go
 const COMPACT_FROM = 32
 
 /** A queue whose first is taken out in constant time; `Array.shift()` moves all that is behind it. */
@@ -22,9 +22,7 @@ export class Fifo<Item> {
     if (this.isEmpty) return undefined
     const item = this.#items[this.#first]
     this.#items[this.#first++] = undefined // or it would stay in memory
-    if (this.isEmpty) {
-      this.#reset()
-    } else if (this.#first >= COMPACT_FROM && this.#first * 2 >= this.#items.length) {
+    if (this.#first >= COMPACT_FROM && this.#first * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#first)
       this.#first = 0
     }

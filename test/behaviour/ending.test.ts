@@ -193,6 +193,22 @@ test("the 'close' event has code and reason alone, as in ws", async t => {
   t.strictSame(await closed, [4000, Buffer.from('bye')])
 })
 
+test('an end is not clean when what was sent before our Close did not get out, though the peer has said Close', async t => {
+  const [here, there] = duplexPair({ highWaterMark: 10 })
+  const connection = new Connection({ ...SETTINGS, highWaterMark: 64 * 1024 }, OWNER)
+  connection.open(memoryTransport(here), Buffer.alloc(0))
+  const stream = connection.toDuplex().resume()
+  const failed = once(stream, 'error')
+  for (let i = 0; i < 10; i++) stream.write('as small as what is copied')
+  stream.end()
+  there.write(close(1000))
+  await turn()
+  t.equal(connection.readyState, connection.CLOSING)
+  here.destroy()
+  t.match(await connection.closed, { code: 1000, wasClean: false, sent: { code: 1000 } })
+  t.match(await failed, [{ code: 'WS_ERR_CONNECTION_CLOSED' }], 'who has written to its end learns of it')
+})
+
 // Messages that nobody takes
 
 test('messages that a handler which only pushes never takes are discarded after holdTimeout, with one warning, and hold up nothing', async t => {
@@ -254,6 +270,50 @@ for (const [name, consume] of Object.entries(CONSUMERS)) {
     t.strictSame(received, ['a', 'b'])
   })
 }
+
+test('nor does one that works between two receive(), though the first message came before anybody asked', async t => {
+  const received: unknown[] = []
+  const firstIsHeld = gate()
+  const done = gate()
+  const { client, connection } = await startConnection(t, { ...NEVER, holdTimeout: 40 }, async connection => {
+    await firstIsHeld.opened
+    received.push(await connection.receive())
+    connection.send('at work')
+    await timeoutOf(100)
+    received.push(await connection.receive())
+    done.open()
+  })
+  client.write(text('a'), ping())
+  t.strictSame(await client.take(1), ['pong'])
+  firstIsHeld.open()
+  t.strictSame(await client.take(1), ['text at work'])
+  client.write(text('b'))
+  await done.opened
+  t.strictSame(received, ['a', 'b'])
+  connection.terminate()
+})
+
+test('holdTimeout counts from when the last consumer was seen, as often as one goes', async t => {
+  const warned = gate()
+  const { client, connection } = await startConnection(t, { ...NEVER, holdTimeout: 20 }, async (connection, request) => {
+    (request.log as { warn: unknown }).warn = () => { warned.open() }
+    await once(connection, 'close')
+  })
+  client.write(text('held for a listener'), ping())
+  t.strictSame(await client.take(1), ['pong'])
+  const [data] = await once(connection, 'message') as [Buffer]
+  t.equal(String(data), 'held for a listener')
+  const listener = (): void => {}
+  connection.on('message', listener)
+  await timeoutOf(60)
+  connection.off('message', listener)
+  const flood = Buffer.concat(numbered('m', 20_000).map(text)) // more than is held
+  client.write(flood)
+  await within(SOON, warned.opened, 'the warning')
+  client.write(ping('read'))
+  t.strictSame(await client.take(1), ['pong read'])
+  connection.terminate()
+})
 
 test('without a handler messages are held for as long as it takes', async t => {
   const { url } = await startApp(t, NEVER, app => {
@@ -368,7 +428,10 @@ test("a transport that is destroyed and never says 'close' does not keep its con
   const stream = new Duplex({ emitClose: false, read () {}, write (_chunk, _encoding, callback) { callback() } })
   const connection = new Connection({ ...SETTINGS, closeTimeout: 20 }, OWNER)
   connection.open(memoryTransport(stream), Buffer.alloc(0))
+  await turn()
   connection.terminate()
+  await turn()
+  t.equal(connection.readyState, connection.CLOSING)
   t.match(await within(SOON, connection.closed, 'the end'), { code: 1006, cause: 'local' })
 })
 

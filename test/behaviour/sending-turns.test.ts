@@ -132,6 +132,17 @@ const LOOPS: Record<string, (connection: WebSocketConnection) => Promise<void>> 
   'until the signal': async connection => { while (!connection.signal.aborted) if (!connection.send(ROW)) await connection.drained() },
   'until drained() says so': async connection => { for (;;) if (!connection.send(ROW) && !await connection.drained()) return },
   'until it is closed': async connection => { while (connection.readyState !== connection.CLOSED) if (!connection.send(ROW)) await connection.drained() },
+  'by its callback': connection => new Promise(resolve => {
+    const sendOn = (): void => {
+      if (connection.readyState === connection.CLOSED) resolve()
+      else connection.send(ROW, sendOn)
+    }
+    sendOn()
+  }),
+  'and takes every null of receive() for a message': async connection => {
+    connection.send(ROW)
+    while (connection.readyState !== connection.CLOSED) await connection.receive()
+  },
   'for a while after the end': async connection => {
     for (let ended = 0; ended < 100;) {
       if (!connection.send(ROW)) await connection.drained()

@@ -840,6 +840,10 @@ const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => R
     connection.on('drain', throws)
     connection.send(Buffer.alloc(100_000))
   }],
+  ['an error listener that throws, when a stream fails that nobody listens to', connection => {
+    connection.on('error', throws)
+    connection.createMessageStream().destroy(new Error('of the stream'))
+  }],
   ['a send callback that throws', connection => { connection.send('a', throws) }],
   ['a send callback that rejects', connection => { connection.send('a', async () => throws()) }],
   ['a send callback that returns a thenable which rejects', connection => {

@@ -51,6 +51,11 @@ const INFOS: Array<[string, (ending: Ending) => void, object]> = [
     ending.send(closing(1000, 'ours'))
     ending.receive(closing(3001, 'theirs'))
   }, { code: 3001, reason: 'theirs', wasClean: true, sent: { code: 1000, reason: 'ours' } }],
+  ['both, but ours did not get out', ending => {
+    ending.receive(closing(1000, 'theirs'))
+    ending.send(closing(1000, 'theirs'))
+    ending.cutOff()
+  }, { code: 1000, reason: 'theirs', wasClean: false, sent: { code: 1000, reason: 'theirs' } }],
   ['theirs, then ours', ending => {
     ending.receive(closing(3001, 'theirs'))
     ending.send(closing(3001, 'theirs'))

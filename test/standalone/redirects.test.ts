@@ -60,15 +60,15 @@ test('a circle, one redirect too many, and what is no URL of a WebSocket are ref
   follow(far, '/1')
   follow(far, '/2')
   t.throws(() => follow(far, '/3', 307), { statusCode: 307, headers: { location: '/3' }, message: /maxRedirects \(2\)/ })
-  for (const location of ['ftp://a/', 'ws+unix:/tmp/s:/', 'http://', 'mailto:a', 'file:///etc/passwd']) {
+  for (const location of ['ftp://a/', 'ws+unix:/run/s:/', 'http://', 'mailto:a', 'file:///etc/passwd']) {
     t.throws(() => follow(start('ws://a/'), location), { code: 'FST_WS_REDIRECT', message: /no URL of a WebSocket/ }, location)
   }
 })
 
 test('a Unix domain socket is a host of its own', async t => {
-  const start = (): Redirects => new Redirects({ url: new URL('ws+unix:/tmp/a.sock:/x/y'), headers: HEADERS, request: {} }, 5)
+  const start = (): Redirects => new Redirects({ url: new URL('ws+unix:/run/a.sock:/x/y'), headers: HEADERS, request: {} }, 5)
   const inside = follow(start(), '../else?q')!
-  t.equal(inside.url.href, 'ws+unix:/tmp/a.sock:/else?q')
+  t.equal(inside.url.href, 'ws+unix:/run/a.sock:/else?q')
   t.equal(inside.headers, HEADERS)
   const outside = follow(start(), 'ws://a/')!
   t.equal(outside.url.href, 'ws://a/')
@@ -78,10 +78,10 @@ test('a Unix domain socket is a host of its own', async t => {
 
 test('a URL names a Unix domain socket and what to ask it for', async t => {
   for (const [url, socketPath, path] of [
-    ['ws+unix:/tmp/a.sock:/x?q=a:b', '/tmp/a.sock', '/x?q=a:b'],
-    ['wss+unix:///tmp/a.sock:/x:y', '/tmp/a.sock', '/x:y'],
-    ['ws+unix:/tmp/a.sock', '/tmp/a.sock', '/'],
-    ['ws+unix:/tmp/a.sock:x', '/tmp/a.sock', '/x']
+    ['ws+unix:/run/a.sock:/x?q=a:b', '/run/a.sock', '/x?q=a:b'],
+    ['wss+unix:///run/a.sock:/x:y', '/run/a.sock', '/x:y'],
+    ['ws+unix:/run/a.sock', '/run/a.sock', '/'],
+    ['ws+unix:/run/a.sock:x', '/run/a.sock', '/x']
   ] as const) t.strictSame(unixSocketOf(new URL(url)), { socketPath, path }, url)
   t.equal(unixSocketOf(new URL('ws://a/b:c')), null)
 })

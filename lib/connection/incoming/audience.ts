@@ -8,10 +8,10 @@
 //                   busy, and waited for       any           any        hold
 //                   none; wants no pieces,     one or more   any        deliver; hold while messageConcurrency are at work
 //                   and is not waited for
-//                   wants pieces, not waited   one or more   any        hold
-//                   for
-//                   as in the two before       none          yes        hold, for a consumer that may still come
+//                   as before                  none          yes        hold, for a consumer that may still come
 //                                              none          no         discard
+//                   wants pieces, and is not   any           yes        hold
+//                   waited for                 any           no         discard
 import type { MessageReader } from './message-reader.ts'
 
 export type Verdict = 'deliver' | 'hold' | 'discard'
@@ -44,7 +44,7 @@ export class Audience {
     if (this.isPaused) return 'hold'
     if (this.reader?.isWaiting === true) return 'deliver'
     if (this.#isReaderBusy) return 'hold'
-    if (this.hasListeners) return this.reader?.wantsPieces === true || this.#areListenersBusy ? 'hold' : 'deliver'
+    if (this.hasListeners && this.reader?.wantsPieces !== true) return this.#areListenersBusy ? 'hold' : 'deliver'
     return this.expectsConsumer ? 'hold' : 'discard'
   }
 
@@ -57,7 +57,7 @@ export class Audience {
 
   /** Messages wait, and nobody has shown that he wants them. */
   get isMissing (): boolean {
-    return this.reader === null && !this.hasListeners && this.expectsConsumer && !this.isPaused && !this.discards
+    return this.reader === null && !this.hasListeners && this.expectsConsumer && !this.expectsReceive && !this.isPaused && !this.discards
   }
 
   /** The reader has not asked for more yet, and is waited for. */

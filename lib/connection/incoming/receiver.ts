@@ -2,7 +2,7 @@
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import { Inflater } from '../../compression/inflater.ts'
-import { ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
+import { type ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
 import { isFailureCode } from '../../protocol/close-code.ts'
@@ -54,12 +54,17 @@ export interface ReceiverOwner {
   onFailure (error: ProtocolError): void
   /** An error that is not the peer's, such as memory that ran out. */
   onInternalError (error: unknown): void
+  /** Says of this connection that it has ended: whoever gets that does not end it once more. */
+  closedError (message: string): ConnectionClosedError
   /** holdTimeout has passed: from now on messages are discarded. */
   onNobody (): void
 }
 
 // Fairness: the clock is looked at once in so many frames.
 const FRAMES_BETWEEN_LOOKS = 64
+
+// takes what is discarded
+const NOBODY: MessageSink = { wantsMore: true, isRead: false, give () {}, cut () {} }
 
 export class Receiver {
   readonly #settings: ReceiverSettings
@@ -103,10 +108,11 @@ export class Receiver {
   get isReading (): boolean { return this.#isReading }
   get isPaused (): boolean { return this.#audience.isPaused }
   /** Something waits for somebody who takes it. */
-  get isHolding (): boolean { return !this.#held.isEmpty || this.#sink !== null }
+  get isHolding (): boolean { return !this.#held.isEmpty || this.#sink?.wantsMore === false }
   /** All that came has had its turn. */
   get isDone (): boolean {
-    return this.#held.isEmpty && !this.#isTurnOver && (this.#isDeaf || this.#frames?.isBusy !== true)
+    if (!this.#held.isEmpty || this.#isTurnOver) return false
+    return this.#isDeaf || !(this.#isFull() || this.#frames?.isBusy === true)
   }
 
   get reader (): MessageReader<any> | null { return this.#audience.reader }
@@ -141,6 +147,7 @@ export class Receiver {
 
   pause (): void {
     this.#audience.isPaused = true
+    this.#holdOn()
   }
 
   resume (): void {
@@ -172,6 +179,7 @@ export class Receiver {
     audience.reader = reader
     audience.expectsConsumer = audience.waitsForReader // for the next reader too, once this one is released
     audience.expectsReceive = false
+    this.#holdOn()
     this.#limitMessages()
     return reader
   }
@@ -200,6 +208,7 @@ export class Receiver {
     this.#audience.hasListeners = hasListeners
     if (!hasListeners) return
     this.#audience.expectsReceive = false
+    this.#holdOn()
     this.#scheduleReady()
   }
 
@@ -304,8 +313,9 @@ export class Receiver {
 
   /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
   #isUndecided (): boolean {
+    if (!this.#frames!.isOversized) return false // as for all but a few frames
     const { reader, hasListeners, verdict } = this.#audience
-    if (!this.#frames!.isOversized || reader !== null || hasListeners || verdict !== 'hold') return false
+    if (reader !== null || hasListeners || verdict !== 'hold') return false
     this.#holdOn()
     return true
   }
@@ -373,35 +383,37 @@ export class Receiver {
       this.#deliver(message)
     } else if (verdict !== 'discard') {
       this.#held.add({ type: 'message', message })
-      this.#holdOn()
     } else {
       this.#missed()
     }
   }
 
-  /** Messages are held for a consumer of whom nothing is seen: for a while. */
+  /** Messages are held for a consumer of whom nothing is seen: for a while, from when the last one was seen. */
   #holdOn (): void {
-    if (this.#holdTimer !== null || !this.#audience.isMissing || this.#settings.holdTimeout === Infinity) return
-    this.#holdTimer = setTimeout(() => {
-      if (!this.#audience.isMissing) return
-      this.#owner.onNobody()
-      this.#expectNobody()
-    }, this.#settings.holdTimeout)
+    if (!this.#audience.isMissing) {
+      clearTimeout(this.#holdTimer ?? undefined)
+      this.#holdTimer = null
+    } else if (this.#settings.holdTimeout !== Infinity) {
+      this.#holdTimer ??= setTimeout(() => {
+        this.#owner.onNobody()
+        this.#expectNobody()
+      }, this.#settings.holdTimeout)
+    }
   }
 
   /** A reader that must get all or an error does not get a message. */
   #missed (): void {
     const { reader } = this.#audience
-    if (reader?.keepsMessages === true) reader.end(new ConnectionClosedError('the connection was closed before all was read'))
+    if (reader?.keepsMessages === true) reader.end(this.#owner.closedError('the connection was closed before all was read'))
   }
 
-  /** Gives out the message in progress to who waits for one that still comes. */
+  /** Gives out the message in progress to who waits for one that still comes, or to nobody: it may be more than is kept. */
   #beginSink (): void {
     const { reader, verdict } = this.#audience
     const { isBinary } = this.#assembler
-    if (isBinary === null || this.#sink !== null || reader?.wantsPieces !== true || !this.#held.isEmpty || verdict !== 'deliver') return
-    this.#sink = reader.begin(isBinary)
-    this.#goOnWithSink(this.#sink!, null)
+    if (isBinary === null || this.#sink !== null || reader?.wantsPieces !== true || !this.#held.isEmpty || verdict === 'hold') return
+    this.#sink = verdict === 'deliver' ? reader.begin(isBinary)! : NOBODY
+    this.#goOnWithSink(this.#sink, null)
   }
 
   /** @param rest null: there is more to come */
@@ -432,7 +444,10 @@ export class Receiver {
     for (let entry = this.#held.peek(); entry !== undefined; entry = this.#held.peek()) {
       if (entry.type === 'message') {
         const { verdict } = this.#audience
-        if (verdict === 'hold') return
+        if (verdict === 'hold') {
+          this.#holdOn()
+          return
+        }
         this.#held.shift()
         if (verdict === 'deliver') this.#deliver(entry.message)
         else this.#missed()

@@ -1,10 +1,11 @@
 // A message that is read while it comes: pieces of its payload -> Readable.
 import { Readable } from 'node:stream'
-import type { IncomingMessageReadable, WebSocketConnection } from '../../../types/connection.ts'
+import type { IncomingMessageReadable } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
 import { MessageReader, type MessageReaderOwner, type MessageSink } from '../incoming/message-reader.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
+import type { ViewedConnection } from './viewed-connection.ts'
 
 export class IncomingMessageStream extends Readable implements IncomingMessageReadable, MessageSink {
   readonly isBinary: boolean
@@ -12,7 +13,7 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   #hasRoom = false
   #isComplete = false
 
-  constructor (connection: WebSocketConnection, isBinary: boolean, highWaterMark: number, onWant: () => void) {
+  constructor (connection: ViewedConnection, isBinary: boolean, highWaterMark: number, onWant: () => void) {
     super({ highWaterMark })
     this.isBinary = isBinary
     this.#onWant = onWant
@@ -60,12 +61,12 @@ export class IncomingMessageStreamReader extends MessageReader<IncomingMessageSt
   /** Bytes of one message, which may be more than for messages in memory. */
   override readonly maxPayload: number
   override readonly wantsPieces = true
-  readonly #connection: WebSocketConnection
+  readonly #connection: ViewedConnection
   readonly #highWaterMark: number
   readonly #onWant: () => void
   #current: IncomingMessageStream | null = null
 
-  constructor (owner: MessageReaderOwner, connection: WebSocketConnection, maxPayload: number, highWaterMark: number) {
+  constructor (owner: MessageReaderOwner, connection: ViewedConnection, maxPayload: number, highWaterMark: number) {
     super(owner)
     this.maxPayload = maxPayload
     this.#connection = connection

@@ -41,7 +41,8 @@ export class OutgoingMessageStream extends Writable {
       return
     }
     this.#gathered.append(Buffer.from(chunk))
-    const isFull = this.#unsent + this.#gathered.length >= this.writableHighWaterMark
+    // a write of nothing has nothing to wait for
+    const isFull = this.#gathered.length > 0 && this.#unsent + this.#gathered.length >= this.writableHighWaterMark
     if (isFull) this.#waiting = callback
     if (isFull || this.#gathered.length >= FRAGMENT) this.#sendGathered()
     else this.#scheduleSend()

@@ -7,6 +7,8 @@ export interface ViewedConnection extends WebSocketConnection {
   readonly isTurnOver: boolean
   /** send() makes a copy of so many bytes: their memory may be used again at once. */
   copies (length: number): boolean
+  /** An error of a view that nobody listens for there. */
+  viewFailed (error: Error): void
   /** Says of this connection that it has ended. */
   closedError (message: string): ConnectionClosedError
 }

@@ -41,7 +41,7 @@ const TABLE: Array<[State, Verdict, mayAnswer: boolean]> = [
   [{ reader: 'busy', hasListeners: true }, 'hold', true],
   [{ reader: 'busy', waitsForReader: false }, 'discard', false],
   [{ reader: 'busy', waitsForReader: false, hasListeners: true }, 'deliver', false],
-  [{ reader: 'busy', waitsForReader: false, hasListeners: true, wantsPieces: true }, 'hold', false],
+  [{ reader: 'busy', waitsForReader: false, hasListeners: true, wantsPieces: true }, 'discard', false],
   [{ reader: 'unread stream' }, 'hold', false],
   [{ reader: 'ended' }, 'discard', false],
   [{ reader: 'ended', hasListeners: true }, 'deliver', false],
@@ -68,6 +68,6 @@ for (const [state, verdict, mayAnswer] of TABLE) {
 
 test('who is missing is a consumer that was expected, and of whom nothing has been seen', async t => {
   t.equal(audienceIn({ expectsConsumer: true }).isMissing, true)
-  const others: State[] = [{}, { isPaused: true }, { discards: true }, { hasListeners: true }, { reader: 'busy' }]
+  const others: State[] = [{}, { isPaused: true }, { discards: true }, { hasListeners: true }, { reader: 'busy' }, { expectsReceive: true }]
   for (const state of others) t.equal(audienceIn({ expectsConsumer: true, ...state, ...(Object.keys(state).length === 0 ? { expectsConsumer: false } : {}) }).isMissing, false)
 })

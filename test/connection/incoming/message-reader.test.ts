@@ -52,7 +52,7 @@ async function startLogging (t: Test, handler: WebSocketHandler): Promise<{
 test('a MessageReader gives messages to its waiters in the order in which they asked, and says each time that one asks', async t => {
   let asked = 0
   const reader = new MessageReader({ onWait () { asked++ }, onRelease () {} })
-  t.equal(reader.isWaiting, false)
+  t.strictSame([reader.isWaiting, reader.wantsPieces, reader.begin(true)], [false, false, null], 'messages are whole')
   const waiting = [reader.next(), reader.next(), reader.next()]
   t.equal(asked, 3)
   for (const name of ['a', 'b']) reader.deliver({ data: Buffer.from(name), isBinary: false })

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import { test } from 'tap'
 import { MessageReader } from '../../../lib/connection/incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner, type ReceiverSettings } from '../../../lib/connection/incoming/receiver.ts'
+import { ConnectionClosedError } from '../../../lib/errors.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
 import { gate, turn, type Gate } from '../../helpers/app.ts'
 import { clientFrame, closePayload } from '../../helpers/frames.ts'
@@ -38,6 +39,7 @@ function setUp (settings: Partial<ReceiverSettings> = {}) {
     onEnd () { calls.push('end') },
     onFailure (error) { calls.push(`failure ${word(error)}`) },
     onInternalError (error) { calls.push(`internal ${String(error)}`) },
+    closedError: message => new ConnectionClosedError(message),
     onNobody () { calls.push('nobody') }
   }
   const stream = new Duplex({ read () {} })

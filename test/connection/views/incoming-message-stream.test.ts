@@ -1,16 +1,21 @@
 // messageStreams(): a message that is read while it comes.
 import { once } from 'node:events'
-import { Writable } from 'node:stream'
+import { duplexPair, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { test, type Test } from 'tap'
+import { Connection } from '../../../lib/connection/connection.ts'
 import { ConnectionClosedError, ReaderBusyError } from '../../../lib/index.ts'
 import type { IncomingMessageReadable, MessageStreamsOptions } from '../../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../../types/options.ts'
 import { gate, startConnection, turn, type StartedConnection } from '../../helpers/app.ts'
-import { clientFrame } from '../../helpers/frames.ts'
+import { clientFrame, closePayload, serverFrame } from '../../helpers/frames.ts'
+import { within } from '../../helpers/http.ts'
+import { memoryTransport, OWNER, SETTINGS } from '../../helpers/memory.ts'
 import { BINARY, binary, close, ping, PONG, TEXT, text } from '../../helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000, shutdownTimeout: 100 }
+// within which what waits for nobody must have come, on a busy machine too
+const SOON = 20_000
 
 type Streams = AsyncIterableIterator<IncomingMessageReadable, undefined>
 
@@ -36,6 +41,7 @@ async function read (stream: IncomingMessageReadable): Promise<string> {
 
 const fragment = (opcode: number, payload: string | Buffer, fin = false): Buffer => clientFrame({ opcode, payload, fin })
 const CONTINUATION = 0
+const CLOSE = 8
 
 test('messages come one by one: whole, in fragments, empty, text and binary, and end with the Close', async t => {
   const { client, streams } = await startStreams(t)
@@ -211,6 +217,28 @@ test('a message that is complete stays readable when the connection dies', async
   t.equal(await read(stream), 'binary all')
 })
 
+test('what has come of a message, and the Close behind it, stay readable when the transport dies', async t => {
+  for (const isAskedFor of [true, false]) {
+    const [here, there] = duplexPair()
+    const connection = new Connection({ ...SETTINGS, role: 'client', highWaterMark: 10, closeTimeout: 60_000 }, OWNER)
+    const streams = connection.messageStreams()
+    connection.open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
+    const first = (await streams.next()).value!
+    t.equal(await read(first), 'text a')
+    const second = isAskedFor ? streams.next() : null
+    const fragments = [serverFrame({ opcode: BINARY, fin: false, payload: 'b'.repeat(10) }), serverFrame({ opcode: CONTINUATION, payload: 'c' })]
+    there.write(Buffer.concat([...fragments, serverFrame({ opcode: CLOSE, payload: closePayload(1000) })]))
+    await turn()
+    here.destroy()
+    await once(here, 'close')
+    await turn()
+    const { value } = await (second ?? streams.next())
+    t.equal(await read(value!), 'binary bbbbbbbbbbc')
+    await t.rejects(streams.next(), { name: 'ConnectionClosedError', closeCode: 1000 })
+    t.match(await connection.closed, { code: 1000 })
+  }
+})
+
 test('after a local close() the message in progress is still read to its end', async t => {
   const { client, connection, streams, next } = await startStreams(t)
   client.write(fragment(BINARY, 'a'))
@@ -224,6 +252,16 @@ test('after a local close() the message in progress is still read to its end', a
   t.match(await connection.closed, { wasClean: true })
 })
 
+test('a message whose rest never comes does not hold up the end that we have begun', async t => {
+  const { client, connection, next } = await startStreams(t, { closeTimeout: 20 })
+  client.write(fragment(BINARY, 'a'))
+  const message = await next()
+  const failed = once(message.resume(), 'error')
+  connection.close(1000)
+  t.match(await within(SOON, connection.closed, 'the end'), { code: 1006, sent: { code: 1000 } })
+  t.match(await failed, [{ code: 'WS_ERR_CONNECTION_CLOSED' }])
+})
+
 test('after a local close() the peer\'s Close waits for nobody who does not ask for the next message', async t => {
   const { client, connection, next } = await startStreams(t)
   client.write(binary('a'), binary('b'))
@@ -233,6 +271,22 @@ test('after a local close() the peer\'s Close waits for nobody who does not ask 
   t.strictSame(await client.rest(), ['close 1000'])
   client.end()
   t.match(await connection.closed, { wasClean: true })
+})
+
+test('nor for a message that is more than is kept and that nobody has asked for, with or without a listener beside', async t => {
+  for (const listener of [null, () => {}]) {
+    const { client, connection, next } = await startStreams(t)
+    if (listener !== null) connection.on('message', listener)
+    client.write(binary('a'))
+    t.equal(await read(await next()), 'binary a')
+    const parts = Array.from({ length: 100 }, (_, i) => fragment(i === 0 ? BINARY : CONTINUATION, Buffer.alloc(4000), i === 99))
+    client.write(...parts.slice(0, 50), ping(), ...parts.slice(50), text('b'))
+    if (listener !== null) await turn()
+    connection.close(1000)
+    client.end(close(1000))
+    await client.rest()
+    t.match(await within(SOON, connection.closed, 'the end'), { code: 1000, wasClean: true })
+  }
 })
 
 test('leaving the loop skips the message and closes with 1000, or leaves the rest to the next reader', async t => {

@@ -394,3 +394,26 @@ test('without an error listener a peer that leaves does no harm, and an error of
   await closed
   t.match(errors, [{ name: 'TypeError' }])
 })
+
+test('what is discarded because the handler has failed fails the stream, which does not cut off the Close that says so', async t => {
+  const streams = gate<Duplex>()
+  const fail = gate()
+  const { client, connection } = await startConnection(t, { closeTimeout: 60_000 }, async connection => {
+    streams.open(connection.toDuplex().on('data', () => {}))
+    await fail.opened
+    throw new Error('of the handler')
+  })
+  const stream = await streams.opened
+  const failed = once(stream, 'error')
+  client.pause()
+  connection.send(Buffer.alloc(16 * 1024 * 1024)) // more than the kernel takes
+  connection.pause()
+  client.write(text('held'))
+  while (connection.stats().bytesReceived === 0) await turn()
+  fail.open()
+  t.match(await failed, [{ code: 'WS_ERR_CONNECTION_CLOSED', closeCode: 1011 }])
+  client.resume()
+  t.equal((await client.rest()).at(-1), 'close 1011')
+  client.end()
+  t.match(await connection.closed, { sent: { code: 1011 }, cause: 'handler' })
+})

@@ -203,6 +203,14 @@ test('small writes go on while less than highWaterMark is unsent', async t => {
   t.strictSame(frames.map(({ fin, payload }) => [fin, payload.length]), [[false, 100], [false, 100], [true, 0]])
 })
 
+test('a write of nothing holds up nothing, whatever highWaterMark is', async t => {
+  const { client, connection } = await startConnection(t, NEVER, () => {})
+  const message = connection.createMessageStream({ highWaterMark: 0 })
+  message.write('')
+  message.end('a')
+  t.strictSame([await client.next(), await client.next()].map(({ payload }) => String(payload)), ['a', ''])
+})
+
 test('many small writes are few fragments, of which ws takes no more than 16,384', async t => {
   const { url } = await startApp(t, NEVER, app => {
     app.get('/', { websocket: true }, async connection => {

@@ -1,17 +1,15 @@
-import { EventEmitter, once } from 'node:events'
+import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { test } from 'tap'
 import { catchUnheardErrors } from '../../../lib/connection/views/unheard-errors.ts'
+import type { ViewedConnection } from '../../../lib/connection/views/viewed-connection.ts'
 import { ConnectionClosedError } from '../../../lib/errors.ts'
-import type { WebSocketConnection } from '../../../types/connection.ts'
 
-/** Lets a stream of a connection fail. @returns what the connection emits */
+/** Lets a stream of a connection fail. @returns what the connection is told */
 async function fail (error: Error, listen: (stream: PassThrough) => void = () => {}): Promise<unknown[]> {
-  const connection = new EventEmitter()
   const told: unknown[] = []
-  connection.on('error', error => { told.push(error) })
   const stream = new PassThrough()
-  catchUnheardErrors(stream, connection as unknown as WebSocketConnection)
+  catchUnheardErrors(stream, { viewFailed (error: Error) { told.push(error) } } as ViewedConnection)
   listen(stream)
   const closed = new Promise<void>(resolve => { stream.once('close', resolve) })
   stream.destroy(error)
