@@ -1,9 +1,11 @@
 import { test } from 'tap'
 import { isThenable, withResolver } from '../lib/promises.ts'
 
+const shaped = (object: object, then: unknown = () => {}): object => Reflect.set(object, 'then', then) ? object : {}
+
 test('whatever await would wait for is thenable, and nothing else', async t => {
-  for (const value of [Promise.resolve(), { then () {} }, Object.assign(() => {}, { then () {} })]) t.equal(isThenable(value), true)
-  for (const value of [undefined, null, 0, 'then', {}, { then: true }, () => {}, Symbol('then')]) t.equal(isThenable(value), false, String(value))
+  for (const value of [Promise.resolve(), shaped({}), shaped(() => {})]) t.equal(isThenable(value), true)
+  for (const value of [undefined, null, 0, 'then', {}, shaped({}, true), () => {}, Symbol('then')]) t.equal(isThenable(value), false, String(value))
 })
 
 test('a promise is resolved from outside, once', async t => {

@@ -16,7 +16,7 @@ function create (window = new SlidingWindow(WINDOW_SIZE)) {
     stream,
     window,
     /** All that comes out until it wants more, or is done. */
-    async outputs (): Promise<Buffer[]> {
+    outputs: async (): Promise<Buffer[]> => {
       const outputs: Buffer[] = []
       for (;;) {
         ready = gate()

@@ -18,21 +18,21 @@ class TestHandshake extends PendingHandshake {
 
   constructor (stream: Duplex, head: Buffer) {
     super(stream, head)
-    const own = this
-    this.response = {
-      get headersSent () { return own.headersSent },
+    const response = {
       getHeaderNames: () => ['x-of-a-hook'],
-      removeHeader (name: string) { own.calls.push(`without ${name}`) },
-      writeHead (statusCode: number, reason: string, headers: OutgoingHttpHeaders) {
-        if (own.isSpoiled) throw new TypeError('a wrong header field')
-        own.calls.push([statusCode, reason, headers])
+      removeHeader: (name: string) => { this.calls.push(`without ${name}`) },
+      writeHead: (statusCode: number, reason: string, headers: OutgoingHttpHeaders) => {
+        if (this.isSpoiled) throw new TypeError('a wrong header field')
+        this.calls.push([statusCode, reason, headers])
       },
-      end (body: string) {
-        own.calls.push(JSON.parse(body))
-        own.refused()
-        own.written.open()
+      end: (body: string) => {
+        this.calls.push(JSON.parse(body))
+        this.refused()
+        this.written.open()
       }
-    } as unknown as ServerResponse
+    }
+    Object.defineProperty(response, 'headersSent', { get: () => this.headersSent })
+    this.response = response as unknown as ServerResponse
   }
 
   start (timeout = 0): boolean {

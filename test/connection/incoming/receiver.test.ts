@@ -51,7 +51,7 @@ function setUp (settings: Partial<ReceiverSettings> = {}) {
     stream,
     receiver,
     /** All frames in one chunk. */
-    receive (...frames: Buffer[]): void {
+    receive: (...frames: Buffer[]): void => {
       receiver.feed(Buffer.concat(frames))
       receiver.read()
     },
