@@ -10,9 +10,19 @@ import { OWNER, SETTINGS } from '../../helpers/memory.ts'
 import { writeFromOneMemory } from '../../helpers/memory-reuse.ts'
 import { gate, startApp, startConnection, turn } from '../../helpers/app.ts'
 import { clientFrame } from '../../helpers/frames.ts'
-import { close, ping, PONG } from '../../helpers/raw-client.ts'
+import { close, ping, PONG, type RawClient } from '../../helpers/raw-client.ts'
 
 const NEVER = { closeTimeout: 60_000, shutdownTimeout: 100 }
+
+/** The lengths of the fragments of the next message. */
+async function sizesOf (client: RawClient): Promise<number[]> {
+  const sizes: number[] = []
+  for (;;) {
+    const { fin, payload } = await client.next()
+    sizes.push(payload.length)
+    if (fin) return sizes
+  }
+}
 
 test('the writes of a turn are a fragment, what is left at end() is the last, and a Pong may come in between', async t => {
   const { client, connection } = await startConnection(t, NEVER, () => {})
@@ -199,8 +209,9 @@ test('small writes go on while less than highWaterMark is unsent', async t => {
   await once(message, 'drain')
   await done
   message.end()
-  const frames = [await client.next(), await client.next(), await client.next()]
-  t.strictSame(frames.map(({ fin, payload }) => [fin, payload.length]), [[false, 100], [false, 100], [true, 0]])
+  const sizes = await sizesOf(client)
+  t.equal(sizes.reduce((sum, size) => sum + size), 200)
+  t.ok(sizes.every(size => size <= 100), sizes.join())
 })
 
 test('a write of nothing holds up nothing, whatever highWaterMark is', async t => {
@@ -230,12 +241,12 @@ test('a large write between small ones keeps its place, and what is written at o
   const message = connection.createMessageStream({ highWaterMark: 1024 * 1024 })
   for (const size of [1, 2, 20_000, 3, 4, 16_000, 500, 5]) message.write(Buffer.alloc(size))
   message.end('end')
-  const sizes: number[] = []
-  for (let frame = await client.next(); ; frame = await client.next()) {
-    sizes.push(frame.payload.length)
-    if (frame.fin) break
-  }
-  t.strictSame(sizes, [3, 20_000, 16_507, 8])
+  const sizes = await sizesOf(client)
+  // a turn that is over may come in between
+  const large = sizes.indexOf(20_000)
+  const sum = (some: number[]): number => some.reduce((sum, size) => sum + size)
+  t.strictSame([sum(sizes.slice(0, large)), sum(sizes.slice(large + 1))], [3, 16_515])
+  t.ok(sizes.length < 8, sizes.join())
 })
 
 test('in a pipeline, on a connection that is closing or closed, it fails with a ConnectionClosedError', async t => {
