@@ -31,7 +31,7 @@ export class MessageReader<Item = Message> {
   /** Whoever reads must get all messages or an error: they are parts of a whole, as in a stream of bytes. */
   keepsMessages = false
   /** With that: somebody reads, though slowly maybe. */
-  isRead: () => boolean = () => false
+  isRead: (() => boolean) | null = null
   /** Bytes of one message, where that is not what the connection says. */
   readonly maxPayload: number | undefined = undefined
   /** Messages are wanted while they come. */

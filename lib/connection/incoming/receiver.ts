@@ -64,7 +64,8 @@ export interface ReceiverOwner {
 const FRAMES_BETWEEN_LOOKS = 64
 
 // takes what is discarded
-const NOBODY: MessageSink = { wantsMore: true, isRead: false, give () {}, cut () {} }
+const nothing = (): void => {}
+const NOBODY: MessageSink = { wantsMore: true, isRead: false, give: nothing, cut: nothing }
 
 export class Receiver {
   readonly #settings: ReceiverSettings
@@ -217,7 +218,7 @@ export class Receiver {
     const audience = this.#audience
     const { reader } = audience
     audience.isPaused = audience.expectsConsumer = false
-    audience.waitsForReader = reader !== null && reader.keepsMessages && reader.hasAsked && reader.isRead()
+    audience.waitsForReader = reader !== null && reader.keepsMessages && reader.hasAsked && reader.isRead?.() === true
     this.#isHurried = true
     this.#scheduleReady()
   }
