@@ -159,7 +159,7 @@ export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
     'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
-  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
 export const tooManyConnections = (limit: number) =>
   new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>

@@ -35,6 +35,22 @@ export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> 
   readonly opened: number
 }
 
+/** `draining`: since drain(). `closing`: since app.close() or close(). `closed`: and all connections have ended. */
+export type WebSocketServerState = 'open' | 'draining' | 'closing' | 'closed'
+
+export interface DrainOptions {
+  /** Milliseconds in which handshakes are still taken, until load balancers have noticed. Default: 0. */
+  readonly delay?: number | undefined
+  /** Milliseconds from the first connection that is closed to the last. Default: 10 000; 0: all at once. */
+  readonly spread?: number | undefined
+  /** Of the Close frames. Default: 1012, the server restarts. */
+  readonly code?: number | undefined
+  /** Of the Close frames, up to 123 bytes. Default: ''. */
+  readonly reason?: string | undefined
+  /** When it is aborted, what is left is closed at once. */
+  readonly signal?: AbortSignal | undefined
+}
+
 type ConnectionListener = (connection: WebSocketConnection, request: IncomingMessage) => unknown
 type HeadersListener = (headers: string[], request: IncomingMessage) => unknown
 
@@ -46,6 +62,17 @@ export interface WebSocketServerFacade extends EventEmitter {
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
   close (callback?: (error?: Error) => void): void
+  /** What a ready check asks: whether clients are welcome. */
+  readonly state: WebSocketServerState
+  /**
+   * Lets the connections of all registrations of this HTTP server go, before app.close(), while HTTP goes on. For `delay` handshakes are still
+   * taken; then they get 503 (`FST_WS_CLOSING`), and the connections are closed one by one, in a random order, over `spread`. On HTTP/2 a session
+   * is told to go (GOAWAY) before its first connection is closed. app.close() closes what is left at once.
+   * @returns resolves when all are gone: after `delay`, `spread` and shutdownTimeout at the latest, when those that have not answered are
+   * dropped. Later calls get the promise of the first
+   * @throws TypeError or RangeError for a wrong option
+   */
+  drain (options?: DrainOptions): Promise<void>
   /** Sums over all connections of this registration. */
   stats (): WebSocketServerStats
   /** Emitted before the route's handler gets the connection. */

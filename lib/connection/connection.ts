@@ -444,8 +444,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   /** The app closes. @internal */
-  shutDown (code: number): void {
-    if (this.readyState === OPEN) this.#begin('shutdown', createClose(code))
+  shutDown (code: number, reason?: Uint8Array): void {
+    if (this.readyState === OPEN) this.#begin('shutdown', createClose(code, reason))
   }
 
   /** The handler that this connection was given to has failed. @internal */
@@ -501,6 +501,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #sendClose (close: Close): void {
     if (this.#ending.sent !== null || this.#ending.phase === 'gone') return
     this.#ending.send(close)
+    this.#owner.onSendingClose?.(this)
     this.#cutOutgoing()
     this.#sender!.add(CLOSE, true, serializeClosePayload(close))
   }

@@ -35,6 +35,8 @@ export interface ConnectionOwner {
   readonly request?: unknown
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
+  /** Our Close is about to go out. */
+  onSendingClose? (connection: Connection): void
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }

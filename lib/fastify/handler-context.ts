@@ -58,6 +58,10 @@ export class HandlerContext implements ConnectionOwner {
     this.log(this.#options.closeLogLevel, { closeCode: code, ...info, ...connection.stats() }, 'WebSocket closed')
   }
 
+  onSendingClose (connection: Connection): void {
+    this.#server.onSendingClose(connection)
+  }
+
   onWarning (message: string): void {
     this.log('warn', {}, message)
   }

@@ -1,10 +1,12 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import type { ConnectionStats } from '../../types/connection.ts'
-import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fastify.ts'
+import type { DrainOptions, WebSocketServerFacade, WebSocketServerState, WebSocketServerStats } from '../../types/fastify.ts'
 import { Connection } from '../connection/connection.ts'
+import { drainSettings } from '../options/drain-settings.ts'
 import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
+import type { HandshakeRouter } from './handshake-router.ts'
 import { Seats } from './seats.ts'
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
@@ -13,6 +15,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   readonly seats = new Seats()
   /** May be changed while it runs; what is wrong throws. */
   readonly options: PluginSettings
+  readonly #router: HandshakeRouter
   #isClosing = false
   #isClosed = false
   #opened = 0
@@ -20,8 +23,9 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   // of the connections that are closed
   #past = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
 
-  constructor (options: PluginSettings) {
+  constructor (options: PluginSettings, router: HandshakeRouter) {
     super({ captureRejections: true })
+    this.#router = router
     this.options = liveOptions(options, () => { this.#revision++ })
   }
 
@@ -30,6 +34,11 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   /** No more connections are wanted. */
   get isClosing (): boolean { return this.#isClosing }
+
+  get state (): WebSocketServerState {
+    if (this.#isClosed) return 'closed'
+    return this.#isClosing ? 'closing' : this.#router.state
+  }
 
   /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
   override [captureRejectionSymbol] (error: unknown, _event: string | symbol, connection?: unknown): void {
@@ -87,6 +96,14 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     if (!this.#isClosing || this.#isClosed || this.clients.size > 0) return
     this.#isClosed = true
     process.nextTick(() => { this.emit('close') })
+  }
+
+  async drain (options?: DrainOptions): Promise<void> {
+    await this.#router.drain(drainSettings(options))
+  }
+
+  onSendingClose (connection: Connection): void {
+    this.#router.onSendingClose(connection)
   }
 
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */

@@ -32,7 +32,7 @@ export abstract class PendingHandshake {
   #setOver!: () => void
   // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused, or has switched
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
-  readonly #stream: Duplex
+  readonly stream: Duplex
   readonly #early: Buffer[]
   #earlyLength: number
   #refuser: Refuser | null = null
@@ -46,7 +46,7 @@ export abstract class PendingHandshake {
     stream.on('error', this.#onClose)
     stream.on('close', this.#onClose)
     stream.on('end', this.#onEnd)
-    this.#stream = stream
+    this.stream = stream
     this.#early = [head]
     this.#earlyLength = head.length
     this.over = new Promise(resolve => { this.#setOver = resolve })
@@ -142,7 +142,7 @@ export abstract class PendingHandshake {
 
   /** Keeps what comes. */
   protected read (): void {
-    this.#stream.on('data', this.#onEarlyData)
+    this.stream.on('data', this.#onEarlyData)
   }
 
   /** A refusal is written; a client that does not read it is dropped. */
@@ -170,11 +170,11 @@ export abstract class PendingHandshake {
     const head = Buffer.concat(this.#early) // a copy: others were given the first of it too, and it is unmasked where it lies
     this.#early.length = 0
     listener(transport, head)
-    this.#stream.off('error', this.#onClose)
+    this.stream.off('error', this.#onClose)
   }
 
   protected letGo (): void {
-    const stream = this.#stream
+    const stream = this.stream
     this.#state = 'over'
     clearTimeout(this.#timeout)
     stream.off('data', this.#onEarlyData)
@@ -199,7 +199,7 @@ export abstract class PendingHandshake {
     if (!this.isWaiting) return // read and forget, so that the answer is not lost to a reset
     this.#early.push(chunk)
     this.#earlyLength += chunk.length
-    if (this.#earlyLength > MAX_EARLY_DATA) this.#stream.pause()
+    if (this.#earlyLength > MAX_EARLY_DATA) this.stream.pause()
   }
 
   readonly #onEnd = (): void => {

@@ -6,7 +6,7 @@ import { isOriginPattern } from '../protocol/origin.ts'
 import type { Defined, DeflateSettings } from './defaults.ts'
 
 // what setTimeout() can do
-const MAX_TIMEOUT = 2 ** 31 - 1
+export const MAX_TIMEOUT = 2 ** 31 - 1
 
 type Check = (value: unknown) => string | null
 
@@ -102,7 +102,7 @@ export function isPlainObject (value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function integer (min: number, max: number): Check {
+export function integer (min: number, max: number): Check {
   return value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
     ? null
     : `an integer from ${min} to ${max}`
