@@ -6,7 +6,7 @@ import type {
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RequestGenericInterface, RouteGenericInterface, RouteShorthandOptions
 } from 'fastify'
-import type { ConnectionStats, WebSocketConnection } from './connection.ts'
+import type { ConnectionLoad, ConnectionStats, WebSocketConnection } from './connection.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
 
 /**
@@ -28,12 +28,20 @@ export type WebSocketHandler<
   request: FastifyRequest<RequestGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger>
 ) => unknown
 
+/** Counted since the start. What opened and is not open any more was closed: `opened` is `open` and the sum of `closes`. */
 export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
   /** Connections that are not closed yet. */
   readonly open: number
   /** Connections since the start. */
   readonly opened: number
+  /** Handshakes that were answered otherwise. */
+  readonly refused: number
+  /** By close code, as in CloseInfo, how many connections ended with it. */
+  readonly closes: Readonly<Record<number, number>>
 }
+
+/** By the pattern of the route; what was refused before it was known which, under ''. */
+export type WebSocketRouteStats = Readonly<Record<string, WebSocketServerStats>>
 
 /** `draining`: since drain(). `closing`: since app.close() or close(). `closed`: and all connections have ended. */
 export type WebSocketServerState = 'open' | 'draining' | 'closing' | 'closed'
@@ -73,8 +81,15 @@ export interface WebSocketServerFacade extends EventEmitter {
    * @throws TypeError or RangeError for a wrong option
    */
   drain (options?: DrainOptions): Promise<void>
-  /** Sums over all connections of this registration. */
-  stats (): WebSocketServerStats
+  /** Sums over all connections of this registration; with `{ routes: true }`, those of each route too. */
+  stats (options?: { readonly routes?: false | undefined }): WebSocketServerStats
+  stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
+  /**
+   * The connections in which most waits, the heaviest first, for somebody who looks for what fills the memory. One walk over all.
+   * @param options.top how many. Default: 20
+   * @throws TypeError for a number that is none
+   */
+  inspect (options?: { readonly top?: number | undefined }): ConnectionLoad[]
   /** Emitted before the route's handler gets the connection. */
   on (event: 'connection', listener: ConnectionListener): this
   /** Emitted before a 101 with the lines of its head. Header fields that are added to them go out with it. */

@@ -2,9 +2,10 @@
 // out: send() -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
 import { setMaxListeners } from 'node:events'
+import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseCause, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
+  BinaryType, CloseCause, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
   SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
@@ -18,11 +19,12 @@ import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcod
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Ending, type EndingEvent } from './ending.ts'
+import { idOf, nextNumber } from './identity.ts'
 import type { MessageReader, MessageReaderOwner } from './incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner } from './incoming/receiver.ts'
 import { Liveness, type LivenessOwner } from './liveness.ts'
 import { BINARY_TYPES, convertBinary, toControlPayload, toPayload } from './message-data.ts'
-import { CHANNELS } from './observability.ts'
+import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
@@ -50,6 +52,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   declare readonly CLOSED: 3
 
   #binaryType: BinaryType = 'nodebuffer'
+  readonly #number = nextNumber()
   readonly #settings: ConnectionSettings
   readonly #owner: ConnectionOwner
 
@@ -620,6 +623,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#backpressure.tell(false)
     const { info, code, reason } = this.#ending
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
+    if (this.#openedAt !== 0 && FACTS.closed.hasSubscribers) FACTS.closed.publish({ info: this.info, ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
     const { reader } = this.#receiver
     this.#receiver.clear()
@@ -651,14 +655,44 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   // Observing
 
   stats (): ConnectionStats {
-    const { messages, bytes } = this.#receiver.counts
+    const { held, unsent, ...traffic } = this.addTo(noTraffic())
+    return { duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt, ...traffic }
+  }
+
+  /** @returns `sum`, with what went through this connection and what waits in it. @internal */
+  addTo (sum: Traffic): Traffic {
+    const { messages, bytes, held } = this.#receiver.counts
+    sum.messagesReceived += messages
+    sum.messagesSent += this.#messagesSent
+    sum.bytesReceived += bytes
+    sum.bytesSent += this.#sender?.bytesWritten ?? 0
+    sum.held += held
+    sum.unsent += this.bufferedAmount
+    return sum
+  }
+
+  get info (): ConnectionInfo {
+    const { stream, httpVersion = '1.1' } = this.#transport ?? { stream: null }
     return {
-      duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt,
-      messagesReceived: messages,
-      messagesSent: this.#messagesSent,
-      bytesReceived: bytes,
-      bytesSent: this.#sender?.bytesWritten ?? 0
+      id: idOf(this.#number),
+      route: this.route,
+      ip: this.#owner.ip ?? (stream as Partial<Socket> | null)?.remoteAddress,
+      openedAt: this.#openedAt === 0 ? 0 : Math.round(performance.timeOrigin + this.#openedAt),
+      httpVersion
     }
+  }
+
+  /** @internal */
+  get route (): string { return this.#settings.route ?? '' }
+
+  /** Bytes of messages that came in and wait. @internal */
+  get held (): number { return this.#receiver.counts.held }
+
+  /** What holds up the reading. @internal */
+  get waiting (): ConnectionLoad['waiting'] {
+    if (this.#transport?.stream.isPaused() !== true) return null
+    if (this.isPaused) return 'paused'
+    return this.#mayRead() ? 'consumer' : 'unsent'
   }
 
   #report (error: unknown): void {

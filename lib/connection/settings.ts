@@ -19,6 +19,8 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
   readonly url?: string
+  /** The pattern of the route, such as /room/:id. Absent: there is none. */
+  readonly route?: string
 }
 
 /** What the opening handshake has agreed on. */
@@ -33,6 +35,8 @@ export interface Agreement {
 export interface ConnectionOwner {
   /** What the connection came from, where somebody observed when it was accepted. */
   readonly request?: unknown
+  /** Where somebody knows more of the peer's address than the transport tells. */
+  readonly ip?: string | undefined
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
   /** Our Close is about to go out. */

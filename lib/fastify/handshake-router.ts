@@ -287,6 +287,7 @@ export class HandshakeRouter implements Crowd {
     if (!handshake.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(handshake)
     void handshake.over.then(() => { this.#pending.delete(handshake) })
+    handshake.refusalListener = this.#servers[0]! // until it is known whose it is
     if (this.isClosing) this.#refuse(handshake)
     else this.#route(handshake.request, handshake.response)
   }

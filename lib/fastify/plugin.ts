@@ -59,13 +59,17 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     const upgrade = router.upgradeOf(request.raw)
     if (upgrade === undefined) {
       next()
-    } else if (upgrade.response !== reply.raw) {
+      return
+    }
+    upgrade.refusalListener = server
+    upgrade.asker = request
+    if (upgrade.response !== reply.raw) {
       // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
       reply.raw.detachSocket(request.raw.socket)
       reply.hijack()
     } else if (!request.is404 && !isDeclared(request)) {
       if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
-      else reply.send(declaredTooEarly(request.routeOptions.url))
+      else reply.send(upgrade.named(declaredTooEarly(request.routeOptions.url)))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)

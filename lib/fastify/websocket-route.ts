@@ -36,6 +36,7 @@ type ConnectedRouteSettings = RouteSettings & ConnectionSettings & {
 
 /** A route that takes WebSocket handshakes. */
 export class WebSocketRoute {
+  readonly #url: string
   readonly #handler: WebSocketHandler
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: ReturnType<typeof routeOptions>
@@ -44,7 +45,8 @@ export class WebSocketRoute {
   // its own when the route sets its own limit
   readonly #seats: Seats | null
 
-  constructor (handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
+  constructor (url: string, handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
+    this.#url = url
     this.#handler = handler
     this.#httpHandler = httpHandler
     this.#options = routeOptions(options)
@@ -67,7 +69,7 @@ export class WebSocketRoute {
     const refuse = (error: unknown): void => {
       if (upgrade.isDecided) return
       // a custom error handler shapes the body; what the RFC demands of the head stays
-      if (error instanceof HandshakeError) reply.headers(error.headers)
+      if (error instanceof HandshakeError) reply.headers(upgrade.named(error).headers)
       reply.send(error instanceof Error ? error : admissionFailed(error))
     }
     try {
@@ -99,6 +101,7 @@ export class WebSocketRoute {
     return {
       ...settings,
       role: 'server',
+      route: this.#url,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
       silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
     }

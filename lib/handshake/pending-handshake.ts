@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
 import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
 import type { Transport } from '../transport/transport.ts'
+import type { Asker, Refusal, RefusalListener } from './refusals.ts'
 
 // Data that a client sends before it has the answer is kept up to here; then it has to wait.
 const MAX_EARLY_DATA = 64 * 1024
@@ -24,7 +25,7 @@ type Refuser = (error: HandshakeError) => void
  * An opening handshake that waits for its answer. It has a response as Node's HTTP makes them, so that any framework can
  * refuse by an ordinary response, or accept by a response with status 101.
  */
-export abstract class PendingHandshake {
+export abstract class PendingHandshake implements Refusal {
   abstract readonly request: IncomingMessage
   abstract readonly response: ServerResponse
   /** Resolves when the byte stream is not ours any more: it has switched, or it is closed. */
@@ -40,6 +41,10 @@ export abstract class PendingHandshake {
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
+  /** Hears of a refusal once; null: nobody, as of what turned out to be an ordinary request. */
+  refusalListener: RefusalListener | null = null
+  #refusalCode = 'other'
+  asker: Asker | null = null
 
   /** The first to be called with a stream: its 'error' may have no listener until then. */
   constructor (stream: Duplex, head: Buffer) {
@@ -94,10 +99,21 @@ export abstract class PendingHandshake {
     this.#refuser = refuser
   }
 
+  /** Notes by which error of ours it will be refused. */
+  named (error: HandshakeError): HandshakeError {
+    this.#refusalCode = error.code
+    return error
+  }
+
+  get refusalCode (): string {
+    return this.#refusalCode
+  }
+
   /** Answers for a handler that does not. */
   refuse (error: HandshakeError): void {
     if (this.isOver) return
     this.#isRefused = true
+    this.named(error)
     if (this.response.headersSent) { // an answer that does not come to its end
       this.#startTimeout(() => { this.destroy() })
       return
@@ -148,6 +164,8 @@ export abstract class PendingHandshake {
   /** A refusal is written; a client that does not read it is dropped. */
   protected refused (): void {
     this.#state = 'refused'
+    this.refusalListener?.onRefused(this)
+    this.refusalListener = null
     this.#early.length = 0
     this.#startTimeout(() => { this.destroy() })
   }

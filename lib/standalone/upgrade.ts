@@ -11,6 +11,7 @@ import { admissionFailed, clientLeft, HandshakeError, socketTaken } from '../err
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from '../protocol/server-handshake.ts'
 import { deflateSettings, upgradeSettings } from '../options/settings.ts'
 import { afterEarlierAnswers, watchRequests } from '../handshake/pipelining.ts'
+import { PUBLISHER } from '../handshake/refusals.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
@@ -29,6 +30,7 @@ export async function upgrade (
 ): Promise<WebSocketConnection> {
   const socket = stream as Socket // as Node's types have it in 'upgrade'
   const pending = new Http1Handshake(request, socket, head)
+  pending.refusalListener = PUBLISHER
   const isFirst = !isWatching
   if (isFirst) watchRequests()
   isWatching = true

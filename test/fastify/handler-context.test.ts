@@ -90,6 +90,6 @@ test('a seat is given back once, however often it is left', async t => {
   t.equal(seats.taken, 2)
   contexts[0]!.leave()
   contexts[0]!.leave()
-  contexts[0]!.onClose({ stats: () => ({}) } as never, { code: 1006, reason: '', wasClean: false } as never)
+  contexts[0]!.onClose({ stats: () => ({}), info: {} } as never, { code: 1006, reason: '', wasClean: false } as never)
   t.equal(seats.taken, 1, 'the other still sits')
 })

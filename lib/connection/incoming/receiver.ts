@@ -117,8 +117,10 @@ export class Receiver {
   }
 
   get reader (): MessageReader<any> | null { return this.#audience.reader }
-  /** Bytes that came in, and messages made of them. */
-  get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
+  /** Bytes that came in, messages made of them, and bytes of messages that wait, the one in progress among them. */
+  get counts (): { messages: number, bytes: number, held: number } {
+    return { messages: this.#messages, bytes: this.#bytes, held: this.#held.bytes + this.#assembler.length }
+  }
 
   /** @param compression how the peer compresses; null: not at all */
   open (transport: Transport, compression: Compression | null): void {
