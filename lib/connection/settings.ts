@@ -1,8 +1,6 @@
-// What a connection is made with, and by whom.
-import type { CloseInfo } from '../../types/connection.ts'
+// What a connection is made with.
 import type { DeflaterSettings } from '../compression/deflater.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
-import type { Connection } from './connection.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
 
@@ -29,18 +27,4 @@ export interface Agreement {
   /** As in the header field. */
   readonly extensions?: string
   readonly deflate?: DeflateAgreement | null
-}
-
-/** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
-export interface ConnectionOwner {
-  /** What the connection came from, where somebody observed when it was accepted. */
-  readonly request?: unknown
-  /** Where somebody knows more of the peer's address than the transport tells. */
-  readonly ip?: string | undefined
-  onError (error: unknown, connection: Connection): void
-  onClose (connection: Connection, info: CloseInfo): void
-  /** Our Close is about to go out. */
-  onSendingClose? (connection: Connection): void
-  /** Something that whoever wrote the handler should know of. */
-  onWarning (message: string): void
 }
