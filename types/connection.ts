@@ -53,9 +53,10 @@ export interface CloseInfo {
 /**
  * `peer`: its Close frame. `local`: close() or terminate(). `protocol`: the peer broke the protocol (its Close would have been answered).
  * `handler`: a handler, listener or callback failed. `slow`: more than `maxBufferedAmount` was unsent. `stalled`: nothing was taken for
- * `stallTimeout`. `silent`: no answer to a heartbeat. `shutdown`: the app closes. `transport`: it ended without a Close frame.
+ * `stallTimeout`. `rate`: more came than `rateLimit` allows. `silent`: no answer to a heartbeat. `shutdown`: the app closes, or drain().
+ * `transport`: it ended without a Close frame.
  */
-export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'silent' | 'shutdown' | 'transport'
+export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'rate' | 'silent' | 'shutdown' | 'transport'
 
 /** What a connection can be told from others by; it says nothing of what went through it. */
 export interface ConnectionInfo {
@@ -154,10 +155,10 @@ export interface ConnectionLoad {
   /** Bytes accepted by send() that the transport has not taken, as `bufferedAmount`. */
   readonly unsent: number
   /**
-   * What its reading waits for: `paused`, resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
+   * What its reading waits for: `rate`, the pace of `rateLimit`. `paused`: resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
    * takes. Null: nothing, it is read.
    */
-  readonly waiting: 'paused' | 'unsent' | 'consumer' | null
+  readonly waiting: 'rate' | 'paused' | 'unsent' | 'consumer' | null
 }
 
 export interface CloseEvent extends ConnectionEvent, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {

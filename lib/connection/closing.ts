@@ -140,7 +140,7 @@ export class Closing {
   /** Its last word has come, and waits for its turn. */
   onFarewell (word: Close | ProtocolError | null): void {
     if (word === null) this.ending.blame('transport', ABNORMAL_CLOSURE)
-    else if (word instanceof ProtocolError) this.ending.blame('protocol', word.closeCode)
+    else if (word instanceof ProtocolError) this.ending.blame(word.code === 'WS_ERR_RATE_LIMIT' ? 'rate' : 'protocol', word.closeCode)
     else this.ending.blame('peer', word.code)
     this.#move('farewell')
     this.#startDeadline()
@@ -247,6 +247,8 @@ export class Closing {
   #onDeadline (): void {
     if (this.ending.phase === 'dropped') {
       this.onTransportClose()
+    } else if (this.#receiver.isRateLimited && this.ending.phase !== 'gone') {
+      this.#startDeadline() // it is we who make the peer wait
     } else if (this.#receiver.isHolding) {
       this.#startDeadline()
       this.#receiver.discardMessages()

@@ -527,6 +527,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   /** What holds up the reading. @internal */
   get waiting (): ConnectionLoad['waiting'] {
     if (this.#transport?.stream.isPaused() !== true) return null
+    if (this.#receiver.isRateLimited) return 'rate'
     if (this.isPaused) return 'paused'
     return this.#mayRead() ? 'consumer' : 'unsent'
   }

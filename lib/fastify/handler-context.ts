@@ -4,7 +4,7 @@ import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
 import type { Connection, ConnectionOwner } from '../connection/connection.ts'
 import { isThenable } from '../promises.ts'
-import type { Seats } from './seats.ts'
+import type { Seat } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
 
 export interface RequestOwnerOptions {
@@ -32,9 +32,9 @@ export class HandlerContext implements ConnectionOwner {
   readonly #origin: Origin | null
   readonly #options: RequestOwnerOptions // of the route
   readonly #server: WebSocketServer
-  #seats: Seats | null
+  #seat: Seat | null
 
-  constructor (origin: Origin, options: RequestOwnerOptions, server: WebSocketServer, seats: Seats) {
+  constructor (origin: Origin, options: RequestOwnerOptions, server: WebSocketServer, seat: Seat) {
     const { request } = origin
     this.ip = keepAddress(request)
     this.request = isObserved() ? request : undefined
@@ -42,14 +42,13 @@ export class HandlerContext implements ConnectionOwner {
     this.#origin = options.errorHandler === undefined ? null : origin
     this.#options = options
     this.#server = server
-    this.#seats = seats
-    seats.taken++
+    this.#seat = seat
   }
 
   /** Gives the seat back: the connection is closed, or will never be open. */
   leave (): void {
-    if (this.#seats !== null) this.#seats.taken--
-    this.#seats = null
+    this.#seat?.leave()
+    this.#seat = null
   }
 
   onClose (connection: Connection, closeInfo: CloseInfo): void {

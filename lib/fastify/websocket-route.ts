@@ -9,9 +9,10 @@ import { Connection } from '../connection/connection.ts'
 import type { ConnectionSettings } from '../connection/settings.ts'
 import { nextTurn } from '../connection/turn-clock.ts'
 import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
+import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/server-handshake.ts'
-import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
+import { deflateSettings, rateLimitSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { HandlerContext, type RequestOwnerOptions } from './handler-context.ts'
 import { DEFAULTS } from '../options/defaults.ts'
@@ -44,6 +45,7 @@ export class WebSocketRoute {
   #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
+  readonly #addressSeats: AddressSeats | null
 
   constructor (url: string, handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
     this.#url = url
@@ -51,6 +53,7 @@ export class WebSocketRoute {
     this.#httpHandler = httpHandler
     this.#options = routeOptions(options)
     this.#seats = options.maxConnections === undefined ? null : new Seats()
+    this.#addressSeats = options.maxConnectionsPerAddress === undefined ? null : new AddressSeats()
     this.#scope = scope
   }
 
@@ -103,6 +106,7 @@ export class WebSocketRoute {
       role: 'server',
       route: this.#url,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
+      rateLimit: rateLimitSettings(settings.rateLimit),
       silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
     }
   }
@@ -115,11 +119,14 @@ export class WebSocketRoute {
     if (router.isClosing || server.isClosing) throw serverClosing()
     const seats = this.#seats ?? server.seats
     if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
+    const addressSeats = this.#addressSeats ?? server.addressSeats
+    const address = addressSeats.admit(settings.maxConnectionsPerAddress, request)
     const protocol = chooseProtocol(protocols, request.raw, settings)
     const agreed = chooseExtensions(offers, settings.perMessageDeflate)
     const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
-    const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seats)
+    const seat = addressSeats.take(address, seats.take())
+    const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seat)
     const connection = new Connection(settings, owner)
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })

@@ -9,6 +9,7 @@ import { describe, integer } from '../options/checks.ts'
 import { drainSettings } from '../options/drain-settings.ts'
 import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
+import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
 import { heaviest } from './heaviest.ts'
 import { Seats } from './seats.ts'
@@ -21,6 +22,7 @@ const isCount = integer(1, 10_000)
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade, RefusalListener {
   readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
+  readonly addressSeats = new AddressSeats()
   /** May be changed while it runs; what is wrong throws. */
   readonly options: PluginSettings
   readonly #router: HandshakeRouter
