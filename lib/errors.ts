@@ -101,6 +101,9 @@ export const oversizedMessage = (length: number, limit: number) =>
 export const unexpectedEnd = () =>
   new ProtocolError('WS_ERR_UNEXPECTED_END', 1002, 'the stream ended in the middle of a frame or of a fragmented message')
 
+// rateLimit, which is no rule of the protocol; and not 1008, after which a client does not come back
+export const rateExceeded = () => new ProtocolError('WS_ERR_RATE_LIMIT', 1013, 'too many messages')
+
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
 export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'the data of a compressed message are not valid')
@@ -159,7 +162,9 @@ export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
     'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
-  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
+export const tooManyFromAddress = (limit: number) =>
+  new HandshakeError('FST_WS_TOO_MANY_FROM_ADDRESS', 429, `there are ${limit} connections from this address already, which is the limit (maxConnectionsPerAddress)`)
 export const tooManyConnections = (limit: number) =>
   new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>

@@ -53,9 +53,23 @@ export interface CloseInfo {
 /**
  * `peer`: its Close frame. `local`: close() or terminate(). `protocol`: the peer broke the protocol (its Close would have been answered).
  * `handler`: a handler, listener or callback failed. `slow`: more than `maxBufferedAmount` was unsent. `stalled`: nothing was taken for
- * `stallTimeout`. `silent`: no answer to a heartbeat. `shutdown`: the app closes. `transport`: it ended without a Close frame.
+ * `stallTimeout`. `rate`: more came than `rateLimit` allows. `silent`: no answer to a heartbeat. `shutdown`: the app closes, or drain().
+ * `transport`: it ended without a Close frame.
  */
-export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'silent' | 'shutdown' | 'transport'
+export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'rate' | 'silent' | 'shutdown' | 'transport'
+
+/** What a connection can be told from others by; it says nothing of what went through it. */
+export interface ConnectionInfo {
+  /** Of this connection alone, in logs and metrics of any number of processes; never on the wire. */
+  readonly id: string
+  /** The pattern of the route that it was opened on, such as `/room/:id`; '' without a route. */
+  readonly route: string
+  /** The peer's address, as `request.ip`, so that `trustProxy` counts; undefined where there is none, such as on a Unix domain socket. */
+  readonly ip: string | undefined
+  /** Milliseconds since 1970, as Date.now(); 0 before it is open. */
+  readonly openedAt: number
+  readonly httpVersion: '1.1' | '2.0'
+}
 
 /** The arguments of each event's listeners. */
 export interface ConnectionEvents {
@@ -133,6 +147,20 @@ export interface ConnectionStats {
   readonly bytesSent: number
 }
 
+/** What waits in a connection. */
+export interface ConnectionLoad {
+  readonly info: ConnectionInfo
+  /** Bytes of messages that came in and nobody has taken yet. */
+  readonly held: number
+  /** Bytes accepted by send() that the transport has not taken, as `bufferedAmount`. */
+  readonly unsent: number
+  /**
+   * What its reading waits for: `rate`, the pace of `rateLimit`. `paused`: resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
+   * takes. Null: nothing, it is read.
+   */
+  readonly waiting: 'rate' | 'paused' | 'unsent' | 'consumer' | null
+}
+
 export interface CloseEvent extends ConnectionEvent, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {
   readonly type: 'close'
 }
@@ -196,6 +224,8 @@ export interface WebSocketConnection extends EventEmitter {
   readonly closed: Promise<CloseInfo>
   /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
+  /** What it can be told from others by: a new object each time. */
+  readonly info: ConnectionInfo
   /** What went through so far; after the end, in all. */
   stats (): ConnectionStats
   /** The stream underneath, for libraries that look at its addresses. Null before open. */

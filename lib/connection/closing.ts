@@ -26,6 +26,8 @@ export interface ClosingOwner {
   onReady (): void
   /** readyState is OPEN no longer. */
   onNotOpen (): void
+  /** Our Close is about to go out. */
+  onSendingClose (): void
   /** They belong to what will not be sent. */
   onUnsent (callbacks: SendCallback[]): void
   /** The peer has broken the protocol, and is told so. */
@@ -138,7 +140,7 @@ export class Closing {
   /** Its last word has come, and waits for its turn. */
   onFarewell (word: Close | ProtocolError | null): void {
     if (word === null) this.ending.blame('transport', ABNORMAL_CLOSURE)
-    else if (word instanceof ProtocolError) this.ending.blame('protocol', word.closeCode)
+    else if (word instanceof ProtocolError) this.ending.blame(word.code === 'WS_ERR_RATE_LIMIT' ? 'rate' : 'protocol', word.closeCode)
     else this.ending.blame('peer', word.code)
     this.#move('farewell')
     this.#startDeadline()
@@ -215,6 +217,7 @@ export class Closing {
   #sendClose (close: Close): void {
     if (this.ending.sent !== null || this.ending.phase === 'gone') return
     this.ending.send(close)
+    this.#owner.onSendingClose()
     this.#cutOutgoing()
     this.#sender!.add(CLOSE, true, serializeClosePayload(close))
   }
@@ -244,6 +247,8 @@ export class Closing {
   #onDeadline (): void {
     if (this.ending.phase === 'dropped') {
       this.onTransportClose()
+    } else if (this.#receiver.isRateLimited && this.ending.phase !== 'gone') {
+      this.#startDeadline() // it is we who make the peer wait
     } else if (this.#receiver.isHolding) {
       this.#startDeadline()
       this.#receiver.discardMessages()

@@ -1,10 +1,11 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, HeldMessages) -> listeners, or a reader
 // out: send() -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
+import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
-  SendOptions, WebSocketConnection
+  BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared,
+  ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
 import { ConnectionClosedError, ProtocolError } from '../errors.ts'
@@ -15,11 +16,12 @@ import { BINARY, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Closing, type ClosingOwner } from './closing.ts'
+import { idOf, nextNumber } from './identity.ts'
 import type { MessageReader, MessageReaderOwner } from './incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner } from './incoming/receiver.ts'
 import { Liveness, type LivenessOwner } from './liveness.ts'
 import { BINARY_TYPES, convertBinary, toControlPayload, toPayload } from './message-data.ts'
-import { CHANNELS } from './observability.ts'
+import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
@@ -35,8 +37,12 @@ const NOTHING: Buffer = Buffer.alloc(0)
 export interface ConnectionOwner {
   /** What the connection came from, where somebody observed when it was accepted. */
   readonly request?: unknown
+  /** Where somebody knows more of the peer's address than the transport tells. */
+  readonly ip?: string | undefined
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
+  /** Our Close is about to go out. */
+  onSendingClose? (connection: Connection): void
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
@@ -57,6 +63,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   declare readonly CLOSED: 3
 
   #binaryType: BinaryType = 'nodebuffer'
+  readonly #number = nextNumber()
   readonly #settings: ConnectionSettings
   readonly #owner: ConnectionOwner
 
@@ -134,6 +141,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
     // Closing
     onNotOpen (): void { this.#connection.#backpressure.tell(false) }
+    onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
     onUnsent (callbacks: SendCallback[]): void { this.#connection.#onUnsent(callbacks) }
     onFailed (error: ProtocolError): void { this.#connection.#onFailed(error) }
     onFinish (info: CloseInfo): void { this.#connection.#onFinish(info) }
@@ -432,8 +440,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   /** The app closes. @internal */
-  shutDown (code: number): void {
-    if (this.readyState === OPEN) this.#closing.begin('shutdown', createClose(code))
+  shutDown (code: number, reason?: Uint8Array): void {
+    if (this.readyState === OPEN) this.#closing.begin('shutdown', createClose(code, reason))
   }
 
   /** The handler that this connection was given to has failed. @internal */
@@ -467,6 +475,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#closedAt = performance.now()
     this.#backpressure.tell(false)
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
+    if (this.#openedAt !== 0 && FACTS.closed.hasSubscribers) FACTS.closed.publish({ info: this.info, ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
   }
 
@@ -482,14 +491,45 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   // Observing
 
   stats (): ConnectionStats {
-    const { messages, bytes } = this.#receiver.counts
+    const { held, unsent, ...traffic } = this.addTo(noTraffic())
+    return { duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt, ...traffic }
+  }
+
+  /** @returns `sum`, with what went through this connection and what waits in it. @internal */
+  addTo (sum: Traffic): Traffic {
+    const { messages, bytes, held } = this.#receiver.counts
+    sum.messagesReceived += messages
+    sum.messagesSent += this.#messagesSent
+    sum.bytesReceived += bytes
+    sum.bytesSent += this.#sender?.bytesWritten ?? 0
+    sum.held += held
+    sum.unsent += this.bufferedAmount
+    return sum
+  }
+
+  get info (): ConnectionInfo {
+    const { stream, httpVersion = '1.1' } = this.#transport ?? { stream: null }
     return {
-      duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt,
-      messagesReceived: messages,
-      messagesSent: this.#messagesSent,
-      bytesReceived: bytes,
-      bytesSent: this.#sender?.bytesWritten ?? 0
+      id: idOf(this.#number),
+      route: this.route,
+      ip: this.#owner.ip ?? (stream as Partial<Socket> | null)?.remoteAddress,
+      openedAt: this.#openedAt === 0 ? 0 : Math.round(performance.timeOrigin + this.#openedAt),
+      httpVersion
     }
+  }
+
+  /** @internal */
+  get route (): string { return this.#settings.route ?? '' }
+
+  /** Bytes of messages that came in and wait. @internal */
+  get held (): number { return this.#receiver.counts.held }
+
+  /** What holds up the reading. @internal */
+  get waiting (): ConnectionLoad['waiting'] {
+    if (this.#transport?.stream.isPaused() !== true) return null
+    if (this.#receiver.isRateLimited) return 'rate'
+    if (this.isPaused) return 'paused'
+    return this.#mayRead() ? 'consumer' : 'unsent'
   }
 
   #report (error: unknown): void {

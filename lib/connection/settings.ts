@@ -17,6 +17,8 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
   readonly url?: string
+  /** The pattern of the route, such as /room/:id. Absent: there is none. */
+  readonly route?: string
 }
 
 /** What the opening handshake has agreed on. */

@@ -56,7 +56,7 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
     return
   }
   const options = typeof websocket === 'object' ? websocket : {}
-  const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
+  const webSocketRoute = new WebSocketRoute(route.url, handler, route.handler, options, scope)
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
   mark(route, webSocketRoute)
   scope.router.addPath(route.url)

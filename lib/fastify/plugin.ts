@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../../types/options.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
-import { declaredTooEarly, serverClosing } from '../errors.ts'
+import { declaredTooEarly } from '../errors.ts'
 import { HandshakeRouter } from './handshake-router.ts'
 import { injectWS } from './inject.ts'
 import { pluginSettings } from '../options/settings.ts'
@@ -26,7 +26,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
-  const server = new WebSocketServer(settings)
+  const server = new WebSocketServer(settings, router)
+  router.add(server)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
   const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
@@ -58,15 +59,17 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     const upgrade = router.upgradeOf(request.raw)
     if (upgrade === undefined) {
       next()
-    } else if (upgrade.response !== reply.raw) {
+      return
+    }
+    upgrade.refusalListener = server
+    upgrade.asker = request
+    if (upgrade.response !== reply.raw) {
       // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
       reply.raw.detachSocket(request.raw.socket)
       reply.hijack()
-    } else if (router.isClosing) {
-      reply.send(serverClosing())
     } else if (!request.is404 && !isDeclared(request)) {
       if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
-      else reply.send(declaredTooEarly(request.routeOptions.url))
+      else reply.send(upgrade.named(declaredTooEarly(request.routeOptions.url)))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)

@@ -9,9 +9,10 @@ import { Connection } from '../connection/connection.ts'
 import type { ConnectionSettings } from '../connection/settings.ts'
 import { nextTurn } from '../connection/turn-clock.ts'
 import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
+import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders, type OpeningHandshake } from '../protocol/server-handshake.ts'
-import { deflateSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
+import { deflateSettings, rateLimitSettings, routeOptions, type PluginSettings, type RouteSettings } from '../options/settings.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { HandlerContext, type RequestOwnerOptions } from './handler-context.ts'
 import { DEFAULTS } from '../options/defaults.ts'
@@ -36,6 +37,7 @@ type ConnectedRouteSettings = RouteSettings & ConnectionSettings & {
 
 /** A route that takes WebSocket handshakes. */
 export class WebSocketRoute {
+  readonly #url: string
   readonly #handler: WebSocketHandler
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: ReturnType<typeof routeOptions>
@@ -43,12 +45,15 @@ export class WebSocketRoute {
   #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
+  readonly #addressSeats: AddressSeats | null
 
-  constructor (handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
+  constructor (url: string, handler: WebSocketHandler, httpHandler: RouteOptions['handler'], options: WebSocketRouteOptions, scope: Scope) {
+    this.#url = url
     this.#handler = handler
     this.#httpHandler = httpHandler
     this.#options = routeOptions(options)
     this.#seats = options.maxConnections === undefined ? null : new Seats()
+    this.#addressSeats = options.maxConnectionsPerAddress === undefined ? null : new AddressSeats()
     this.#scope = scope
   }
 
@@ -67,7 +72,7 @@ export class WebSocketRoute {
     const refuse = (error: unknown): void => {
       if (upgrade.isDecided) return
       // a custom error handler shapes the body; what the RFC demands of the head stays
-      if (error instanceof HandshakeError) reply.headers(error.headers)
+      if (error instanceof HandshakeError) reply.headers(upgrade.named(error).headers)
       reply.send(error instanceof Error ? error : admissionFailed(error))
     }
     try {
@@ -99,7 +104,9 @@ export class WebSocketRoute {
     return {
       ...settings,
       role: 'server',
+      route: this.#url,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
+      rateLimit: rateLimitSettings(settings.rateLimit),
       silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
     }
   }
@@ -112,16 +119,19 @@ export class WebSocketRoute {
     if (router.isClosing || server.isClosing) throw serverClosing()
     const seats = this.#seats ?? server.seats
     if (seats.taken >= settings.maxConnections) throw tooManyConnections(settings.maxConnections)
+    const addressSeats = this.#addressSeats ?? server.addressSeats
+    const address = addressSeats.admit(settings.maxConnectionsPerAddress, request)
     const protocol = chooseProtocol(protocols, request.raw, settings)
     const agreed = chooseExtensions(offers, settings.perMessageDeflate)
     const headers = responseHeaders(key, protocol, agreed.extensions)
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
-    const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seats)
+    const seat = addressSeats.take(address, seats.take())
+    const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seat)
     const connection = new Connection(settings, owner)
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
       this.#serve(instance, connection, request, owner)
-      if (server.isClosing) connection.shutDown(server.options.shutdownCode) // since hooks had their turn
+      if (server.isClosing || router.isClosing) connection.shutDown(router.drainCode ?? server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.

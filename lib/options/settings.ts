@@ -1,10 +1,11 @@
 // The options as everything behind this folder works with them: checked and complete.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
-  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
+  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, RateLimitOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
+import type { RateLimit } from '../connection/incoming/rate-limited-frame-reader.ts'
 import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
-import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
 type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
@@ -46,6 +47,13 @@ export function connectSettings ({ headers = {}, signal, request = {}, maxRedire
 export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
   if (option === false) return false
   return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
+}
+
+/** What is meant by the option rateLimit, which is checked already. */
+export function rateLimitSettings (option: RateLimitOptions | false): RateLimit | false {
+  if (option === false) return false
+  const { onExceeded, maxWait, ...limits } = { ...RATE_LIMIT_DEFAULTS, ...withoutUndefined(option) }
+  return { ...limits, maxWait: onExceeded === 'wait' ? maxWait : 0 }
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */

@@ -8,7 +8,7 @@ import type { ConnectOptions } from '../../types/options.ts'
 import { Connection } from '../connection/connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unanswered, unexpectedResponse } from '../errors.ts'
 import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
-import { connectSettings, deflateSettings } from '../options/settings.ts'
+import { connectSettings, deflateSettings, rateLimitSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
 import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
@@ -58,7 +58,7 @@ export function startConnecting (
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
   let request: ClientRequest | null = null
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
-  const connectionSettings = { ...settings, perMessageDeflate, role: 'client' as const, hasHandler: false, url: target.href }
+  const connectionSettings = { ...settings, perMessageDeflate, rateLimit: rateLimitSettings(settings.rateLimit), role: 'client' as const, hasHandler: false, url: target.href }
   const connection = new Connection(connectionSettings, owner)
   const first: Destination = { url: target, headers: definedOf(headers), request: requestOptions }
   const redirects = new Redirects(first, maxRedirects)
