@@ -1,6 +1,6 @@
 import { upgrade } from './standalone/upgrade.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
-import { connect } from './standalone/connect.ts'
+import { connect } from './client/connect.ts'
 import { Connection as ConnectionClass } from './connection/connection.ts'
 import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'

@@ -3,9 +3,9 @@ import { connect } from 'node:http2'
 import { Server as TlsServer } from 'node:tls'
 import type { InjectWS } from '../../types/fastify.ts'
 import { CONNECT_NAMES } from '../options/settings.ts'
-import { startConnecting } from '../standalone/connect.ts'
+import { startConnecting } from '../client/connect.ts'
 import type { Connection } from '../connection/connection.ts'
-import { overHttp2 } from '../standalone/http2-request.ts'
+import { overHttp2 } from '../client/http2-request.ts'
 import { MemorySocket } from '../transport/memory-socket.ts'
 
 /**

@@ -11,7 +11,7 @@ import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } f
 import { connectSettings, deflateSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
 import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
-import { StandaloneOwner } from './standalone-owner.ts'
+import { StandaloneOwner } from '../standalone/standalone-owner.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
 import type { Transport } from '../transport/transport.ts'
 

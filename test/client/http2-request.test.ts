@@ -4,7 +4,7 @@ import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:h
 import { connect, createServer, type ClientHttp2Session, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { overHttp2 } from '../../lib/standalone/http2-request.ts'
+import { overHttp2 } from '../../lib/client/http2-request.ts'
 import { ACCEPT, KEY } from '../helpers/http.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void
