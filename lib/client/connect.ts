@@ -48,9 +48,17 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
   return connection
 }
 
+/** Who connects, and how. */
+interface Connecting {
+  /** Default: HTTP/1.1. */
+  readonly exchange?: Exchange | null
+  /** Somebody tells by handlerSettled() when he is done with the connection. Default: false. */
+  readonly hasHandler?: boolean
+}
+
 /** As connect(), but gives the connection while it is CONNECTING. */
 export function startConnecting (
-  url: string | URL, options: ConnectOptions, exchange: Exchange | null = null
+  url: string | URL, options: ConnectOptions, { exchange = null, hasHandler = false }: Connecting = {}
 ): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
   const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, request: requestOptions, ...settings } = connectSettings(options)
@@ -58,7 +66,7 @@ export function startConnecting (
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
   let request: ClientRequest | null = null
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
-  const connectionSettings = { ...settings, perMessageDeflate, role: 'client' as const, hasHandler: false, url: target.href }
+  const connectionSettings = { ...settings, perMessageDeflate, role: 'client' as const, hasHandler, url: target.href }
   const connection = new Connection(connectionSettings, owner)
   const first: Destination = { url: target, headers: definedOf(headers), request: requestOptions }
   const redirects = new Redirects(first, maxRedirects)

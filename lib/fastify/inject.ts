@@ -32,7 +32,7 @@ export async function injectWS (
     ...Object.fromEntries(Object.entries(context).filter(([name]) => CONNECT_NAMES.has(name))),
     headers: { host: 'localhost', ...others },
     request: { createConnection: () => client }
-  }, session === null ? null : overHttp2(session))
+  }, { exchange: session === null ? null : overHttp2(session) })
   if (session !== null) void connection.closed.then(() => { session.destroy() })
   onConnection(connection)
   try {

@@ -6,7 +6,7 @@ import { isOriginPattern } from '../protocol/origin.ts'
 import type { Defined, DeflateSettings } from './defaults.ts'
 
 // what setTimeout() can do
-const MAX_TIMEOUT = 2 ** 31 - 1
+export const MAX_TIMEOUT = 2 ** 31 - 1
 
 type Check = (value: unknown) => string | null
 

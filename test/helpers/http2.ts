@@ -24,7 +24,7 @@ export async function openOverHttp2 (app: FastifyInstance, path: string, { heade
   }
   const { connection, opened } = startConnecting(`ws://app.example${path}`, {
     ...options, headers: { host: 'app.example', ...headers }
-  }, overHttp2(session))
+  }, { exchange: overHttp2(session) })
   await opened
   return connection
 }
