@@ -55,6 +55,8 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   socketTaken: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   clientLeft: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   connectTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
+  lookUpTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
+  notComingBack: [[{ code: 1008, reason: '', sent: null, cause: 'peer' }], 'WS_ERR_CONNECTION_CLOSED', 1008],
   unexpectedResponse: [[401], 'FST_WS_UNEXPECTED_RESPONSE', 401],
   wrongRedirect: [[301, 'x', 'y'], 'FST_WS_REDIRECT', 301],
   unanswered: [[Object.assign(new Error('x'), { code: 'ECONNRESET' })], 'ECONNRESET', undefined],
