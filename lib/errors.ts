@@ -191,6 +191,10 @@ export const clientLeft = () => new ConnectionClosedError('the client has left b
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)
 
+/** @param proxy host and port */
+export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
+  new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
+
 // What reconnect() adds
 export const lookUpTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)

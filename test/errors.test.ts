@@ -55,6 +55,7 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   socketTaken: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   clientLeft: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   connectTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
+  proxyRefused: [['a:1', 407], 'FST_WS_PROXY', 407],
   lookUpTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
   notComingBack: [[{ code: 1008, reason: '', sent: null, cause: 'peer' }], 'WS_ERR_CONNECTION_CLOSED', 1008],
   unexpectedResponse: [[401], 'FST_WS_UNEXPECTED_RESPONSE', 401],
