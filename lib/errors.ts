@@ -1,6 +1,7 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
+import type { CloseInfo } from '../types/connection.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
@@ -46,11 +47,17 @@ export class ConnectionClosedError extends Error {
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
   /** Of the Close frame that ends the connection, the peer's or ours; 1006 when there is none; undefined where that is not known yet. */
   readonly closeCode: number | undefined
+  /** How it was closed, where reconnect() gave up for that. */
+  readonly closeInfo: CloseInfo | undefined
   readonly #connection: unknown
 
-  constructor (message: string, { connection, closeCode, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined } = {}) {
+  constructor (
+    message: string,
+    { connection, closeCode, closeInfo, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined, closeInfo?: CloseInfo } = {}
+  ) {
     super(message, options)
     this.closeCode = closeCode
+    this.closeInfo = closeInfo
     this.#connection = connection
   }
 
@@ -188,6 +195,18 @@ export const clientLeft = () => new ConnectionClosedError('the client has left b
 
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)
+
+/** @param proxy host and port */
+export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
+  new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
+
+// What reconnect() adds
+export const lookUpTimedOut = (milliseconds: number) =>
+  new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)
+export const notComingBack = (closeInfo: CloseInfo) => new ConnectionClosedError(
+  `the connection was closed with ${closeInfo.sent === null || closeInfo.cause === 'peer' ? '' : `${closeInfo.sent.code} by this side, `}` +
+  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and there is no next attempt`,
+  { closeCode: closeInfo.code, closeInfo })
 
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
 export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>

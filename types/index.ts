@@ -1,3 +1,4 @@
+export type * from './client.ts'
 export type * from './connection.ts'
 export type * from './options.ts'
 export type * from './fastify.ts'

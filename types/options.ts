@@ -195,6 +195,12 @@ export interface ConnectOptions extends ConnectionOptions {
    * go to another host or port, nor from TLS to none. Default: 0, a redirect is a HandshakeError with its `headers.location`.
    */
   maxRedirects?: number | undefined
+  /**
+   * Where the connection goes through: the URL of a proxy (http: or https:, with a user and password or without), or 'env' for http_proxy (ws:),
+   * https_proxy (wss:) and no_proxy, as curl reads them. It is asked by CONNECT, for ws: too; one that refuses is a HandshakeError
+   * `FST_WS_PROXY` with its status. Default: false.
+   */
+  proxy?: 'env' | (string & {}) | URL | false | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined

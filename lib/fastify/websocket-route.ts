@@ -1,13 +1,11 @@
 // The way from a request in Fastify's hands to an open connection.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import type { MessageData } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
-import { NORMAL_CLOSURE } from '../protocol/close-code.ts'
 import { Connection } from '../connection/connection.ts'
+import { isAsyncGenerator, sendAll } from '../connection/outgoing/send-all.ts'
 import type { ConnectionSettings } from '../connection/settings.ts'
-import { nextTurn } from '../connection/turn-clock.ts'
 import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
 import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
@@ -163,28 +161,4 @@ export class WebSocketRoute {
       failed(error)
     }
   }
-}
-
-function isAsyncGenerator (value: unknown): value is AsyncGenerator<MessageData> {
-  return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
-}
-
-/** Sends what a generator handler yields, each when there is room for it. Its return closes, a close returns it. */
-async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
-  let returned: Promise<IteratorResult<MessageData>> | null = null
-  // once; what its finally block then rejects with reaches the loop
-  const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
-  // also while it awaits something else, which connection.signal can end
-  void connection.closed.then(giveBack).catch(() => {})
-  try {
-    for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
-      if (!connection.send(result.value)) await connection.drained()
-      else if (connection.isTurnOver) await nextTurn()
-      if (connection.readyState !== connection.OPEN) await giveBack()
-    }
-  } catch (error) {
-    void giveBack().catch(() => {}) // whatever it does then must not hold this up
-    throw error
-  }
-  connection.close(NORMAL_CLOSURE)
 }

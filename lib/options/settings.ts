@@ -35,12 +35,18 @@ export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): 
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, ...options }: ConnectOptions): StandaloneSettings &
-  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects'>>> {
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy'>>> {
   if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
     throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
   }
-  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, ...(signal === undefined ? {} : { signal }) }
+  if (proxy !== false && typeof proxy !== 'string' && !(proxy instanceof URL)) {
+    throw new TypeError(`the WebSocket option proxy must be false, 'env' or a URL, not ${describe(proxy)}`)
+  }
+  if (proxy !== false && (request.agent !== undefined || request.createConnection !== undefined)) {
+    throw new TypeError('the WebSocket options proxy and request.agent or request.createConnection exclude each other: both say how to connect')
+  }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */
