@@ -4,16 +4,15 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseCause, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
-  SendOptions, WebSocketConnection
+  BinaryType, CloseCause, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, PrepareOptions, ReadyState,
+  SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
-import { ConnectionClosedError, ProtocolError } from '../errors.ts'
+import { ConnectionClosedError, type MessageError, notTyped, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
 import { withResolver, type PromiseWithResolver } from '../promises.ts'
 import { ABNORMAL_CLOSURE, INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
-import { createClose, serializeClosePayload, type Close } from '../protocol/close.ts'
-import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
+import { createClose, cutReason, serializeClosePayload, type Close } from '../protocol/close.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -26,7 +25,7 @@ import { CHANNELS } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { PreparedMessage } from './prepared-message.ts'
+import { prepare, PreparedMessage } from './prepared-message.ts'
 import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.ts'
 import { nextTurn } from './turn-clock.ts'
 import { ViewableConnection } from './viewable-connection.ts'
@@ -104,6 +103,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onInvalidMessage (error: MessageError): Promise<unknown> | boolean {
+      return this.#connection.#owner.onInvalidMessage?.(error, this.#connection) ?? false
+    }
+
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
     onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
     onFarewell (word: Close | ProtocolError | null): void { this.#connection.#onFarewell(word) }
@@ -141,6 +144,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
+  /** @internal */
+  get encodes (): boolean { return this.#settings.encoder !== undefined }
 
   get closed (): Promise<CloseInfo> {
     if (this.#closedPromise === null) {
@@ -337,7 +343,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const payload = toPayload(data)
+    const payload = toPayload(this.encode(data, options))
     const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
     const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
@@ -352,7 +358,18 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#messagesSent++
   }
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  encode (data: MessageData, options?: SendOptions): MessageData {
+    const { encoder } = this.#settings
+    return encoder === undefined ? data : encoder.encode(data, options)
+  }
+
+  prepare (data: MessageData, options?: PrepareOptions): Prepared {
+    return prepare(this.encode(data, options), options)
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.encodes) throw notTyped('createMessageStream()', 'send')
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
@@ -553,7 +570,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onFailure (error: ProtocolError): void {
     this.#ending.failure = error
     this.#publish('error', { error })
-    this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
+    this.#abandon({ code: error.closeCode, reason: cutReason(error.message) })
     if (this.listenerCount('error') > 0) this.emitSafely('error', error)
     this.#endReader()
   }

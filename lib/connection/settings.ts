@@ -1,6 +1,8 @@
 // What a connection is made with, and by whom.
 import type { CloseInfo } from '../../types/connection.ts'
 import type { DeflaterSettings } from '../compression/deflater.ts'
+import type { MessageEncoder } from '../messages/message-encoder.ts'
+import type { MessageError } from '../errors.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import type { Connection } from './connection.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
@@ -18,6 +20,8 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
+  /** Where a schema says what is sent. */
+  readonly encoder?: MessageEncoder
   readonly url?: string
 }
 
@@ -35,6 +39,11 @@ export interface ConnectionOwner {
   readonly request?: unknown
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
+  /**
+   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
+   * where this is absent: it fails the connection
+   */
+  onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
