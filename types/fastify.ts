@@ -13,12 +13,16 @@ import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
 /** What a route's connections receive: what its generics say, else what the type provider makes of `schema.receive`. */
 export type ReceivedBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
   RouteGeneric extends { Receive: infer Receive } ? Receive
-    : Schema extends { receive: infer Receive } ? (TypeProvider & { schema: Receive })['validator'] : RawMessage
+    : Schema extends { receive: infer Receive }
+      ? [Receive] extends [undefined] ? RawMessage : (TypeProvider & { schema: Receive })['validator']
+      : RawMessage
 
 /** What a route's connections are sent: what its generics say, else what the type provider makes of `schema.send`. */
 export type SentBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
   RouteGeneric extends { Send: infer Send } ? Send
-    : Schema extends { send: infer Send } ? (TypeProvider & { schema: Send })['serializer'] : RawMessage
+    : Schema extends { send: infer Send }
+      ? [Send] extends [undefined] ? RawMessage : (TypeProvider & { schema: Send })['serializer']
+      : RawMessage
 
 type Primitive = string | number | bigint | boolean | symbol | null | undefined | void
 

@@ -30,8 +30,9 @@ export function describeIssues (issues: readonly MessageIssue[]): string {
 /** The beginning of a text, so much of it as takes up to 128 bytes in JSON, in whole characters. */
 export function cutText (text: string): string {
   if (text.length <= MAX_TEXT && sizeOf(text) <= MAX_TEXT) return text
-  let cut = text.slice(0, MAX_TEXT)
-  while (sizeOf(cut) > MAX_TEXT - '...'.length) cut = cut.slice(0, Math.floor(cut.length * 0.9))
+  const room = MAX_TEXT - '...'.length
+  let cut = text.slice(0, room)
+  for (let size = sizeOf(cut); size > room; size = sizeOf(cut)) cut = cut.slice(0, Math.floor(cut.length * room / size))
   return `${cut.replace(/[\uD800-\uDBFF]$/, '')}...`
 }
 

@@ -227,6 +227,7 @@ app.get('/raw', { websocket: true }, (connection, request) => {
   expectTypeOf(request.url).toEqualTypeOf<string>()
   expectTypeOf(connection.prepare('x', { binary: true })).toEqualTypeOf<PreparedMessage>()
 })
+app.get('/undefined', { websocket: true, schema: { receive: undefined, send: undefined } }, connection => { expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>() })
 app.get('/http', { schema: { querystring: {} } }, (request, reply) => { reply.send(request.url) })
 
 // helpers
