@@ -2,18 +2,47 @@
 // into a Close frame, only a door turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { CloseInfo } from '../types/connection.ts'
+import type { InvalidMessage, MessageIssue } from '../types/messages.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
-  override readonly name = 'ProtocolError'
+  override readonly name: string = 'ProtocolError'
   /** Stable, for programs; `WS_ERR_...`. */
   readonly code: string
   readonly closeCode: number
 
-  constructor (code: string, closeCode: number, message: string) {
-    super(message)
+  constructor (code: string, closeCode: number, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.code = code
     this.closeCode = closeCode
+  }
+}
+
+/** A message that `schema.receive` does not allow. Where no onInvalidMessage takes it, it fails the connection, as what breaks the protocol does. */
+export class MessageError extends ProtocolError implements InvalidMessage {
+  override readonly name = 'MessageError'
+  declare readonly validation?: readonly MessageIssue[]
+  readonly validationContext = 'message'
+  declare readonly data: Buffer
+
+  constructor (
+    code: string, closeCode: number, message: string, data: Buffer, { validation, ...options }: ErrorOptions & { validation?: readonly MessageIssue[] } = {}
+  ) {
+    super(code, closeCode, message, options)
+    if (validation !== undefined) this.validation = validation
+    Object.defineProperty(this, 'data', { value: data }) // not for loggers, which print what is enumerable
+  }
+}
+
+/** What the application does with schemas for messages is wrong: a schema itself, or what a connection of a route that has one is asked for. */
+export class SchemaError extends Error {
+  override readonly name = 'SchemaError'
+  /** Stable, for programs; `FST_WS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
   }
 }
 
@@ -80,6 +109,7 @@ const quote = (value: string | undefined): string =>
 const fieldsOf = (headers: OutgoingHttpHeaders): Record<string, string | string[]> => Object.fromEntries(
   Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, typeof value === 'number' ? String(value) : value]])
 )
+const messageOf = (thrown: unknown): string => thrown instanceof Error ? thrown.message : String(thrown)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
@@ -120,6 +150,21 @@ export const invalidCloseCode = (code: number) =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', 1002, `close code ${code} must not appear in a Close frame`)
 export const invalidCloseReason = () =>
   new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a close reason is not valid UTF-8')
+
+// Messages by schema, RFC 6455 §7.4.1
+export const notJson = (data: Buffer, reason: string) => new MessageError('FST_WS_JSON', 1007, `message is not JSON: ${reason}`, data)
+export const binaryMessage = (data: Buffer) =>
+  new MessageError('FST_WS_BINARY', 1003, 'a binary message came, where a schema says that messages are JSON', data)
+export const invalidMessage = (data: Buffer, message: string, validation: readonly MessageIssue[], options?: ErrorOptions) =>
+  new MessageError('FST_WS_VALIDATION', 1007, message, data, { validation, ...options })
+export const schemaNotBuilt = (direction: 'receive' | 'send', url: string, cause: unknown) =>
+  new SchemaError('FST_WS_SCHEMA_BUILD', `schema.${direction} of the WebSocket route ${url} cannot be compiled: ${messageOf(cause)}`, { cause })
+export const asyncValidator = () => new SchemaError('FST_WS_ASYNC_VALIDATOR',
+  'the validator of schema.receive returned a promise: messages are validated one after the other, by validators that return at once')
+export const notTyped = (what: string, direction: 'receive' | 'send') =>
+  new SchemaError('FST_WS_TYPED', `${what} is for text and bytes: the route of this connection has schema.${direction}, and its messages are values`)
+export const notSerializable = (reason: string, options?: ErrorOptions) =>
+  new SchemaError('FST_WS_SERIALIZATION', `a message cannot be serialized by schema.send: ${reason}`, options)
 
 // The client's opening handshake, RFC 6455 §4.2.1
 export const wrongMethod = (method: string | undefined) =>

@@ -2,6 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
 import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
+import type { InvalidMessageHandler } from './messages.ts'
 
 /**
  * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
@@ -134,6 +135,11 @@ export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptio
    */
   maxConnectionsPerAddress?: number | { max: number, key?: ((request: FastifyRequest) => string | null | undefined) | undefined } | undefined
   errorHandler?: WebSocketErrorHandler | undefined
+  /**
+   * Gets messages that `schema.receive` of a route does not allow: it may answer, close or ignore them. Without it the connection fails
+   * with 1007, or with 1003 for a binary message.
+   */
+  onInvalidMessage?: InvalidMessageHandler | undefined
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
    * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).

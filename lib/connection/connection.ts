@@ -5,10 +5,10 @@ import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
   BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared,
-  ReadyState, SendCallback, SendOptions, WebSocketConnection
+  PrepareOptions, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
-import { ConnectionClosedError, ProtocolError } from '../errors.ts'
+import { ConnectionClosedError, type MessageError, notTyped, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
 import { NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
 import { createClose, type Close } from '../protocol/close.ts'
@@ -25,7 +25,7 @@ import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { PreparedMessage } from './prepared-message.ts'
+import { prepare, PreparedMessage } from './prepared-message.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
 import { nextTurn } from './turn-clock.ts'
 import { ViewableConnection } from './viewable-connection.ts'
@@ -43,6 +43,11 @@ export interface ConnectionOwner {
   onClose (connection: Connection, info: CloseInfo): void
   /** Our Close is about to go out. */
   onSendingClose? (connection: Connection): void
+  /**
+   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
+   * where this is absent: it fails the connection
+   */
+  onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
@@ -115,6 +120,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onInvalidMessage (error: MessageError): Promise<unknown> | boolean {
+      return this.#connection.#owner.onInvalidMessage?.(error, this.#connection) ?? false
+    }
+
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
     onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
     onFarewell (word: Close | ProtocolError | null): void { this.#connection.#closing.onFarewell(word) }
@@ -161,6 +170,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
+  /** @internal */
+  get encodes (): boolean { return this.#settings.encoder !== undefined }
 
   get closed (): Promise<CloseInfo> { return this.#closing.closed }
   get signal (): AbortSignal { return this.#closing.signal }
@@ -335,7 +347,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const payload = toPayload(data)
+    const payload = toPayload(this.encode(data, options))
     const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
     const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
@@ -350,7 +362,18 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#messagesSent++
   }
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  encode (data: MessageData, options?: SendOptions): MessageData {
+    const { encoder } = this.#settings
+    return encoder === undefined ? data : encoder.encode(data, options)
+  }
+
+  prepare (data: MessageData, options?: PrepareOptions): Prepared {
+    return prepare(this.encode(data, options), options)
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.encodes) throw notTyped('createMessageStream()', 'send')
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT

@@ -10,6 +10,7 @@ import { readAlias } from '../options/ws-alias.ts'
 import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isDeclared } from './declare-route.ts'
 import { hasPlugin, knowsRoutes } from './early-routes.ts'
+import { MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { requestLogging } from './request-logging.ts'
 import type { Scope } from './websocket-route.ts'
@@ -29,7 +30,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const server = new WebSocketServer(settings, router)
   router.add(server)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
-  const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
+  const schemas = new MessageSchemas()
+  const scope: Scope = { router, server, schemas, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
     try {
       if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)
@@ -53,7 +55,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     fastify.decorateRequest('ws', { getter () { return router.upgradeOf(this.raw) !== undefined } })
   }
 
-  fastify.addHook('onRoute', route => { declareRoute(scope, route) })
+  fastify.addHook('onRoute', function (route) { declareRoute(scope, this, route) })
+  fastify.addHook('onReady', async () => { schemas.compile() })
 
   fastify.addHook('onRequest', (request, reply, next) => {
     const upgrade = router.upgradeOf(request.raw)

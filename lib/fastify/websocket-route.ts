@@ -14,6 +14,7 @@ import { deflateSettings, rateLimitSettings, routeOptions, type PluginSettings, 
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { HandlerContext, type RequestOwnerOptions } from './handler-context.ts'
 import { DEFAULTS } from '../options/defaults.ts'
+import type { MessageCodec, MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { Seats } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
@@ -22,6 +23,7 @@ import type { WebSocketServer } from './websocket-server.ts'
 export interface Scope {
   readonly router: HandshakeRouter
   readonly server: WebSocketServer
+  readonly schemas: MessageSchemas
   /** Tells whether the app logs nothing of a request. Null where the registration sets the level for its connections. */
   readonly isLogDisabled: ((request: FastifyRequest) => boolean) | null
 }
@@ -40,6 +42,7 @@ export class WebSocketRoute {
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: ReturnType<typeof routeOptions>
   #scope: Scope
+  #codec: MessageCodec = {}
   #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
@@ -57,6 +60,11 @@ export class WebSocketRoute {
 
   adopt (scope: Scope): void {
     this.#scope = scope
+    this.#merged = null
+  }
+
+  setCodec (codec: MessageCodec): void {
+    this.#codec = codec
     this.#merged = null
   }
 
@@ -98,14 +106,19 @@ export class WebSocketRoute {
   #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
-    const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    const { onInvalidMessage, ...settings } = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    const { errorHandler } = settings
+    // a connection keeps its request for it, and only where a schema can find a message invalid
+    const answering = onInvalidMessage === undefined || this.#codec.decoder === undefined ? {} : { onInvalidMessage }
     return {
       ...settings,
+      ...this.#codec,
+      ...answering,
       role: 'server',
       route: this.#url,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
       rateLimit: rateLimitSettings(settings.rateLimit),
-      silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
+      silent: { errorHandler, ...answering, closeLogLevel: 'silent' }
     }
   }
 

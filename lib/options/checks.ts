@@ -63,6 +63,7 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
     : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
   verifyClient: A_FUNCTION,
   errorHandler: A_FUNCTION,
+  onInvalidMessage: A_FUNCTION,
   closeLogLevel: value => typeof value === 'string' ? null : "the name of a log level, or 'silent'",
   preClose: A_FUNCTION,
   shutdownCode: value => isWireCloseCode(value as number) ? null : 'a close code that can be sent',

@@ -8,7 +8,7 @@ import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, without
 import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
-type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'onInvalidMessage' | 'verifyClient' | 'preClose'
 type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>

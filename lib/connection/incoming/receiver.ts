@@ -2,9 +2,10 @@
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import { Inflater } from '../../compression/inflater.ts'
-import { type ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
+import { type ConnectionClosedError, MessageError, ProtocolError, ReaderBusyError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
+import { type MessageDecoder, Undecodable } from '../../messages/message-decoder.ts'
 import { isFailureCode } from '../../protocol/close-code.ts'
 import type { Close, CloseFrame } from '../../protocol/close.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -13,6 +14,7 @@ import type { Compression } from '../../protocol/permessage-deflate.ts'
 import type { Role } from '../../protocol/role.ts'
 import type { Transport } from '../../transport/transport.ts'
 import { TurnClock } from '../turn-clock.ts'
+import { AnsweringAudience } from './answering-audience.ts'
 import { Audience } from './audience.ts'
 import { HeldMessages, type HeldEntry } from './held-messages.ts'
 import type { MessageReader, MessageReaderOwner, MessageSink } from './message-reader.ts'
@@ -34,6 +36,8 @@ export interface ReceiverSettings {
   readonly perMessageDeflate: { readonly concurrency: number } | false
   /** How much the peer may send. Absent or false: as much as is read. */
   readonly rateLimit?: RateLimit | false
+  /** Where a schema says what is received: a message is decoded when it is delivered. */
+  readonly decoder?: MessageDecoder
 }
 
 /** Who decides. on...() are called inside of read(), in the order in which the bytes came, except where they say otherwise. */
@@ -44,6 +48,8 @@ export interface ReceiverOwner {
   onReady (): void
   /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
   onMessage (message: Message): Promise<unknown> | null
+  /** A message that the decoder does not allow. @returns as of ConnectionOwner */
+  onInvalidMessage (error: MessageError): Promise<unknown> | boolean
   /** At once, before messages that wait. */
   onPing (payload: Buffer): void
   /** At once, before messages that wait. */
@@ -105,7 +111,7 @@ export class Receiver {
   constructor (settings: ReceiverSettings, owner: ReceiverOwner) {
     this.#settings = settings
     this.#owner = owner
-    this.#audience = new Audience(settings.messageConcurrency)
+    this.#audience = new (settings.decoder === undefined ? Audience : AnsweringAudience)(settings.messageConcurrency)
     this.#isHandlerDone = settings.hasHandler === false
   }
 
@@ -199,8 +205,12 @@ export class Receiver {
   #onReaderWait (): void {
     const entry = this.#held.peek()
     if (entry?.type === 'message' && this.#audience.verdict === 'deliver') {
-      this.#held.shift()
-      this.#deliver(entry.message)
+      const { decoder } = this.#settings
+      const message = decoder === undefined ? entry.message : decoder.decode(entry.message)
+      if (!(message instanceof Undecodable)) { // else that is told when read() comes to it
+        this.#held.shift()
+        this.#give(message)
+      }
     }
     this.#scheduleReady()
   }
@@ -473,6 +483,37 @@ export class Receiver {
   }
 
   #deliver (message: Message): void {
+    const { decoder } = this.#settings
+    if (decoder === undefined) {
+      this.#give(message)
+      return
+    }
+    const decoded = decoder.decode(message)
+    if (decoded instanceof Undecodable) this.#refuse(decoded.error)
+    else this.#give(decoded)
+  }
+
+  /** A message is not what the schema says. Nothing behind it has its turn before it is answered. */
+  #refuse (error: unknown): void {
+    if (!(error instanceof MessageError)) {
+      this.#owner.onInternalError(error)
+      return
+    }
+    const answer = this.#owner.onInvalidMessage(error)
+    if (answer === false) {
+      this.#held.clear()
+      this.#fail(error)
+    } else if (answer !== true) {
+      const audience = this.#audience as AnsweringAudience
+      audience.isAnswering = true
+      void answer.then(() => {
+        audience.isAnswering = false
+        this.#scheduleReady()
+      })
+    }
+  }
+
+  #give (message: Message): void {
     if (this.#hasFarewell) this.#owner.onTakenOn()
     const { reader } = this.#audience
     if (reader?.isWaiting === true) reader.deliver(message)
