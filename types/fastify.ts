@@ -8,6 +8,7 @@ import type {
 } from 'fastify'
 import type { ConnectionStats, WebSocketConnection } from './connection.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
+import type { TopicsTable } from './topics.ts'
 
 /**
  * Gets each connection of a route when it is open. What it throws or rejects with goes to the errorHandler. Messages that
@@ -46,6 +47,10 @@ export interface WebSocketServerFacade extends EventEmitter {
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
   close (callback?: (error?: Error) => void): void
+  /** What connections of this registration subscribe to and publish on. */
+  readonly topics: TopicsTable
+  /** As `topics.publish()`. */
+  publish: TopicsTable['publish']
   /** Sums over all connections of this registration. */
   stats (): WebSocketServerStats
   /** Emitted before the route's handler gets the connection. */

@@ -28,8 +28,8 @@ import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
 import { PreparedMessage } from './prepared-message.ts'
 import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.ts'
+import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
-import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -39,7 +39,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection {
+export class Connection extends SubscribingConnection implements WebSocketConnection, Subscriber {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -141,6 +141,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected get table (): SubscriptionTable | null { return this.#settings.table?.() ?? null }
 
   get closed (): Promise<CloseInfo> {
     if (this.#closedPromise === null) {
@@ -331,19 +332,49 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     const queued = this.bufferedAmount
     if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
     else this.#addMessage(data as MessageData, options, callback ?? undefined)
+    return this.#sent(queued, this.#settings.maxBufferedAmount)
+  }
+
+  /** @param queued bytes that were unsent before, @param maxUnsent that may be now; one large message on an empty queue may be larger */
+  #sent (queued: number, maxUnsent: number): boolean {
     const unsent = this.bufferedAmount
-    if (queued > 0 && unsent > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    if (queued > 0 && unsent > maxUnsent) this.giveUpSlowPeer()
     return this.#backpressure.sent(unsent)
+  }
+
+  /** @internal */
+  get mustWait (): boolean { return this.#backpressure.mustWait }
+
+  /** Sends what was published. @internal */
+  sendPublished (message: PreparedMessage, maxUnsent: number): boolean {
+    if (this.#outgoingMessage) {
+      this.subscriptions!.hold(this, message, maxUnsent)
+      return !this.mustWait
+    }
+    const queued = this.bufferedAmount
+    this.#addPrepared(message, undefined)
+    return this.#sent(queued, maxUnsent)
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
     const payload = toPayload(data)
-    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
-    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
-    this.#sender!.add(opcode, fin, payload, callback, options?.compress)
+    if (this.#outgoingMessage) {
+      this.#goOnWithMessage(payload, fin, callback)
+      return
+    }
+    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    this.#sender!.add(isText ? TEXT : BINARY, fin, payload, callback, options?.compress)
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
+  }
+
+  #goOnWithMessage (payload: Buffer | string | Blob, fin: boolean, callback: SendCallback | undefined): void {
+    this.#sender!.add(CONTINUATION, fin, payload, callback)
+    if (!fin) return
+    this.#outgoingMessage = false
+    this.#messagesSent++
+    this.subscriptions?.release(this)
   }
 
   #addPrepared (message: PreparedMessage, callback: SendCallback | undefined): void {
@@ -400,8 +431,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     return false
   }
 
-  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
-  #giveUpSlowPeer (): void {
+  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. @internal */
+  giveUpSlowPeer (): void {
     this.#ending.blame('slow', TRY_AGAIN_LATER)
     this.#abandon({ code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
@@ -419,7 +450,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
-      if (this.readyState === OPEN) this.#backpressure.tell(true)
+      if (this.readyState === OPEN) {
+        this.subscriptions?.onDrain()
+        this.#backpressure.tell(true)
+      }
       this.inContext(() => { this.emitSafely('drain') })
     }
     if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
@@ -625,6 +659,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     reader?.end(this.#endError(reader))
     reader?.release()
     this.inContext(() => { this.emitSafely('close', code, reason) })
+    this.subscriptions = null
     this.#closedPromise?.resolve(info)
     this.#abort()
   }
@@ -632,7 +667,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #move (event: EndingEvent): boolean {
     const wasOpen = this.readyState === OPEN
     const hasMoved = this.#ending.move(event)
-    if (wasOpen && this.readyState !== OPEN) this.#backpressure.tell(false)
+    if (wasOpen && this.readyState !== OPEN) {
+      this.subscriptions?.leave()
+      this.#backpressure.tell(false)
+    }
     return hasMoved
   }
 

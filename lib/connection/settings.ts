@@ -5,6 +5,7 @@ import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import type { Connection } from './connection.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
+import type { SubscriptionTable } from './subscribing-connection.ts'
 
 interface DeflateSettings extends DeflaterSettings {
   readonly contextTakeover: boolean
@@ -19,6 +20,8 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
   readonly url?: string
+  /** What it may subscribe to topics in. Absent: nothing. */
+  readonly table?: (() => SubscriptionTable) | undefined
 }
 
 /** What the opening handshake has agreed on. */

@@ -12,6 +12,7 @@ import { declareRoute, isDeclared } from './declare-route.ts'
 import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { isThenable } from '../promises.ts'
 import { requestLogging } from './request-logging.ts'
+import { ScopeTopics } from './scope-topics.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -26,7 +27,9 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
-  const server = new WebSocketServer(settings)
+  const around = fastify.websocketServer as WebSocketServer | undefined
+  const topics = new ScopeTopics(options.topics, around?.scopeTopics ?? null, fastify.log)
+  const server = new WebSocketServer(settings, topics)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
   const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
@@ -75,7 +78,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await router.close() })
-  fastify.addHook('onClose', async () => { router.release() })
+  fastify.addHook('onReady', async () => { await topics.start() })
+  fastify.addHook('onClose', async () => {
+    router.release()
+    await topics.close()
+  })
   closeWithServer(fastify.server, router)
 }
 

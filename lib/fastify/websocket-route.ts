@@ -92,13 +92,14 @@ export class WebSocketRoute {
     return this.#merged.settings
   }
 
-  #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
+  #merge ({ verifyClient, topics: _, ...inherited }: PluginSettings): ConnectedRouteSettings {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
     const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
     return {
       ...settings,
       role: 'server',
+      table: () => this.#scope.server.topics.table,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
       silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
     }

@@ -5,6 +5,8 @@ import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fa
 import { Connection } from '../connection/connection.ts'
 import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
+import type { Topics } from '../topics/topics.ts'
+import type { ScopeTopics } from './scope-topics.ts'
 import { Seats } from './seats.ts'
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
@@ -20,9 +22,19 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   // of the connections that are closed
   #past = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
 
-  constructor (options: PluginSettings) {
+  /** @internal */
+  readonly scopeTopics: ScopeTopics
+
+  constructor (options: PluginSettings, topics: ScopeTopics) {
     super({ captureRejections: true })
+    this.scopeTopics = topics
     this.options = liveOptions(options, () => { this.#revision++ })
+  }
+
+  get topics (): Topics { return this.scopeTopics.topics }
+
+  publish (...args: Parameters<Topics['publish']>): ReturnType<Topics['publish']> {
+    return this.topics.publish(...args)
   }
 
   /** Another number whenever the options have changed. */
