@@ -451,7 +451,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
       if (this.readyState === OPEN) {
-        this.subscriptions?.onDrain()
+        this.subscriptions?.onDrain(this.table!)
         this.#backpressure.tell(true)
       }
       this.inContext(() => { this.emitSafely('drain') })
@@ -668,7 +668,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     const wasOpen = this.readyState === OPEN
     const hasMoved = this.#ending.move(event)
     if (wasOpen && this.readyState !== OPEN) {
-      this.subscriptions?.leave()
+      this.subscriptions?.leave(this.table!)
       this.#backpressure.tell(false)
     }
     return hasMoved

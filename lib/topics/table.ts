@@ -58,7 +58,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     if (options !== undefined) checkSubscribeOptions(options)
     if (this.#isClosed) return this.#rejected(topicsClosed())
     if (subscriber.readyState !== OPEN) return this.#rejected(unsubscribed(name))
-    subscriber.subscriptions ??= new ConnectionSubscriptions(this)
+    subscriber.subscriptions ??= new ConnectionSubscriptions()
     const subscriptions = subscriber.subscriptions as ConnectionSubscriptions
     const found = subscriptions.countUnless(name)
     if (typeof found !== 'number') return found.terms?.promise ?? subscribedTo(found.topic)
@@ -67,6 +67,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     const subscription = subscriptions.first = new Subscription(topic, subscriber, subscriptions.first)
     topic.add(subscription)
     this.counts.subscriptions++
+    if (options === undefined && topic.source === null && this.#settings.slow === 'close') return SUBSCRIBED // as most
     return this.#begin(subscription, options ?? {})
   }
 
@@ -120,7 +121,17 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
       subscribers.deliver(publication, this)
       return
     }
-    for (let i = subscribers.length - 1; i >= 0; i--) subscribers[i]!.deliver(publication, this)
+    const { message, except } = publication
+    const { maxBehind, counts } = this
+    for (let i = subscribers.length - 1; i >= 0; i--) {
+      const subscription = subscribers[i]!
+      if (subscription.terms !== null) {
+        subscription.deliver(publication, this)
+      } else if (subscription.subscriber !== except) { // as for most: a call less for each
+        counts.delivered++
+        subscription.subscriber.sendPublished(message, maxBehind)
+      }
+    }
   }
 
   /** Tells all who had what comes before. */

@@ -356,7 +356,7 @@ class Member implements Subscriber {
   close (): void {
     if (this.readyState !== OPEN) return
     this.readyState = 2
-    this.subscriptions?.leave()
+    this.subscriptions?.leave(this.node.topics.table)
     this.#watches.clear()
     this.node.members = this.node.members.filter(member => member !== this)
   }
@@ -364,7 +364,7 @@ class Member implements Subscriber {
   drain (): void {
     if (!this.mustWait || this.readyState !== OPEN) return
     this.mustWait = false
-    this.subscriptions?.onDrain()
+    this.subscriptions?.onDrain(this.node.topics.table)
   }
 
   sendPublished (message: Parameters<Subscriber['sendPublished']>[0]): boolean {
