@@ -470,7 +470,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
       if (this.readyState === OPEN) {
-        this.subscriptions?.onDrain()
+        this.subscriptions?.onDrain(this.table!)
         this.#backpressure.tell(true)
       }
       this.inContext(() => { this.emitSafely('drain') })
@@ -518,7 +518,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   }
 
   #onNotOpen (): void {
-    this.subscriptions?.leave()
+    this.subscriptions?.leave(this.table!)
     this.#backpressure.tell(false)
   }
 

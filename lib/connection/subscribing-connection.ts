@@ -20,7 +20,7 @@ export interface Subscriber {
   close (code: number, reason: string): void
 }
 
-/** The subscriptions of one connection: made at its first subscribe(). */
+/** The subscriptions of one connection in its table: made at its first subscribe(). */
 export interface Subscriptions {
   readonly names: ReadonlySet<string>
   /** Keeps what is published inside a message that is sent in pieces. */
@@ -28,9 +28,9 @@ export interface Subscriptions {
   /** That message has ended. */
   release (subscriber: Subscriber): void
   /** All is out that was sent. */
-  onDrain (): void
+  onDrain (table: SubscriptionTable): void
   /** The connection is not open any more. */
-  leave (): void
+  leave (table: SubscriptionTable): void
 }
 
 /** What connections subscribe in. */

@@ -1,6 +1,6 @@
 // What a subscriber gets before what is published now: what it has missed since its position, or a snapshot. Until that is sent, what is
 // published waits. Both go out as the connection takes them, and wait by reference.
-import type { Head, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
+import type { GapReason, Head, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import { unsubscribed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
 import { PreparedMessage } from '../connection/prepared-message.ts'
@@ -11,6 +11,20 @@ import type { FirstMessage, Recovery, Service, Subscription } from './subscripti
 export interface CatchUpOwner extends Service {
   /** The snapshot has failed. */
   onSnapshotError (subscription: Subscription): void
+  onMissing (subscription: Subscription, missing: Missing): void
+}
+
+/** A place where messages are missing, told when those before it are sent. */
+export class Missing {
+  readonly reason: GapReason
+  readonly from: Head | null
+  readonly to: Head | null
+
+  constructor (reason: GapReason, from: Head | null, to: Head | null) {
+    this.reason = reason
+    this.from = from
+    this.to = to
+  }
 }
 
 export class CatchUp {
@@ -21,7 +35,7 @@ export class CatchUp {
   readonly #snapshot: SubscribeOptions['snapshot']
   readonly #owner: CatchUpOwner
   readonly #first = new Fifo<FirstMessage>()
-  #live = new Fifo<Publication>()
+  readonly #live = new Fifo<Publication | Missing>()
   #liveBytes = 0
   #isDecided = false
   // whether what is first is there
@@ -44,7 +58,7 @@ export class CatchUp {
 
   /** It is known what the subscriber is sent first. */
   get isDecided (): boolean { return this.#isDecided }
-  get live (): Iterable<Publication> { return this.#live }
+  get live (): Iterable<Publication | Missing> { return this.#live }
 
   /** Something is published. */
   take (publication: Publication): void {
@@ -64,14 +78,24 @@ export class CatchUp {
     counts.waiting++
     this.#live.push(publication)
     this.#liveBytes += publication.message.length
-    if (this.#isReady) this.pump()
+    this.pump()
+  }
+
+  miss (missing: Missing): void {
+    this.#live.push(missing)
+    this.pump()
   }
 
   /** Drops the first `count` that were published since: what is decided covers them, or the subscriber is too slow. */
   drop (count: number, isSkipped = false): void {
     const { counts } = this.#owner
     for (let i = Math.min(count, this.#live.length); i > 0; i--) {
-      this.#liveBytes -= this.#live.shift()!.message.length
+      const dropped = this.#live.shift()!
+      if (dropped instanceof Missing) {
+        if (isSkipped && !this.#hasEnded) this.#owner.onMissing(this.#subscription, dropped)
+        continue
+      }
+      this.#liveBytes -= dropped.message.length
       counts.waiting--
       if (isSkipped) counts.skipped++
     }
@@ -97,21 +121,25 @@ export class CatchUp {
     const { subscriber, terms } = this.#subscription
     let hasRoom = !subscriber.mustWait
     while (hasRoom && !this.#hasEnded) {
-      const first = this.#first.shift()
-      const publication = first ?? this.#live.shift()
-      if (publication === undefined) {
+      const isFirst = !this.#first.isEmpty
+      const next = isFirst ? this.#first.shift() : this.#live.shift()
+      if (next === undefined) {
         terms!.catchUp = terms!.promise = null
         if (terms!.isUsual) this.#subscription.terms = null
         return
       }
-      if (first === undefined) {
+      if (next instanceof Missing) {
+        this.#owner.onMissing(this.#subscription, next)
+        continue
+      }
+      if (!isFirst) {
         this.#owner.counts.waiting--
-        this.#liveBytes -= (publication as Publication).message.length
+        this.#liveBytes -= (next as Publication).message.length
       }
       // outside of maxBehind, which is for who does not read, and not for who has much to read
-      hasRoom = publication instanceof PreparedMessage
-        ? subscriber.sendPublished(publication, Infinity)
-        : terms!.send(this.#subscription, publication, Infinity, this.#owner)
+      hasRoom = next instanceof PreparedMessage
+        ? subscriber.sendPublished(next, Infinity)
+        : terms!.send(this.#subscription, next, Infinity, this.#owner)
     }
   }
 

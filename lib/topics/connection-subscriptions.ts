@@ -1,5 +1,5 @@
 import type { PreparedMessage } from '../connection/prepared-message.ts'
-import type { Subscriber, Subscriptions } from '../connection/subscribing-connection.ts'
+import type { Subscriber, Subscriptions, SubscriptionTable } from '../connection/subscribing-connection.ts'
 import type { Subscription } from './subscription.ts'
 import type { Table } from './table.ts'
 
@@ -12,14 +12,9 @@ interface Held {
 
 /** What one connection is subscribed to. It is small, as there are many: a list through the subscriptions themselves. */
 export class ConnectionSubscriptions implements Subscriptions {
-  readonly #table: Table
   first: Subscription | null = null
   // what was published inside a message that the connection sends in pieces
   #held: Held | null = null
-
-  constructor (table: Table) {
-    this.#table = table
-  }
 
   get names (): ReadonlySet<string> {
     const names: string[] = []
@@ -67,14 +62,14 @@ export class ConnectionSubscriptions implements Subscriptions {
     }
   }
 
-  onDrain (): void {
+  onDrain (table: SubscriptionTable): void {
     for (let subscription = this.first; subscription !== null; subscription = subscription.next) {
-      subscription.terms?.onDrain(subscription, this.#table)
+      subscription.terms?.onDrain(subscription, table as Table)
     }
   }
 
-  leave (): void {
+  leave (table: SubscriptionTable): void {
     this.#held = null
-    for (let subscription = this.first; subscription !== null; subscription = subscription.next) this.#table.end(subscription)
+    for (let subscription = this.first; subscription !== null; subscription = subscription.next) (table as Table).end(subscription)
   }
 }

@@ -6,15 +6,16 @@ export interface Environment {
   readonly clock: () => number
   /** From 0 up to but not including 1. */
   readonly random: () => number
-  /** Calls `callback` after so many milliseconds, and does not keep the process alive for it. @returns undoes that */
-  readonly schedule: (callback: () => void, delay: number) => () => void
+  /** Calls `callback` after so many milliseconds. @param isAwaited whether the process stays alive for it. Default: false @returns undoes that */
+  readonly schedule: (callback: () => void, delay: number, isAwaited?: boolean) => () => void
 }
 
 export const NODE: Environment = {
   clock: () => performance.now(),
   random: () => Math.random(),
-  schedule: (callback, delay) => {
-    const timer = setTimeout(callback, delay).unref()
+  schedule: (callback, delay, isAwaited = false) => {
+    const timer = setTimeout(callback, delay)
+    if (!isAwaited) timer.unref()
     return () => { clearTimeout(timer) }
   }
 }

@@ -267,11 +267,15 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return formatPosition((await this.read(name, null, rule)).head)
   }
 
+  read (name: string, since: Head | null, rule: Rule): Promise<Answer> {
+    return this.#within(() => this.broker.read!(name, since, rule), name)
+  }
+
   /** A broker that does not answer is one that has failed. */
-  async read (name: string, since: Head | null, rule: Rule): Promise<Answer> {
-    return await new Promise<Answer>((resolve, reject) => {
+  async #within<Result> (ask: () => Promise<Result>, name: string): Promise<Result> {
+    return await new Promise<Result>((resolve, reject) => {
       const cancel = this.schedule(() => { reject(brokerDown(name, 'it has not answered')) }, this.#settings.publishTimeout)
-      this.#ask(() => this.broker.read!(name, since, rule)).finally(cancel).then(resolve, reject)
+      this.#ask(ask).finally(cancel).then(resolve, reject)
     })
   }
 
@@ -282,17 +286,17 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   // Sources
 
-  open (name: string, entry: Entry): Publication | null {
-    return this.#open(name, entry.body, entry)
+  open (name: string, entry: Entry, isNew: boolean): Publication | null {
+    return this.#open(name, entry.body, entry, isNew)
   }
 
-  #open (name: string, body: Buffer, entry: Entry | null): Publication | null {
+  #open (name: string, body: Buffer, entry: Entry | null, isNew = true): Publication | null {
     const envelope = readEnvelope(body)
     if (envelope === null) {
       this.malformed++
       return null
     }
-    const except = envelope.node === this.#node ? this.#outbox.returned(envelope.counter) : null
+    const except = isNew && envelope.node === this.#node ? this.#outbox.returned(envelope.counter) : null
     return new Publication(name, entry, envelope.message, except)
   }
 
@@ -355,7 +359,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   }
 
   async #heads (sources: Source[]): Promise<Array<Head | null>> {
-    if (this.broker.heads !== undefined) return await this.broker.heads(sources.map(({ topic }) => topic.name))
+    const names = sources.map(({ topic }) => topic.name)
+    if (this.broker.heads !== undefined) return await this.#within(() => this.broker.heads!(names), names[0]!)
     const answers = await Promise.all(sources.map(({ topic, position, rule }) => this.read(topic.name, position, rule)))
     return answers.map(({ head }) => head)
   }

@@ -194,7 +194,7 @@ export class MemoryBroker implements Broker {
       this.#underWay.push(() => {
         new Promise<Result>(resolve => { resolve(work()) }).then(resolve, reject)
       })
-      this.#environment.schedule(() => { this.#underWay.shift()!() }, this.#delay!())
+      this.#environment.schedule(() => { this.#underWay.shift()!() }, this.#delay!(), true)
     })
   }
 }

@@ -127,7 +127,8 @@ export class Outbox {
     this.#pending--
     this.#bytes -= item.body.length
     if (outcome instanceof Error) {
-      this.#expected.delete(item.counter)
+      // what may be published all the same is still not for who has published it
+      if ((outcome as { code?: string }).code !== 'FST_WS_TOPICS_UNCERTAIN') this.#expected.delete(item.counter)
       item.reject(outcome)
       this.#owner.onError(outcome)
     } else {
@@ -157,9 +158,9 @@ export class Outbox {
     const now = this.#owner.clock()
     for (let item = this.#items.peek(); item !== undefined && (item.deadline <= now || this.#isDone(item)); item = this.#items.peek()) {
       this.#items.shift()
-      this.#expected.delete(item.counter)
       if (item.state === 'waiting') this.#settle(item, brokerDown(item.topic, `it was away for ${this.#settings.publishTimeout} ms (publishTimeout)`))
       else this.#settle(item, brokerUncertain(item.topic))
+      this.#expected.delete(item.counter)
     }
     this.#owner.onProgress()
     this.#watch()

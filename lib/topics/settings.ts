@@ -31,10 +31,12 @@ export const TOPICS_DEFAULTS: TopicsSettings = {
 }
 
 const MAX_NAME_LENGTH = 1024
-const HALF_A_PAIR = /\p{Surrogate}/u
 /** Redis hands a script no more than some 8,000 entries at a time, and a list may be longer by a tenth. */
 const MAX_SIZE = 5_000
 const MAX_TIMEOUT = 2 ** 31 - 1 // what setTimeout() can do
+
+// ES2024, which every Node from 20 on has
+type WellFormed = string & { isWellFormed (): boolean }
 
 /** @returns what it must be, where it is not */
 type Check = (value: unknown) => string | null
@@ -89,8 +91,8 @@ export function checkSubscribeOptions (options: SubscribeOptions): void {
 
 /** @throws TypeError with the code FST_WS_TOPICS_NAME */
 export function checkName (topic: unknown): void {
-  if (typeof topic === 'string' && topic.length > 0 && topic.length <= MAX_NAME_LENGTH && !HALF_A_PAIR.test(topic)) return
-  const given = typeof topic !== 'string' ? describe(topic) : HALF_A_PAIR.test(topic) ? 'one with half of a surrogate pair' : `one of ${topic.length}`
+  if (typeof topic === 'string' && topic.length > 0 && topic.length <= MAX_NAME_LENGTH && (topic as WellFormed).isWellFormed()) return
+  const given = typeof topic !== 'string' ? describe(topic) : topic.length <= MAX_NAME_LENGTH && topic !== '' ? 'one with half of a surrogate pair' : `one of ${topic.length}`
   throw wrongTopic(`a string of 1 to ${MAX_NAME_LENGTH} characters`, given)
 }
 

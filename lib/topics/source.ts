@@ -10,7 +10,7 @@
 // An answer counts only if nothing was delivered since it was asked for: then it is from the same point as `last`. What waited before it was
 // asked for is covered by it.
 import type { Entry, GapReason, Head, Rule } from '../../types/topics.ts'
-import type { CatchUp } from './catch-up.ts'
+import { Missing, type CatchUp } from './catch-up.ts'
 import { isSame } from './position.ts'
 import { follows, Proof } from './proof.ts'
 import { Publication } from './publication.ts'
@@ -19,8 +19,8 @@ import type { Topic } from './topic.ts'
 export interface SourceOwner {
   /** Never throws. */
   read (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }>
-  /** Makes a message of an entry. Null: it is none. */
-  open (topic: string, entry: Entry): Publication | null
+  /** Makes a message of an entry. Null: it is none. @param isNew it was not delivered here before */
+  open (topic: string, entry: Entry, isNew: boolean): Publication | null
   /** To all subscribers in this process. */
   pass (topic: Topic, publication: Publication): void
   gap (topic: Topic, reason: GapReason, from: Head | null, to: Head | null): void
@@ -117,7 +117,9 @@ export class Source {
   }
 
   interrupted (): void {
+    this.#undecided.push(...this.#question?.isRecovering ?? [])
     this.#question = null
+    this.#mustAskAgain = false
     this.#cancelRetry?.()
     this.#clearWaiting(0)
     if (this.#state !== 'live') return
@@ -229,7 +231,7 @@ export class Source {
     }
     this.#cancelRetry?.()
     const isRecovering = this.#state === 'doubtful' ? [] : this.#undecided
-    if (isRecovering.length > 0) this.#undecided = []
+    if (this.#state !== 'doubtful') this.#undecided = []
     const question: Question = {
       since: oldest(this.#last, isRecovering.map(({ since }) => since)),
       last: this.#last,
@@ -241,11 +243,10 @@ export class Source {
     this.#renewedAt = this.#owner.clock()
     this.#owner.read(this.topic.name, question.since, this.#rule).then(({ head, entries }) => {
       if (this.#question === question) this.#onAnswer(question, new Proof(head, entries))
-      else this.#undecided.push(...question.isRecovering)
     }, (error: unknown) => {
-      this.#undecided.push(...question.isRecovering)
       if (this.#question !== question) return
       this.#question = null
+      this.#undecided.push(...question.isRecovering)
       this.#owner.onError(error)
       this.#askLater()
     })
@@ -253,10 +254,8 @@ export class Source {
 
   #askLater (): void {
     const delay = Math.min(RETRY_DELAY * 2 ** this.#retries++, MAX_RETRY_DELAY)
-    this.#cancelRetry = this.#owner.schedule(() => {
-      this.#mustAskAgain = false
-      this.#ask()
-    }, delay)
+    this.#cancelRetry?.()
+    this.#cancelRetry = this.#owner.schedule(() => { this.#ask() }, delay)
   }
 
   #onAnswer (question: Question, proof: Proof): void {
@@ -281,7 +280,9 @@ export class Source {
     const waiting = this.#clearWaiting(question.covered)
     this.#decide(question, proof)
     for (const entry of waiting) this.take(entry)
-    this.#askForUndecided()
+    // where nothing has come since, what they wait for is on its way
+    if (this.#undecided.length > 0 && this.#last === question.last) this.#askLater()
+    else this.#askForUndecided()
   }
 
   #adopt (proof: Proof, isLive: boolean): void {
@@ -308,7 +309,7 @@ export class Source {
   #deliver (entry: Entry): void {
     this.#last = entry.head
     this.#renewedAt = this.#owner.clock()
-    const publication = this.#owner.open(this.topic.name, entry)
+    const publication = this.#owner.open(this.topic.name, entry, true)
     if (publication !== null) this.#owner.pass(this.topic, publication)
   }
 
@@ -332,7 +333,7 @@ export class Source {
       }
       const entries = proof.since(since)
       const missed = (entries ?? []).map(entry => {
-        if (!opened.has(entry)) opened.set(entry, this.#owner.open(this.topic.name, entry))
+        if (!opened.has(entry)) opened.set(entry, this.#owner.open(this.topic.name, entry, false))
         return opened.get(entry) ?? null
       }).filter(publication => publication !== null)
       catchUp.decide({ recovered: entries !== null, head, missed })
@@ -347,7 +348,8 @@ export class Source {
     }
     if (generation !== this.#generation) return false
     let covered = 0
-    for (const { entry } of catchUp.live) {
+    for (const live of catchUp.live) {
+      const entry = live instanceof Missing ? null : live.entry
       if (entry !== null && follows(entry, head)) {
         catchUp.drop(covered)
         return true

@@ -4,7 +4,7 @@ import type { GapReason, Head, PublishOptions, PublishResult, SubscribeOptions, 
 import type { Subscriber, SubscriptionTable } from '../connection/subscribing-connection.ts'
 import { tooManyTopics, type TopicsError, topicsClosed, unsubscribed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
-import { CatchUp, type CatchUpOwner } from './catch-up.ts'
+import { CatchUp, Missing, type CatchUpOwner } from './catch-up.ts'
 import { TOPIC_CHANNELS } from './channels.ts'
 import { ConnectionSubscriptions } from './connection-subscriptions.ts'
 import { formatPosition, parsePosition } from './position.ts'
@@ -58,7 +58,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     if (options !== undefined) checkSubscribeOptions(options)
     if (this.#isClosed) return this.#rejected(topicsClosed())
     if (subscriber.readyState !== OPEN) return this.#rejected(unsubscribed(name))
-    subscriber.subscriptions ??= new ConnectionSubscriptions(this)
+    subscriber.subscriptions ??= new ConnectionSubscriptions()
     const subscriptions = subscriber.subscriptions as ConnectionSubscriptions
     const found = subscriptions.countUnless(name)
     if (typeof found !== 'number') return found.terms?.promise ?? subscribedTo(found.topic)
@@ -67,6 +67,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     const subscription = subscriptions.first = new Subscription(topic, subscriber, subscriptions.first)
     topic.add(subscription)
     this.counts.subscriptions++
+    if (options === undefined && topic.source === null && this.#settings.slow === 'close') return SUBSCRIBED // as most
     return this.#begin(subscription, options ?? {})
   }
 
@@ -120,18 +121,31 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
       subscribers.deliver(publication, this)
       return
     }
-    for (let i = subscribers.length - 1; i >= 0; i--) subscribers[i]!.deliver(publication, this)
+    const { message, except } = publication
+    const { maxBehind, counts } = this
+    for (let i = subscribers.length - 1; i >= 0; i--) {
+      const subscription = subscribers[i]!
+      if (subscription.terms !== null) {
+        subscription.deliver(publication, this)
+      } else if (subscription.subscriber !== except) { // as for most: a call less for each
+        counts.delivered++
+        subscription.subscriber.sendPublished(message, maxBehind)
+      }
+    }
   }
 
   /** Tells all who had what comes before. */
   gap (topic: Topic, reason: GapReason, from: Head | null, to: Head | null): void {
+    const missing = new Missing(reason, from, to)
     for (const subscription of topic.list()) {
-      const { catchUp } = subscription.terms ?? { catchUp: null }
-      if (subscription.at >= 0 && (catchUp === null || catchUp.isDecided)) this.#tellGap(subscription, reason, from, to)
+      const catchUp = subscription.terms?.catchUp ?? null
+      if (subscription.at < 0) continue
+      if (catchUp === null) this.onMissing(subscription, missing)
+      else if (catchUp.isDecided) catchUp.miss(missing)
     }
   }
 
-  #tellGap ({ topic: { name: topic }, subscriber }: Subscription, reason: GapReason, from: Head | null, to: Head | null): void {
+  onMissing ({ topic: { name: topic }, subscriber }: Subscription, { reason, from, to }: Missing): void {
     const gap = { topic, reason, from: from && formatPosition(from), to: to && formatPosition(to) }
     this.counts.gaps++
     if (TOPIC_CHANNELS.gap.hasSubscribers) TOPIC_CHANNELS.gap.publish({ connection: subscriber, ...gap })
@@ -142,7 +156,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   /** The broker has refused a topic: nobody gets it. */
   refuse (topic: Topic, error: Error): void {
     for (const subscription of topic.list()) {
-      this.#tellGap(subscription, 'subscribe', null, null)
+      this.onMissing(subscription, new Missing('subscribe', null, null))
       if (subscription.at < 0) continue
       ;(subscription.subscriber.subscriptions as ConnectionSubscriptions).takeOut(topic.name)
       this.end(subscription, error)
@@ -150,7 +164,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   }
 
   onUnencoded (subscription: Subscription, { entry }: Publication): void {
-    this.#tellGap(subscription, 'encode', null, entry?.head ?? null)
+    this.onMissing(subscription, new Missing('encode', null, entry?.head ?? null))
   }
 
   onEncodeError (error: unknown): void {

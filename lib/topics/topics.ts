@@ -47,6 +47,9 @@ export class Topics implements TopicsTable {
   /** What connections see of it. @internal */
   get table (): Table<Link> { return this.#table }
 
+  /** What is behind that. @internal */
+  get link (): Link { return this.#link }
+
   /** Where errors go that no promise's owner may have heard of; the first counts. @internal */
   logTo (log: Log): void { this.#reporter.log ??= log }
 
