@@ -306,5 +306,12 @@ export const brokerUncertain = (name: string, options?: ErrorOptions) =>
 export const brokerRefused = (what: string, cause: unknown) =>
   new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
 export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
+export const brokerLost = (cause: Error) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or not any more: ${cause.message}`, { cause })
+export const brokerTooOld = (given: string, needed: string) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_TOO_OLD', `the broker is ${given}, and must be ${needed} or newer`)
+export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `what the broker has answered to ${what} is not understood`)
+export const wrongBrokerOption = (broker: string, name: string, expected: string, given: string) =>
+  withCode(new TypeError(`the option ${name} of ${broker}() must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
 export const brokerInUse = () =>
   new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')

@@ -1,0 +1,60 @@
+// What stands where in Redis. Publishers in other languages know it too, so it does not change within a prefix.
+//   <prefix>:{p}            channel, to which an entry is published
+//   <prefix>:{p}:n:<topic>  string, the head: `epoch number tag`; expires after headTtl
+//   <prefix>:{p}:h:<topic>  list of entries, the newest last; expires after ttl
+// p is the partition of a topic: a node that has a subscriber in it is sent all that is published in it. One channel for each topic would be as many
+// subscriptions to make again after each reconnect; one for all would send everything to everybody.
+import { crc32 } from 'node:zlib'
+import type { Entry, Head } from '../../../types/topics.ts'
+
+export const PARTITIONS = 256
+
+export class Layout {
+  readonly #channels: readonly string[]
+
+  constructor (prefix: string) {
+    this.#channels = Array.from({ length: PARTITIONS }, (_, partition) => `${prefix}:{${partition}}`)
+  }
+
+  channel (partition: number): string { return this.#channels[partition]! }
+  headKey (topic: string): string { return `${this.channel(partitionOf(topic))}:n:${topic}` }
+  listKey (topic: string): string { return `${this.channel(partitionOf(topic))}:h:${topic}` }
+}
+
+export function partitionOf (topic: string): number {
+  return crc32(topic) % PARTITIONS
+}
+
+const HEAD = /^([A-Za-z0-9]{1,32}) (\d{1,16}) ([A-Za-z0-9]{1,32}|-)$/
+
+/** Null for anything else: what is in Redis may be somebody else's. */
+export function parseHead (value: unknown): Head | null {
+  const parts = Buffer.isBuffer(value) && value.length <= 84 ? HEAD.exec(value.toString('latin1')) : null
+  return parts === null ? null : { epoch: parts[1]!, number: Number(parts[2]), tag: parts[3]! }
+}
+
+const NEWLINE = 0x0a
+/** An epoch, a number and two tags, and what is between them. */
+const MAX_LINE = 32 + 16 + 32 + 32 + 3
+const LINE = /^([A-Za-z0-9]{1,32}) ([1-9]\d{0,15}) ([A-Za-z0-9]{1,32}) ([A-Za-z0-9]{1,32}|-)$/
+
+/** `<epoch> <number> <tag> <tag before>\n<body>`, or `-\n<body>` for what is not numbered. Null for anything else. */
+export function parseEntry (value: unknown): Entry | { readonly head: null, readonly body: Buffer } | null {
+  if (!Buffer.isBuffer(value)) return null
+  const end = value.subarray(0, MAX_LINE + 1).indexOf(NEWLINE)
+  if (end < 1) return null
+  const body = value.subarray(end + 1)
+  const line = value.toString('latin1', 0, end)
+  if (line === '-') return { head: null, body }
+  const parts = LINE.exec(line)
+  if (parts === null) return null
+  const number = Number(parts[2])
+  return { head: { epoch: parts[1]!, number, tag: parts[3]! }, previous: number - 1, previousTag: parts[4]!, body }
+}
+
+const PLAIN = Buffer.from('-\n')
+
+/** Of what is not numbered. */
+export function plainEntry (body: Buffer): Buffer {
+  return Buffer.concat([PLAIN, body])
+}

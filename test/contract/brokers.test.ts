@@ -1,0 +1,60 @@
+// The brokers there are, each by what every one of them does.
+import t from 'tap'
+import { RedisBroker } from '../../lib/brokers/redis/redis-broker.ts'
+import { memoryBroker } from '../../lib/index.ts'
+import type { Broker, BrokerHost } from '../../types/topics.ts'
+import { REDIS_CLIENTS } from '../helpers/redis-clients.ts'
+import { RedisServer, withoutRedis } from '../helpers/redis-server.ts'
+import { brokerContract } from './broker.ts'
+
+/** Two nodes of a broker that is made for one. */
+function shared (broker: Broker): [Broker, Broker] {
+  const nodes = new Set<{ host: BrokerHost, topics: Set<string> }>()
+  const view = (): Broker => {
+    let node: { host: BrokerHost, topics: Set<string> } | null = null
+    return {
+      numbered: broker.numbered,
+      start: async host => {
+        if (nodes.size === 0) {
+          const ignore = (): void => {}
+          await broker.start({ deliver: (topic, entry) => { for (const { topics, host } of nodes) if (topics.has(topic)) host.deliver(topic, entry) }, interrupted: ignore, restored: ignore, error: ignore }, 'both')
+        }
+        nodes.add(node = { host, topics: new Set() })
+      },
+      stop: async () => {
+        nodes.delete(node!)
+        if (nodes.size === 0) await broker.stop()
+      },
+      publish: (...args) => broker.publish(...args),
+      subscribe: async topics => {
+        await broker.subscribe(topics)
+        for (const topic of topics) node!.topics.add(topic)
+      },
+      unsubscribe: topics => { for (const topic of topics) node!.topics.delete(topic) },
+      read: (...args) => broker.read!(...args),
+      heads: topics => broker.heads!(topics)
+    }
+  }
+  return [view(), view()]
+}
+
+brokerContract('memory', { make: async () => shared(memoryBroker()), cut: null })
+brokerContract('memory, as if from elsewhere', { make: async () => shared(memoryBroker({ delay: 1 })), cut: null })
+
+let server: RedisServer | null = null
+t.teardown(() => server?.remove())
+let prefixes = 0
+
+for (const [name, client] of Object.entries(REDIS_CLIENTS)) {
+  brokerContract(`Redis by ${name}`, {
+    make: async () => {
+      server ??= await RedisServer.start()
+      const options = { client: client(server.port), prefix: `test${prefixes++}` }
+      return [new RedisBroker(options), new RedisBroker(options)]
+    },
+    cut: async () => {
+      await server!.kill()
+      return async () => { await server!.start() }
+    }
+  }, withoutRedis)
+}
