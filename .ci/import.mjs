@@ -2,10 +2,12 @@ import assert from 'node:assert'
 import Fastify from 'fastify'
 import websocket, { fastifyWebsocket, FrameParser } from 'fastify-websocket-stream'
 import * as namespace from 'fastify-websocket-stream'
+import { mqemitterBroker } from 'fastify-websocket-stream/mqemitter'
 import { redisBroker } from 'fastify-websocket-stream/redis'
 
 assert.strictEqual(websocket, fastifyWebsocket)
 assert.strictEqual(typeof FrameParser, 'function')
+assert.throws(() => mqemitterBroker({ emitter: {} }), { code: 'FST_WS_TOPICS_OPTION' })
 assert.throws(() => redisBroker({ client: {} }), { code: 'FST_WS_TOPICS_OPTION' })
 for (const plugin of [websocket, namespace, import('fastify-websocket-stream')]) {
   const app = Fastify()

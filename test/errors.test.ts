@@ -83,6 +83,10 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   brokerDown: [['a', 'it is away'], 'FST_WS_TOPICS_BROKER_DOWN', undefined],
   brokerUncertain: [['a'], 'FST_WS_TOPICS_UNCERTAIN', undefined],
   brokerRefused: [['it', new Error('x')], 'FST_WS_TOPICS_REFUSED', undefined],
+  brokerLost: [[new Error('x')], 'FST_WS_TOPICS_BROKER_LOST', undefined],
+  brokerTooOld: [['Redis 6.0', '6.2'], 'FST_WS_TOPICS_BROKER_TOO_OLD', undefined],
+  brokerAnswer: [['MGET'], 'FST_WS_TOPICS_BROKER_ANSWER', undefined],
+  wrongBrokerOption: [['redisBroker', 'prefix', 'a string', '5'], 'FST_WS_TOPICS_OPTION', undefined],
   topicsClosed: [[], 'FST_WS_TOPICS_CLOSED', undefined],
   brokerInUse: [[], 'FST_WS_TOPICS_BROKER_IN_USE', undefined]
 }

@@ -1,5 +1,7 @@
 // The brokers there are, each by what every one of them does.
+import mqemitter from 'mqemitter'
 import t from 'tap'
+import { mqemitterBroker } from '../../lib/brokers/mqemitter/index.ts'
 import { RedisBroker } from '../../lib/brokers/redis/redis-broker.ts'
 import { memoryBroker } from '../../lib/index.ts'
 import type { Broker, BrokerHost } from '../../types/topics.ts'
@@ -40,6 +42,14 @@ function shared (broker: Broker): [Broker, Broker] {
 
 brokerContract('memory', { make: async () => shared(memoryBroker()), cut: null })
 brokerContract('memory, as if from elsewhere', { make: async () => shared(memoryBroker({ delay: 1 })), cut: null })
+
+brokerContract('mqemitter', {
+  make: async () => {
+    const emitter = mqemitter()
+    return [mqemitterBroker({ emitter }), mqemitterBroker({ emitter })]
+  },
+  cut: null
+})
 
 let server: RedisServer | null = null
 t.teardown(() => server?.remove())
