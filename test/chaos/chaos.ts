@@ -1,0 +1,245 @@
+// Nodes as processes, clients, publishers, and a seed that says who is killed when. What each client got is in a ledger.
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { Redis as Ioredis } from 'ioredis'
+import { connect } from '../../lib/index.ts'
+import type { WebSocketConnection } from '../../types/index.ts'
+import { integer, random } from '../helpers/random.ts'
+import { RedisServer } from '../helpers/redis-server.ts'
+import { Ledger } from './ledger.ts'
+import type { FromClient, FromNode } from './messages.ts'
+
+/** What Redis still has after it was killed: nothing, what it had a while ago, or all but the last second. */
+export const PERSISTENCE = { none: [], rdb: ['--dbfilename', 'chaos.rdb'], aof: ['--appendonly', 'yes'] } as const
+
+export interface ChaosOptions {
+  readonly seed: number
+  readonly persistence: keyof typeof PERSISTENCE
+  readonly nodes: number
+  readonly clients: number
+  readonly topics: number
+  readonly messages: number
+  readonly brokerKills: number
+  readonly nodeKills: number
+}
+
+export interface ChaosResult {
+  readonly accepted: number
+  readonly failed: Record<string, number>
+  readonly delivered: number
+  readonly gaps: number
+  readonly recovered: number
+  readonly notRecovered: number
+  readonly undetected: string[]
+  readonly doubles: number
+  readonly unknown: number
+  /** Of clients whose last position is not that of the topic, when all is quiet. */
+  readonly behind: string[]
+  /** Milliseconds from when the server was there again until the last node was subscribed again. */
+  readonly restored: number[]
+  readonly seconds: number
+}
+
+const IN_FLIGHT = 32
+
+class Node {
+  #process: ChildProcess | null = null
+  readonly #redisPort: number
+  readonly #onRestored: (at: number) => void
+  port = 0
+
+  constructor (redisPort: number, onRestored: (at: number) => void) {
+    this.#redisPort = redisPort
+    this.#onRestored = onRestored
+  }
+
+  /** Until it listens; a node cannot start while Redis is away. */
+  async start (): Promise<void> {
+    for (;;) {
+      const child = fork(new URL('node.ts', import.meta.url), { env: { ...process.env, CHAOS_REDIS_PORT: String(this.#redisPort), CHAOS_PORT: String(this.port) }, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+      this.#process = child
+      const started = await new Promise<boolean>(resolve => {
+        child.on('exit', () => { resolve(false) })
+        child.on('message', (message: { port?: number, restored?: number }) => {
+          if (message.restored !== undefined) this.#onRestored(message.restored)
+          if (message.port === undefined) return
+          this.port = message.port
+          resolve(true)
+        })
+      })
+      if (started) return
+    }
+  }
+
+  async kill (): Promise<void> {
+    const child = this.#process!
+    if (child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+}
+
+/** Comes back to a node, the same or another, for each topic from where it was. */
+class Client {
+  readonly ledgers: ReadonlyMap<string, Ledger>
+  readonly #portOf: () => number
+  readonly #onPublished: (result: Extract<FromNode, { kind: 'published' }>) => void
+  #connection: WebSocketConnection | null = null
+  #hasEnded = false
+
+  constructor (topics: readonly string[], portOf: () => number, onPublished: (result: Extract<FromNode, { kind: 'published' }>) => void = () => {}) {
+    this.ledgers = new Map(topics.map(topic => [topic, new Ledger()]))
+    this.#portOf = portOf
+    this.#onPublished = onPublished
+  }
+
+  /** Stays until end(). */
+  async run (onOpen: () => void): Promise<void> {
+    while (!this.#hasEnded) {
+      try {
+        const connection = await connect(`ws://127.0.0.1:${this.#portOf()}/`)
+        connection.on('message', data => { this.#take(JSON.parse(String(data)) as FromNode) })
+        this.#connection = connection
+        for (const [topic, ledger] of this.ledgers) this.send({ kind: 'subscribe', topic, since: ledger.last })
+        onOpen()
+        await connection.closed
+      } catch {
+        await new Promise(resolve => { setTimeout(resolve, 20) })
+      }
+      this.#connection = null
+      for (const ledger of this.ledgers.values()) ledger.disconnected()
+    }
+  }
+
+  send (message: FromClient): boolean {
+    if (this.#connection?.readyState !== 1) return false
+    this.#connection.send(JSON.stringify(message))
+    return true
+  }
+
+  end (): void {
+    this.#hasEnded = true
+    this.#connection?.terminate()
+  }
+
+  #take (message: FromNode): void {
+    if (message.kind === 'published') this.#onPublished(message)
+    else this.ledgers.get(message.topic)!.take(message)
+  }
+}
+
+export async function chaos (options: ChaosOptions, log: (line: string) => void = () => {}): Promise<ChaosResult> {
+  const chance = random(options.seed)
+  const topics = Array.from({ length: options.topics }, (_, i) => `topic:${i}`)
+  const server = await RedisServer.start(...PERSISTENCE[options.persistence])
+  const admin = new Ioredis({ port: server.port, host: '127.0.0.1' })
+  admin.on('error', () => {})
+  const restored: number[] = []
+  let readyAt = 0
+  const nodes = Array.from({ length: options.nodes }, () => new Node(server.port, at => { restored.push(at - readyAt) }))
+  const begin = performance.now()
+  const clients: Client[] = []
+  try {
+    await Promise.all(nodes.map(node => node.start()))
+    const anyPort = (): number => nodes[integer(chance, 0, nodes.length - 1)]!.port
+    const opened = Array.from({ length: options.clients }, (_, i) => new Promise<void>(resolve => {
+      // each is subscribed to a few
+      const client = new Client(topics.filter((_, t) => (t + i) % 3 === 0 || options.topics < 3), anyPort)
+      clients.push(client)
+      void client.run(resolve)
+    }))
+
+    let accepted = 0
+    const failed: Record<string, number> = {}
+    let [next, done] = [0, 0]
+    const waiting = new Set<number>()
+    const kills = [
+      ...Array.from({ length: options.brokerKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'broker' })),
+      ...Array.from({ length: options.nodeKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'node' })),
+      ...Array.from({ length: options.persistence === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
+    ].sort((a, b) => a.at - b.at)
+    let killing = Promise.resolve()
+    const allDone = new Promise<void>(resolve => {
+      const settle = (id: number, code: string | null): void => {
+        if (!waiting.delete(id)) return
+        if (code === null) accepted++
+        else failed[code] = (failed[code] ?? 0) + 1
+        if (++done === options.messages) resolve()
+        else publish()
+      }
+      const publisher = new Client([], anyPort, ({ id, position, code }) => { settle(id, position === null ? code! : null) })
+      clients.push(publisher)
+      const publish = (): void => {
+        while (waiting.size < IN_FLIGHT && next < options.messages) {
+          const id = next
+          if (!publisher.send({ kind: 'publish', topic: topics[integer(chance, 0, topics.length - 1)]!, id, text: String(id) })) return
+          next++
+          waiting.add(id)
+          while (kills[0] !== undefined && kills[0].at <= next) {
+            const { what } = kills.shift()!
+            killing = killing.then(() => kill(what))
+          }
+        }
+      }
+      void Promise.all(opened).then(() => publisher.run(() => {
+        for (const id of [...waiting]) settle(id, 'connection lost')
+        publish()
+      }))
+    })
+    const kill = async (what: string): Promise<void> => {
+      log(`${what} at ${next}`)
+      if (what === 'save') {
+        await admin.save().catch(() => {})
+      } else if (what === 'broker') {
+        await server.kill()
+        await new Promise(resolve => { setTimeout(resolve, integer(chance, 0, 300)) })
+        await server.start()
+        readyAt = Date.now()
+      } else {
+        const node = nodes[integer(chance, 0, nodes.length - 1)]!
+        await node.kill()
+        await node.start()
+      }
+    }
+    await allDone
+    await killing
+    const behind = await quiet(admin, clients)
+    const result = { accepted, failed, delivered: 0, gaps: 0, recovered: 0, notRecovered: 0, undetected: [] as string[], doubles: 0, unknown: 0, behind, restored, seconds: (performance.now() - begin) / 1000 }
+    for (const { ledgers } of clients) {
+      for (const ledger of ledgers.values()) {
+        const { delivered, gaps, undetected, unknown, doubles } = ledger.check()
+        result.delivered += delivered
+        result.gaps += gaps
+        result.undetected.push(...undetected)
+        result.unknown += unknown
+        result.doubles += doubles
+        result.recovered += ledger.recovered
+        result.notRecovered += ledger.notRecovered
+      }
+    }
+    return result
+  } finally {
+    for (const client of clients) client.end()
+    admin.disconnect()
+    await Promise.all(nodes.map(node => node.kill()))
+    await server.remove()
+  }
+}
+
+/** Waits until each client is where Redis is. @returns those who are not after a while that is longer than all timeouts */
+async function quiet (admin: Ioredis, clients: readonly Client[]): Promise<string[]> {
+  let behind: string[] = []
+  for (let attempt = 0; attempt < 100; attempt++) {
+    behind = []
+    for (const [i, { ledgers }] of clients.entries()) {
+      for (const [topic, { last }] of ledgers) {
+        const key = (await admin.keys(`*:n:${topic}`))[0]
+        const head = key === undefined ? null : (await admin.get(key))!.replaceAll(' ', '.')
+        if (last !== head) behind.push(`client ${i} is at ${last} of ${topic}, which is at ${head}`)
+      }
+    }
+    if (behind.length === 0) break
+    await new Promise(resolve => { setTimeout(resolve, 100) })
+  }
+  return behind
+}
