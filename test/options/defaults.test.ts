@@ -1,4 +1,4 @@
-// Defaults are said in three places: where they are, in the docs of the types, and in the README.
+// Defaults are said in three places: where they are, in the docs of the types, and in the reference.
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { DEFAULTS, DEFLATE_DEFAULTS } from '../../lib/options/defaults.ts'
@@ -33,7 +33,7 @@ function defaultsInTypes (text: string): Array<[name: string, value: unknown]> {
 }
 
 /** Of each row of a table of options: | `level`, `memLevel` | 3, 8 | ... */
-function defaultsInReadme (text: string): Array<[name: string, value: unknown]> {
+function defaultsInReference (text: string): Array<[name: string, value: unknown]> {
   const rows = [...text.matchAll(/^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \|/gm)]
   return rows.flatMap(([, names, values]) => {
     const parts = names!.split(', ').length > 1 ? values!.split(', ') : [values!]
@@ -41,10 +41,16 @@ function defaultsInReadme (text: string): Array<[name: string, value: unknown]> 
   })
 }
 
-test('the defaults that the types and the README name are those there are', async t => {
+/** What stands under a heading of the second level. */
+function section (text: string, heading: string): string {
+  return new RegExp(`^## ${heading}\n([^]*?)(?:^## |$(?![^]))`, 'm').exec(text)![1]!
+}
+
+test('the defaults that the types and the reference name are those there are', async t => {
+  const reference = read('docs/reference.md')
   for (const [where, said] of [
     ['types/options.ts', defaultsInTypes(read('types/options.ts'))],
-    ['README.md', defaultsInReadme(read('README.md').replace(/^[^]*\n### Options\n/, '').replace(/\n### HTTP\/2\n[^]*/, ''))]
+    ['docs/reference.md', ['Options', 'Compression'].flatMap(heading => defaultsInReference(section(reference, heading)))]
   ] as const) {
     for (const [name, value] of said.filter(([name]) => name !== 'maxRedirects')) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
     t.strictSame(Object.keys(EXPECTED).filter(name => !said.some(([other]) => other === name)), [], `${where} names all`)
