@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { DEFAULTS, DEFLATE_DEFAULTS } from '../../lib/options/defaults.ts'
+import { sectionOf } from '../helpers/markdown.ts'
 
 const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS }
 
@@ -41,16 +42,11 @@ function defaultsInReference (text: string): Array<[name: string, value: unknown
   })
 }
 
-/** What stands under a heading of the second level. */
-function section (text: string, heading: string): string {
-  return new RegExp(`^## ${heading}\n([^]*?)(?:^## |$(?![^]))`, 'm').exec(text)![1]!
-}
-
 test('the defaults that the types and the reference name are those there are', async t => {
   const reference = read('docs/reference.md')
   for (const [where, said] of [
     ['types/options.ts', defaultsInTypes(read('types/options.ts'))],
-    ['docs/reference.md', ['Options', 'Compression'].flatMap(heading => defaultsInReference(section(reference, heading)))]
+    ['docs/reference.md', ['## Options', '## Compression'].flatMap(heading => defaultsInReference(sectionOf(reference, heading)))]
   ] as const) {
     for (const [name, value] of said.filter(([name]) => name !== 'maxRedirects')) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
     t.strictSame(Object.keys(EXPECTED).filter(name => !said.some(([other]) => other === name)), [], `${where} names all`)
