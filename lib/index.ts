@@ -1,8 +1,9 @@
 import { upgrade } from './standalone/upgrade.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
-import { connect } from './standalone/connect.ts'
+import { connect } from './client/connect.ts'
+import { reconnect } from './client/reconnect.ts'
 import { Connection as ConnectionClass } from './connection/connection.ts'
-import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
+import { ConnectionClosedError, HandshakeError, MessageError, ProtocolError, ReaderBusyError, SchemaError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'
 import { FrameParser } from './framing/frame-parser.ts'
 import { FrameSerializer } from './framing/frame-serializer.ts'
@@ -18,10 +19,26 @@ export const Connection: Pick<typeof ConnectionClass, 'CONNECTING' | 'OPEN' | 'C
 export type { FrameParserOptions } from './framing/frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
 export type { Role } from './protocol/role.ts'
-export { connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
+export {
+  connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, MessageError, prepare, ProtocolError, ReaderBusyError, reconnect,
+  SchemaError, upgrade
+}
 
 const exported = {
-  connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade
+  connect,
+  Connection,
+  ConnectionClosedError,
+  Frame,
+  FrameParser,
+  FrameSerializer,
+  HandshakeError,
+  MessageError,
+  prepare,
+  ProtocolError,
+  ReaderBusyError,
+  reconnect,
+  SchemaError,
+  upgrade
 }
 
 export const fastifyWebsocket: typeof registered & typeof exported & {

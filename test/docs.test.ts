@@ -180,6 +180,7 @@ const SECTIONS: Record<string, string> = {
   PerMessageDeflateOptions: '## Compression',
   UpgradeOptions: '## connect() and upgrade()',
   ConnectOptions: '## connect() and upgrade()',
+  ReconnectOptions: '## reconnect()',
   SendOptions: '### Sending',
   PrepareOptions: '### Sending',
   ReceiveOptions: '### Receiving',
@@ -192,8 +193,11 @@ const SECTIONS: Record<string, string> = {
   ListenerOptions: '### Events',
   CloseInfo: '### Ending',
   ConnectionStats: '### About it',
+  ConnectionInfo: '### About it',
   WebSocketServerFacade: '## Server',
-  WebSocketServerStats: '## Server'
+  WebSocketServerStats: '## Server',
+  ConnectionLoad: '## Server',
+  DrainOptions: '## Server'
 }
 
 test('the reference has each option, each member of connection and server, and each event', async t => {
@@ -211,7 +215,7 @@ test('options that the reference leaves to another page have a row there', async
 
 test('the reference names no option, member or event that there is not', async t => {
   const known = new Set(Object.keys(SECTIONS).flatMap(membersOf))
-  for (const heading of ['## Options', '## Compression', '## connect() and upgrade()']) {
+  for (const heading of ['## Options', '## Compression', '## connect() and upgrade()', '## reconnect()']) {
     t.strictSame([...documented(heading)].filter(name => !known.has(name)), [], heading)
   }
 })
@@ -223,6 +227,13 @@ test('the reference has each error code, with its status or close code, and no o
     .map(([said]) => said), [])
   const known = new Set(codes.map(([, code]) => code))
   t.strictSame(rows.flatMap(row => row.flatMap(namesIn)).filter(name => /^(FST_WS|WS_ERR)_\w+$/.test(name) && !known.has(name)), [])
+})
+
+test('the reference says what each cause of an end is', async t => {
+  const causes = /^export type CloseCause = (.*)$/m.exec(types)![1]!.split(' | ')
+  t.ok(causes.length >= 9)
+  const row = rowsOf(sectionOf(reference, '### Ending')).find(([name]) => name === '`cause`')!.join(' ')
+  t.strictSame(causes.filter(cause => !row.includes(`\`${cause}\`:`)), [])
 })
 
 test('the reference has each diagnostics channel', async t => {

@@ -5,8 +5,7 @@ import type { CloseCause, CloseInfo, SendCallback } from '../../types/connection
 import { type ConnectionClosedError, ProtocolError } from '../errors.ts'
 import { withResolver, type PromiseWithResolver } from '../promises.ts'
 import { ABNORMAL_CLOSURE, INTERNAL_ERROR, isFailureCode } from '../protocol/close-code.ts'
-import { serializeClosePayload, type Close } from '../protocol/close.ts'
-import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
+import { cutReason, serializeClosePayload, type Close } from '../protocol/close.ts'
 import { CLOSE } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -26,6 +25,8 @@ export interface ClosingOwner {
   onReady (): void
   /** readyState is OPEN no longer. */
   onNotOpen (): void
+  /** Our Close is about to go out. */
+  onSendingClose (): void
   /** They belong to what will not be sent. */
   onUnsent (callbacks: SendCallback[]): void
   /** The peer has broken the protocol, and is told so. */
@@ -138,7 +139,7 @@ export class Closing {
   /** Its last word has come, and waits for its turn. */
   onFarewell (word: Close | ProtocolError | null): void {
     if (word === null) this.ending.blame('transport', ABNORMAL_CLOSURE)
-    else if (word instanceof ProtocolError) this.ending.blame('protocol', word.closeCode)
+    else if (word instanceof ProtocolError) this.ending.blame(word.code === 'WS_ERR_RATE_LIMIT' ? 'rate' : 'protocol', word.closeCode)
     else this.ending.blame('peer', word.code)
     this.#move('farewell')
     this.#startDeadline()
@@ -170,7 +171,7 @@ export class Closing {
   /** §7.1.7: fail the connection. */
   onFailure (error: ProtocolError): void {
     this.ending.failure = error
-    this.abandon('protocol', { code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
+    this.abandon('protocol', { code: error.closeCode, reason: cutReason(error.message) })
     this.#owner.onFailed(error)
     this.#endReader()
   }
@@ -215,6 +216,7 @@ export class Closing {
   #sendClose (close: Close): void {
     if (this.ending.sent !== null || this.ending.phase === 'gone') return
     this.ending.send(close)
+    this.#owner.onSendingClose()
     this.#cutOutgoing()
     this.#sender!.add(CLOSE, true, serializeClosePayload(close))
   }
@@ -244,6 +246,8 @@ export class Closing {
   #onDeadline (): void {
     if (this.ending.phase === 'dropped') {
       this.onTransportClose()
+    } else if (this.#receiver.isRateLimited && this.ending.phase !== 'gone') {
+      this.#startDeadline() // it is we who make the peer wait
     } else if (this.#receiver.isHolding) {
       this.#startDeadline()
       this.#receiver.discardMessages()

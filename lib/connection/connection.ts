@@ -1,13 +1,14 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, HeldMessages) -> listeners, or a reader
 // out: send() -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
+import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
-  SendOptions, WebSocketConnection
+  BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared,
+  PrepareOptions, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
-import { ConnectionClosedError, ProtocolError } from '../errors.ts'
+import { ConnectionClosedError, type MessageError, notTyped, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
 import { NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
 import { createClose, type Close } from '../protocol/close.ts'
@@ -15,15 +16,16 @@ import { BINARY, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Closing, type ClosingOwner } from './closing.ts'
+import { idOf, nextNumber } from './identity.ts'
 import type { MessageReader, MessageReaderOwner } from './incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner } from './incoming/receiver.ts'
 import { Liveness, type LivenessOwner } from './liveness.ts'
 import { BINARY_TYPES, convertBinary, toControlPayload, toPayload } from './message-data.ts'
-import { CHANNELS } from './observability.ts'
+import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { PreparedMessage } from './prepared-message.ts'
+import { prepare, PreparedMessage } from './prepared-message.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
 import { nextTurn } from './turn-clock.ts'
 import { ViewableConnection } from './viewable-connection.ts'
@@ -35,8 +37,17 @@ const NOTHING: Buffer = Buffer.alloc(0)
 export interface ConnectionOwner {
   /** What the connection came from, where somebody observed when it was accepted. */
   readonly request?: unknown
+  /** Where somebody knows more of the peer's address than the transport tells. */
+  readonly ip?: string | undefined
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
+  /** Our Close is about to go out. */
+  onSendingClose? (connection: Connection): void
+  /**
+   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
+   * where this is absent: it fails the connection
+   */
+  onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
@@ -57,6 +68,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   declare readonly CLOSED: 3
 
   #binaryType: BinaryType = 'nodebuffer'
+  readonly #number = nextNumber()
   readonly #settings: ConnectionSettings
   readonly #owner: ConnectionOwner
 
@@ -108,6 +120,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onInvalidMessage (error: MessageError): Promise<unknown> | boolean {
+      return this.#connection.#owner.onInvalidMessage?.(error, this.#connection) ?? false
+    }
+
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
     onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
     onFarewell (word: Close | ProtocolError | null): void { this.#connection.#closing.onFarewell(word) }
@@ -134,6 +150,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
     // Closing
     onNotOpen (): void { this.#connection.#backpressure.tell(false) }
+    onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
     onUnsent (callbacks: SendCallback[]): void { this.#connection.#onUnsent(callbacks) }
     onFailed (error: ProtocolError): void { this.#connection.#onFailed(error) }
     onFinish (info: CloseInfo): void { this.#connection.#onFinish(info) }
@@ -153,6 +170,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
+  /** @internal */
+  get encodes (): boolean { return this.#settings.encoder !== undefined }
 
   get closed (): Promise<CloseInfo> { return this.#closing.closed }
   get signal (): AbortSignal { return this.#closing.signal }
@@ -327,7 +347,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const payload = toPayload(data)
+    const payload = toPayload(this.encode(data, options))
     const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
     const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
@@ -342,7 +362,18 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#messagesSent++
   }
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  encode (data: MessageData, options?: SendOptions): MessageData {
+    const { encoder } = this.#settings
+    return encoder === undefined ? data : encoder.encode(data, options)
+  }
+
+  prepare (data: MessageData, options?: PrepareOptions): Prepared {
+    return prepare(this.encode(data, options), options)
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.encodes) throw notTyped('createMessageStream()', 'send')
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
@@ -432,8 +463,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   /** The app closes. @internal */
-  shutDown (code: number): void {
-    if (this.readyState === OPEN) this.#closing.begin('shutdown', createClose(code))
+  shutDown (code: number, reason?: Uint8Array): void {
+    if (this.readyState === OPEN) this.#closing.begin('shutdown', createClose(code, reason))
   }
 
   /** The handler that this connection was given to has failed. @internal */
@@ -467,6 +498,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#closedAt = performance.now()
     this.#backpressure.tell(false)
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
+    if (this.#openedAt !== 0 && FACTS.closed.hasSubscribers) FACTS.closed.publish({ info: this.info, ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
   }
 
@@ -482,14 +514,45 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   // Observing
 
   stats (): ConnectionStats {
-    const { messages, bytes } = this.#receiver.counts
+    const { held, unsent, ...traffic } = this.addTo(noTraffic())
+    return { duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt, ...traffic }
+  }
+
+  /** @returns `sum`, with what went through this connection and what waits in it. @internal */
+  addTo (sum: Traffic): Traffic {
+    const { messages, bytes, held } = this.#receiver.counts
+    sum.messagesReceived += messages
+    sum.messagesSent += this.#messagesSent
+    sum.bytesReceived += bytes
+    sum.bytesSent += this.#sender?.bytesWritten ?? 0
+    sum.held += held
+    sum.unsent += this.bufferedAmount
+    return sum
+  }
+
+  get info (): ConnectionInfo {
+    const { stream, httpVersion = '1.1' } = this.#transport ?? { stream: null }
     return {
-      duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt,
-      messagesReceived: messages,
-      messagesSent: this.#messagesSent,
-      bytesReceived: bytes,
-      bytesSent: this.#sender?.bytesWritten ?? 0
+      id: idOf(this.#number),
+      route: this.route,
+      ip: this.#owner.ip ?? (stream as Partial<Socket> | null)?.remoteAddress,
+      openedAt: this.#openedAt === 0 ? 0 : Math.round(performance.timeOrigin + this.#openedAt),
+      httpVersion
     }
+  }
+
+  /** @internal */
+  get route (): string { return this.#settings.route ?? '' }
+
+  /** Bytes of messages that came in and wait. @internal */
+  get held (): number { return this.#receiver.counts.held }
+
+  /** What holds up the reading. @internal */
+  get waiting (): ConnectionLoad['waiting'] {
+    if (this.#transport?.stream.isPaused() !== true) return null
+    if (this.#receiver.isRateLimited) return 'rate'
+    if (this.isPaused) return 'paused'
+    return this.#mayRead() ? 'consumer' : 'unsent'
   }
 
   #report (error: unknown): void {

@@ -10,6 +10,7 @@ import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
 import { WebSocket as WsWebSocket } from 'ws'
 import type { MessageData, SendOptions, WebSocketConnection } from '../../types/connection.ts'
+import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { gate, startApp, startConnection, turn } from '../helpers/app.ts'
 import { clientFrame } from '../helpers/frames.ts'
@@ -828,7 +829,7 @@ test('the errorHandler gets error, connection, request and reply, with the insta
   t.strictSame(rest, [thrown, '/scope', 101])
 })
 
-const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => RawClient) => unknown]> = [
+const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => RawClient) => ReturnType<WebSocketHandler>]> = [
   ['a message listener that throws', connection => { connection.on('message', throws) }],
   ['a message listener that rejects', connection => { connection.on('message', async () => throws()) }],
   ['a message listener given to addEventListener that throws', connection => { connection.addEventListener('message', throws) }],

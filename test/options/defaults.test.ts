@@ -1,10 +1,12 @@
-// Defaults are said in three places: where they are, in the docs of the types, and in the reference.
+// Defaults are said in three places: where they are, in the docs of the types, and in the reference or a page that it leads to.
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
-import { DEFAULTS, DEFLATE_DEFAULTS } from '../../lib/options/defaults.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS } from '../../lib/options/defaults.ts'
+import { connectSettings } from '../../lib/options/settings.ts'
 import { sectionOf } from '../helpers/markdown.ts'
 
-const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS }
+const CONNECT = connectSettings({})
+const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity, proxy: CONNECT.proxy, maxRedirects: CONNECT.maxRedirects }
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
@@ -34,7 +36,7 @@ function defaultsInTypes (text: string): Array<[name: string, value: unknown]> {
 }
 
 /** Of each row of a table of options: | `level`, `memLevel` | 3, 8 | ... */
-function defaultsInReference (text: string): Array<[name: string, value: unknown]> {
+function defaultsInTables (text: string): Array<[name: string, value: unknown]> {
   const rows = [...text.matchAll(/^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \|/gm)]
   return rows.flatMap(([, names, values]) => {
     const parts = names!.split(', ').length > 1 ? values!.split(', ') : [values!]
@@ -46,9 +48,12 @@ test('the defaults that the types and the reference name are those there are', a
   const reference = read('docs/reference.md')
   for (const [where, said] of [
     ['types/options.ts', defaultsInTypes(read('types/options.ts'))],
-    ['docs/reference.md', ['## Options', '## Compression'].flatMap(heading => defaultsInReference(sectionOf(reference, heading)))]
+    ['docs/', [
+      ...['## Options', '## Compression', '## connect() and upgrade()'].map(heading => sectionOf(reference, heading)),
+      sectionOf(read('docs/operate.md'), '## Limits')
+    ].flatMap(defaultsInTables)]
   ] as const) {
-    for (const [name, value] of said.filter(([name]) => name !== 'maxRedirects')) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
+    for (const [name, value] of said) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
     t.strictSame(Object.keys(EXPECTED).filter(name => !said.some(([other]) => other === name)), [], `${where} names all`)
   }
 })

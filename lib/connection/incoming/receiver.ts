@@ -2,9 +2,10 @@
 // Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
 // transport is paused, and TCP makes the peer wait.
 import { Inflater } from '../../compression/inflater.ts'
-import { type ConnectionClosedError, ProtocolError, ReaderBusyError } from '../../errors.ts'
+import { type ConnectionClosedError, MessageError, ProtocolError, ReaderBusyError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
+import { type MessageDecoder, Undecodable } from '../../messages/message-decoder.ts'
 import { isFailureCode } from '../../protocol/close-code.ts'
 import type { Close, CloseFrame } from '../../protocol/close.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -13,9 +14,11 @@ import type { Compression } from '../../protocol/permessage-deflate.ts'
 import type { Role } from '../../protocol/role.ts'
 import type { Transport } from '../../transport/transport.ts'
 import { TurnClock } from '../turn-clock.ts'
+import { AnsweringAudience } from './answering-audience.ts'
 import { Audience } from './audience.ts'
 import { HeldMessages, type HeldEntry } from './held-messages.ts'
 import type { MessageReader, MessageReaderOwner, MessageSink } from './message-reader.ts'
+import { RateLimitedFrameReader, type RateLimit } from './rate-limited-frame-reader.ts'
 
 export interface ReceiverSettings {
   readonly role: Role
@@ -31,6 +34,10 @@ export interface ReceiverSettings {
    */
   readonly hasHandler?: boolean
   readonly perMessageDeflate: { readonly concurrency: number } | false
+  /** How much the peer may send. Absent or false: as much as is read. */
+  readonly rateLimit?: RateLimit | false
+  /** Where a schema says what is received: a message is decoded when it is delivered. */
+  readonly decoder?: MessageDecoder
 }
 
 /** Who decides. on...() are called inside of read(), in the order in which the bytes came, except where they say otherwise. */
@@ -41,6 +48,8 @@ export interface ReceiverOwner {
   onReady (): void
   /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
   onMessage (message: Message): Promise<unknown> | null
+  /** A message that the decoder does not allow. @returns as of ConnectionOwner */
+  onInvalidMessage (error: MessageError): Promise<unknown> | boolean
   /** At once, before messages that wait. */
   onPing (payload: Buffer): void
   /** At once, before messages that wait. */
@@ -102,7 +111,7 @@ export class Receiver {
   constructor (settings: ReceiverSettings, owner: ReceiverOwner) {
     this.#settings = settings
     this.#owner = owner
-    this.#audience = new Audience(settings.messageConcurrency)
+    this.#audience = new (settings.decoder === undefined ? Audience : AnsweringAudience)(settings.messageConcurrency)
     this.#isHandlerDone = settings.hasHandler === false
   }
 
@@ -116,17 +125,23 @@ export class Receiver {
     return this.#isDeaf || !(this.#isFull() || this.#frames?.isBusy === true)
   }
 
+  /** The peer has sent more than it may, and waits for that. */
+  get isRateLimited (): boolean { return this.#frames instanceof RateLimitedFrameReader && this.#frames.isWaiting }
   get reader (): MessageReader<any> | null { return this.#audience.reader }
-  /** Bytes that came in, and messages made of them. */
-  get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
+  /** Bytes that came in, messages made of them, and bytes of messages that wait, the one in progress among them. */
+  get counts (): { messages: number, bytes: number, held: number } {
+    return { messages: this.#messages, bytes: this.#bytes, held: this.#held.bytes + this.#assembler.length }
+  }
 
   /** @param compression how the peer compresses; null: not at all */
   open (transport: Transport, compression: Compression | null): void {
-    const { role, perMessageDeflate } = this.#settings
+    const { role, perMessageDeflate, rateLimit = false } = this.#settings
     this.#transport = transport
     const mayInflate = compression !== null && perMessageDeflate !== false
     const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.#owner.onReady() }) : null
-    this.#frames = new FrameReader(role, transport.ownsChunks, inflater)
+    this.#frames = rateLimit === false
+      ? new FrameReader(role, transport.ownsChunks, inflater)
+      : new RateLimitedFrameReader(role, transport.ownsChunks, inflater, rateLimit, () => { this.#owner.onReady() })
     this.#limitMessages()
   }
 
@@ -190,8 +205,12 @@ export class Receiver {
   #onReaderWait (): void {
     const entry = this.#held.peek()
     if (entry?.type === 'message' && this.#audience.verdict === 'deliver') {
-      this.#held.shift()
-      this.#deliver(entry.message)
+      const { decoder } = this.#settings
+      const message = decoder === undefined ? entry.message : decoder.decode(entry.message)
+      if (!(message instanceof Undecodable)) { // else that is told when read() comes to it
+        this.#held.shift()
+        this.#give(message)
+      }
     }
     this.#scheduleReady()
   }
@@ -220,6 +239,7 @@ export class Receiver {
     audience.isPaused = audience.expectsConsumer = false
     audience.waitsForReader = reader !== null && reader.keepsMessages && reader.hasAsked && reader.isRead?.() === true
     this.#isHurried = true
+    if (this.#frames instanceof RateLimitedFrameReader) this.#frames.lift()
     this.#scheduleReady()
   }
 
@@ -463,6 +483,37 @@ export class Receiver {
   }
 
   #deliver (message: Message): void {
+    const { decoder } = this.#settings
+    if (decoder === undefined) {
+      this.#give(message)
+      return
+    }
+    const decoded = decoder.decode(message)
+    if (decoded instanceof Undecodable) this.#refuse(decoded.error)
+    else this.#give(decoded)
+  }
+
+  /** A message is not what the schema says. Nothing behind it has its turn before it is answered. */
+  #refuse (error: unknown): void {
+    if (!(error instanceof MessageError)) {
+      this.#owner.onInternalError(error)
+      return
+    }
+    const answer = this.#owner.onInvalidMessage(error)
+    if (answer === false) {
+      this.#held.clear()
+      this.#fail(error)
+    } else if (answer !== true) {
+      const audience = this.#audience as AnsweringAudience
+      audience.isAnswering = true
+      void answer.then(() => {
+        audience.isAnswering = false
+        this.#scheduleReady()
+      })
+    }
+  }
+
+  #give (message: Message): void {
     if (this.#hasFarewell) this.#owner.onTakenOn()
     const { reader } = this.#audience
     if (reader?.isWaiting === true) reader.deliver(message)

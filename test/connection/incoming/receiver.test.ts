@@ -19,7 +19,7 @@ const FIRST = clientFrame({ opcode: 1, payload: 'a', fin: false })
 /** A Receiver that is asked as a Connection asks; `calls` are what its owner is told. */
 function setUp (settings: Partial<ReceiverSettings> = {}) {
   const calls: string[] = []
-  const state = { mayRead: true, onMessage: (_text: string): Promise<unknown> | null => null, onPing: () => {} }
+  const state = { mayRead: true, onMessage: (_text: string): Promise<unknown> | null => null, onInvalidMessage: (): Promise<unknown> | boolean => false, onPing: () => {} }
   const word = (said: unknown): string => said === null ? 'end' : said instanceof Error ? String((said as Error & { code: string }).code) : String((said as { code: number }).code)
   const owner: ReceiverOwner = {
     mayRead: () => state.mayRead,
@@ -27,6 +27,10 @@ function setUp (settings: Partial<ReceiverSettings> = {}) {
     onMessage ({ data }) {
       calls.push(String(data))
       return state.onMessage(String(data))
+    },
+    onInvalidMessage (error) {
+      calls.push(`invalid ${word(error)}`)
+      return state.onInvalidMessage()
     },
     onPing (payload) {
       calls.push(`ping ${payload}`)
@@ -73,7 +77,7 @@ test('messages go to listeners in the order of their bytes, however those are cu
     receiver.read()
   }
   t.strictSame(calls, ['a', 'ping p', 'ab', ''])
-  t.strictSame(receiver.counts, { messages: 3, bytes: bytes.length })
+  t.strictSame(receiver.counts, { messages: 3, bytes: bytes.length, held: 0 })
 })
 
 test('a Ping and a Pong are told at once, before messages that wait for somebody', async t => {
