@@ -151,6 +151,17 @@ test('the README is short', async t => {
   t.ok(Buffer.byteLength(pages.get('README.md')!) <= 8 * 1024)
 })
 
+// The map beside the source
+
+test('the map of the source has each folder of lib, and names no file or folder that is not there', async t => {
+  const rows = rowsOf(sectionOf(pages.get('docs/internals.md')!, '## Map of the source'))
+  const names = new Set(rows.flat().flatMap(namesIn))
+  const folders = (await readdir(join(ROOT, 'lib'), { withFileTypes: true })).filter(entry => entry.isDirectory()).map(({ name }) => `${name}/`)
+  t.strictSame(folders.filter(folder => !names.has(folder)), [])
+  const files = [...names].filter(name => /\/$|\.ts$/.test(name))
+  t.strictSame(files.filter(name => ![`lib/${name}`, `lib/connection/${name}`].some(path => existsSync(join(ROOT, path)))), [])
+})
+
 // The reference beside the types
 
 const types = (await Promise.all((await readdir(join(ROOT, 'types'))).map(name => read(`types/${name}`)))).join('\n')
