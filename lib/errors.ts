@@ -270,3 +270,41 @@ export const unexpectedExtensions = (value: string) =>
   new HandshakeError('FST_WS_EXTENSIONS', 101, `the server chose extensions that were not offered: ${quote(value)}`)
 export const wrongServerUpgrade = (field: string, value: string | undefined) =>
   new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
+
+// Topics
+/** What a promise of topics rejects with, or what is thrown where there are none. */
+export class TopicsError extends Error {
+  override readonly name = 'TopicsError'
+  /** Stable, for programs; `FST_WS_TOPICS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const withCode = <E extends Error>(error: E, code: string): E & { code: string } => Object.assign(error, { code })
+const topic = (name: string): string => `the topic ${quote(name)}`
+
+export const wrongTopic = (expected: string, given: string) => withCode(new TypeError(`a topic must be ${expected}, not ${given}`), 'FST_WS_TOPICS_NAME')
+export const wrongTopicsOption = (name: string, expected: string, given: string) =>
+  withCode(new TypeError(`the option ${name} of topics must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
+export const unknownTopicsOption = (name: string, known: readonly string[]) =>
+  withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
+export const noTopics = () =>
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+export const tooManyTopics = (limit: number) =>
+  new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
+export const unsubscribed = (name: string) =>
+  new TopicsError('FST_WS_TOPICS_UNSUBSCRIBED', `${topic(name)} was unsubscribed, or the connection closed, before it was subscribed`)
+export const brokerDown = (name: string, why: string) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
+export const brokerUncertain = (name: string, options?: ErrorOptions) =>
+  new TopicsError('FST_WS_TOPICS_UNCERTAIN',
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+export const brokerRefused = (what: string, cause: unknown) =>
+  new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
+export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
+export const brokerInUse = () =>
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import type { IsRaw, RawMessage, Received, Sendable } from './messages.ts'
+import type { PublishOptions, PublishResult, SubscribeOptions, SubscribeResult, TopicGap } from './topics.ts'
 
 /** What a message can be given as: text as a string (or number), binary as bytes, or as the pieces of them in order. */
 export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob | readonly Uint8Array[]
@@ -87,8 +88,10 @@ export interface ConnectionEvents<Receive = RawMessage> {
   pong: [data: Buffer]
   /** After a send() that returned false: the unsent bytes are out. */
   drain: []
-  /** More than `maxBufferedAmount` bytes were unsent: the connection is closed with 1013. */
+  /** More than `maxBufferedAmount` bytes were unsent, or of a topic's subscriber more than `maxBehind`: the connection is closed with 1013. */
   slow: []
+  /** Messages of a topic are missing. */
+  gap: [gap: TopicGap]
   /** In the client role only: a server's connection is open when its handler gets it. */
   open: []
 }
@@ -339,6 +342,29 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
    * @throws Error while CONNECTING, or in a message that was begun with `fin: false`; SchemaError (FST_WS_TYPED) on a route with `schema.send`
    */
   createMessageStream (options?: CreateMessageStreamOptions): Writable
+
+  /**
+   * Has this connection sent what is published on `topic`, at once. It ends with the connection. Whoever subscribes to what a client names should know
+   * which names those may be.
+   * @returns resolves when it is known whether it goes on after `since`. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
+   * FST_WS_TOPICS_UNSUBSCRIBED when it ended before, FST_WS_TOPICS_REFUSED, and with what the snapshot rejects with. Need not be waited for
+   * @throws TypeError with the code FST_WS_TOPICS_NAME or FST_WS_TOPICS_OPTION, Error with FST_WS_TOPICS_NONE where there are no topics: of
+   * connect(), and of upgrade() without them
+   */
+  subscribe (topic: string, options?: SubscribeOptions): Promise<SubscribeResult>
+  /** Nothing of `topic` is delivered afterwards; what was sent before goes out. @returns whether it was subscribed */
+  unsubscribe (topic: string): boolean
+  /** What this connection is subscribed to; in 'close' listeners, what it was. */
+  readonly topics: ReadonlySet<string>
+  /**
+   * Publishes for all but this connection. A closed one may do that too.
+   * @returns resolves when it is accepted
+   * @throws as subscribe() does
+   */
+  publish (
+    topic: string, data: Exclude<Sendable<Send>, Blob> | PreparedMessage,
+    options?: IsRaw<Send> extends true ? Omit<PublishOptions, 'except'> : Pick<PublishOptions, 'compress'>
+  ): Promise<PublishResult>
 
   addEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap<Receive, Send>[Type]>, options?: ListenerOptions): void

@@ -9,6 +9,7 @@ import type {
 import type { ConnectionLoad, ConnectionStats, PreparedMessage, WebSocketConnection } from './connection.ts'
 import type { RawMessage, Sendable } from './messages.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
+import type { TopicsTable } from './topics.ts'
 
 /** What a route's connections receive: what its generics say, else what the type provider makes of `schema.receive`. */
 export type ReceivedBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
@@ -106,6 +107,10 @@ export interface WebSocketServerFacade extends EventEmitter {
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
   close (callback?: (error?: Error) => void): void
+  /** What connections of this registration subscribe to and publish on. */
+  readonly topics: TopicsTable
+  /** As `topics.publish()`. */
+  publish: TopicsTable['publish']
   /** What a ready check asks: whether clients are welcome. */
   readonly state: WebSocketServerState
   /**

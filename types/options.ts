@@ -3,6 +3,7 @@ import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
 import type { InvalidMessageHandler } from './messages.ts'
+import type { TopicsOptions, TopicsTable } from './topics.ts'
 
 /**
  * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
@@ -164,6 +165,11 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
    * afterwards as they are without it.
    */
   preClose?: WebSocketPreClose | undefined
+  /**
+   * What connections of this registration subscribe to and publish on: options of their own, or a Topics that others have too. Default: those of
+   * the registration around this one, or else some of the process.
+   */
+  topics?: TopicsOptions | TopicsTable | undefined
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
   shutdownCode?: number | undefined
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
@@ -183,6 +189,8 @@ export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<Inco
   handshakeTimeout?: number | undefined
   /** Header fields that go out with the 101. */
   headers?: OutgoingHttpHeaders | undefined
+  /** What the connection may subscribe to and publish on. Default: nothing. */
+  topics?: TopicsTable | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }
 

@@ -27,8 +27,8 @@ import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
 import { prepare, PreparedMessage } from './prepared-message.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
+import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
-import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -57,7 +57,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection {
+export class Connection extends SubscribingConnection implements WebSocketConnection, Subscriber {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -149,7 +149,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onExit (): void { this.#connection.#sender!.flushNow() }
 
     // Closing
-    onNotOpen (): void { this.#connection.#backpressure.tell(false) }
+    onNotOpen (): void { this.#connection.#onNotOpen() }
     onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
     onUnsent (callbacks: SendCallback[]): void { this.#connection.#onUnsent(callbacks) }
     onFailed (error: ProtocolError): void { this.#connection.#onFailed(error) }
@@ -173,6 +173,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
   /** @internal */
   get encodes (): boolean { return this.#settings.encoder !== undefined }
+  protected get table (): SubscriptionTable | null { return this.#settings.table?.() ?? null }
 
   get closed (): Promise<CloseInfo> { return this.#closing.closed }
   get signal (): AbortSignal { return this.#closing.signal }
@@ -341,19 +342,49 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     const queued = this.bufferedAmount
     if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
     else this.#addMessage(data as MessageData, options, callback ?? undefined)
+    return this.#sent(queued, this.#settings.maxBufferedAmount)
+  }
+
+  /** @param queued bytes that were unsent before, @param maxUnsent that may be now; one large message on an empty queue may be larger */
+  #sent (queued: number, maxUnsent: number): boolean {
     const unsent = this.bufferedAmount
-    if (queued > 0 && unsent > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    if (queued > 0 && unsent > maxUnsent) this.giveUpSlowPeer()
     return this.#backpressure.sent(unsent)
+  }
+
+  /** @internal */
+  get mustWait (): boolean { return this.#backpressure.mustWait }
+
+  /** Sends what was published. @internal */
+  sendPublished (message: PreparedMessage, maxUnsent: number): boolean {
+    if (this.#outgoingMessage) {
+      this.subscriptions!.hold(this, message, maxUnsent)
+      return !this.mustWait
+    }
+    const queued = this.bufferedAmount
+    this.#addPrepared(message, undefined)
+    return this.#sent(queued, maxUnsent)
   }
 
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
     const payload = toPayload(this.encode(data, options))
-    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
     const fin = options?.fin ?? true
-    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
-    this.#sender!.add(opcode, fin, payload, callback, options?.compress)
+    if (this.#outgoingMessage) {
+      this.#goOnWithMessage(payload, fin, callback)
+      return
+    }
+    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    this.#sender!.add(isText ? TEXT : BINARY, fin, payload, callback, options?.compress)
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
+  }
+
+  #goOnWithMessage (payload: Buffer | string | Blob, fin: boolean, callback: SendCallback | undefined): void {
+    this.#sender!.add(CONTINUATION, fin, payload, callback)
+    if (!fin) return
+    this.#outgoingMessage = false
+    this.#messagesSent++
+    this.subscriptions?.release(this)
   }
 
   #addPrepared (message: PreparedMessage, callback: SendCallback | undefined): void {
@@ -363,7 +394,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
-  encode (data: MessageData, options?: SendOptions): MessageData {
+  override encode (data: MessageData, options?: SendOptions): MessageData {
     const { encoder } = this.#settings
     return encoder === undefined ? data : encoder.encode(data, options)
   }
@@ -421,8 +452,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     return false
   }
 
-  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
-  #giveUpSlowPeer (): void {
+  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. @internal */
+  giveUpSlowPeer (): void {
     this.#closing.abandon('slow', { code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
     process.nextTick(() => { // not inside of send()
@@ -438,7 +469,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
-      if (this.readyState === OPEN) this.#backpressure.tell(true)
+      if (this.readyState === OPEN) {
+        this.subscriptions?.onDrain(this.table!)
+        this.#backpressure.tell(true)
+      }
       this.inContext(() => { this.emitSafely('drain') })
     }
     if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
@@ -483,6 +517,11 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.closeFailed() // whatever the handler thinks of it: a message is missing
   }
 
+  #onNotOpen (): void {
+    this.subscriptions?.leave(this.table!)
+    this.#backpressure.tell(false)
+  }
+
   #onUnsent (callbacks: SendCallback[]): void {
     const error = this.closedError('the connection was closed before the message was sent')
     for (const callback of callbacks) this.callSafely(callback, error)
@@ -505,6 +544,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onClosed (): void {
     const { code, reason } = this.#closing.ending
     this.inContext(() => { this.emitSafely('close', code, reason) })
+    this.subscriptions = null
   }
 
   protected override onListenerError (error: unknown): void {

@@ -4,6 +4,7 @@ import type { MessageEncoder } from '../messages/message-encoder.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
+import type { SubscriptionTable } from './subscribing-connection.ts'
 
 interface DeflateSettings extends DeflaterSettings {
   readonly contextTakeover: boolean
@@ -22,6 +23,8 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   readonly url?: string
   /** The pattern of the route, such as /room/:id. Absent: there is none. */
   readonly route?: string
+  /** What it may subscribe to topics in. Absent: nothing. */
+  readonly table?: (() => SubscriptionTable) | undefined
 }
 
 /** What the opening handshake has agreed on. */

@@ -13,6 +13,7 @@ import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { requestLogging } from './request-logging.ts'
+import { ScopeTopics } from './scope-topics.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -27,7 +28,9 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
-  const server = new WebSocketServer(settings, router)
+  const around = fastify.websocketServer as WebSocketServer | undefined
+  const topics = new ScopeTopics(options.topics, around?.scopeTopics ?? null, fastify.log)
+  const server = new WebSocketServer(settings, router, topics)
   router.add(server)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
   const schemas = new MessageSchemas()
@@ -81,7 +84,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await router.close() })
-  fastify.addHook('onClose', async () => { router.release() })
+  fastify.addHook('onReady', async () => { await topics.start() })
+  fastify.addHook('onClose', async () => {
+    router.release()
+    await topics.close()
+  })
   closeWithServer(fastify.server, router)
 }
 

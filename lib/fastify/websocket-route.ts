@@ -103,7 +103,7 @@ export class WebSocketRoute {
     return this.#merged.settings
   }
 
-  #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
+  #merge ({ verifyClient, topics: _, ...inherited }: PluginSettings): ConnectedRouteSettings {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
     const { onInvalidMessage, ...settings } = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
@@ -116,6 +116,7 @@ export class WebSocketRoute {
       ...answering,
       role: 'server',
       route: this.#url,
+      table: () => this.#scope.server.topics.table,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
       rateLimit: rateLimitSettings(settings.rateLimit),
       silent: { errorHandler, ...answering, closeLogLevel: 'silent' }
