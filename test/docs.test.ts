@@ -99,16 +99,17 @@ test('the echo of the README sends back text as text, and bytes as bytes', async
   t.strictSame(await client.take(2), ['text hello', 'binary bytes'])
 })
 
-test('the chat room of the README passes on what is said, to all others who are there', async t => {
-  const port = await start(t, '## A chat room')
-  const open = () => openRawClient(t, port, { path: '/chat' })
-  const [ann, bob, cid] = [await open(), await open(), await open()]
-  await Promise.all([ann, bob, cid].map(client => client.roundTrip())) // all handlers have run
-  ann.write(text('hello'))
-  t.strictSame([await bob.take(1), await cid.take(1)], [['text hello'], ['text hello']])
-  cid.destroy()
-  bob.write(text('hi'))
-  t.strictSame(await ann.take(1), ['text hi'], 'and not her own')
+test('the chat of the README passes on what is said, to all others in the room, and what is a line', async t => {
+  const port = await start(t, '## A typed chat with rooms')
+  const open = (path: string) => openRawClient(t, port, { path })
+  const [ann, bob, cid, dan] = [await open('/rooms/blue'), await open('/rooms/blue'), await open('/rooms/blue'), await open('/rooms/red')]
+  await Promise.all([ann, bob, cid, dan].map(client => client.roundTrip())) // all handlers have run
+  ann.write(text('{"text":"hello"}'))
+  t.strictSame([await bob.take(1), await cid.take(1)], [['text {"text":"hello"}'], ['text {"text":"hello"}']])
+  bob.write(text('{"text":"hi"}'))
+  t.strictSame(await ann.take(1), ['text {"text":"hi"}'], 'and not her own')
+  dan.write(text('{}'))
+  t.match(await dan.rest(), [/^close 1007 message must have required property 'text'/], 'and nothing that is said in another room')
 })
 
 test('the tokens of the README come one by one, and stop when the client leaves', async t => {
@@ -208,7 +209,11 @@ const SECTIONS: Record<string, string> = {
   WebSocketServerFacade: '## Server',
   WebSocketServerStats: '## Server',
   ConnectionLoad: '## Server',
-  DrainOptions: '## Server'
+  DrainOptions: '## Server',
+  SubscribeOptions: '### Topics of a connection',
+  TopicsOptions: '## Topics',
+  PublishOptions: '## Topics',
+  TopicsTable: '## Topics'
 }
 
 test('the reference has each option, each member of connection and server, and each event', async t => {
