@@ -163,7 +163,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   get extensions (): string { return this.#extensions }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
-  get isPaused (): boolean { return this.#receiver.isPaused }
+  get isPaused (): boolean { return this.#receiver.delivery.isPaused }
   // the type is that of ws, which has no 'blob'
   get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
@@ -223,7 +223,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */
   handlerSettled (): void {
-    this.#receiver.handlerSettled()
+    this.#receiver.delivery.handlerSettled()
   }
 
   // Receiving
@@ -301,19 +301,19 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   }
 
   pause (): void {
-    if (this.readyState === OPEN) this.#receiver.pause()
+    if (this.readyState === OPEN) this.#receiver.delivery.pause()
   }
 
   resume (): void {
-    this.#receiver.resume()
+    this.#receiver.delivery.resume()
   }
 
   protected override onListeners (count: number): void {
-    this.#receiver.onListeners(count > 0)
+    this.#receiver.delivery.onListeners(count > 0)
   }
 
   protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
-    const reader = this.#receiver.claim(create)
+    const reader = this.#receiver.delivery.claim(create)
     if (this.#closing.ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#closing.endError(reader))
     return reader
   }
