@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import Fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
+import Fastify, { LogController, type FastifyInstance, type FastifySchema } from 'fastify'
 import { test, type Test } from 'tap'
 import { Type } from 'typebox'
 import websocket, { ConnectionClosedError, MessageError, prepare } from '../../lib/index.ts'
@@ -133,7 +133,10 @@ test('what cannot be read as a value has a close code of its own, and a reason i
     [text('{}'), N, "close 1007 message must have required property 'n'"],
     [text('null'), {}, 'close 1007 message must not be null'],
     [binary('{"n":1}'), N, 'close 1003 a binary message came, where a schema says that messages are JSON'],
-    [text(JSON.stringify({ ['\u{1F600}'.repeat(100)]: 'x' })), { type: 'object', additionalProperties: { type: 'integer' } }, /^close 1007 message\/(\u{1F600})+(\.\.\.)?/u]
+    ...[111, 112, 113, 114].map((length): [Buffer, object, RegExp] => [
+      text(JSON.stringify({ [`${'a'.repeat(length)}\u{1F600}${'a'.repeat(100)}`]: 'x' })), { type: 'object', additionalProperties: { type: 'integer' } },
+      /^close 1007 message\/a+(\u{1F600}a*)?\.*$/u
+    ])
   ]
   for (const [message, receive, answer] of cases) {
     const { client } = await start(t, { receive }, connection => { connection.on('message', () => t.fail()) })
@@ -288,6 +291,31 @@ for (const [way, read] of Object.entries(WAYS)) {
   })
 }
 
+test('an answer of onInvalidMessage goes out before the peer\'s Close is answered', async t => {
+  const settled = gate()
+  const { client } = await start(t, { receive: N }, connection => { connection.on('message', () => t.fail()) }, {
+    async onInvalidMessage ({ message }, connection) {
+      await settled.opened
+      connection.send(message)
+    }
+  })
+  client.write(INVALID, close(1000))
+  for (let i = 0; i < 5; i++) await turn()
+  t.strictSame(client.frames, [])
+  settled.open()
+  t.strictSame(await client.rest(), [`text ${VERDICT}`, 'close 1000'])
+})
+
+test('an app that logs nothing of a request asks onInvalidMessage too', async t => {
+  const app = Fastify({ logController: new LogController({ disableRequestLogging: true }) })
+  t.teardown(() => app.close())
+  await app.register(websocket, { onInvalidMessage ({ message }, connection) { connection.send(message) } })
+  app.get('/', { websocket: true, schema: { receive: N } }, connection => { connection.on('message', () => t.fail()) })
+  const client = await app.injectWS('/')
+  client.send('{"n":"x"}')
+  t.equal(await client.receive(), VERDICT)
+})
+
 test('the peer\'s Close does not wait for onInvalidMessage longer than closeTimeout, nor after a local close()', async t => {
   for (const [closes, closeTimeout] of [[true, 60_000], [false, 50]] as const) {
     const { client, connection } = await start(t, { receive: N }, connection => { connection.on('message', () => t.fail()) }, {
@@ -430,6 +458,13 @@ for (const [way, write] of Object.entries(WRITES)) {
     }
   })
 }
+
+test('a value that a WritableStream refuses ends its connection, whoever catches that', async t => {
+  const { client } = await start(t, { send: N }, async connection => {
+    await t.rejects(connection.toWeb().writable.getWriter().write({}), { code: 'FST_WS_SERIALIZATION' })
+  })
+  t.strictSame(await client.rest(), ['close 1011'])
+})
 
 test('a string is a value, and so are numbers, lists and what is false', async t => {
   const { client } = await start(t, { send: {} }, connection => { for (const value of ['text', 5, [1, 'a'], false, null, '']) connection.send(value) })
