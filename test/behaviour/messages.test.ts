@@ -133,10 +133,7 @@ test('what cannot be read as a value has a close code of its own, and a reason i
     [text('{}'), N, "close 1007 message must have required property 'n'"],
     [text('null'), {}, 'close 1007 message must not be null'],
     [binary('{"n":1}'), N, 'close 1003 a binary message came, where a schema says that messages are JSON'],
-    ...[111, 112, 113, 114].map((length): [Buffer, object, RegExp] => [
-      text(JSON.stringify({ [`${'a'.repeat(length)}\u{1F600}${'a'.repeat(100)}`]: 'x' })), { type: 'object', additionalProperties: { type: 'integer' } },
-      /^close 1007 message\/a+(\u{1F600}a*)?\.*$/u
-    ])
+    [text(JSON.stringify({ ['\u{1F600}'.repeat(100)]: 'x' })), { type: 'object', additionalProperties: { type: 'integer' } }, /^close 1007 message\/(\u{1F600})+\.\.\.$/u]
   ]
   for (const [message, receive, answer] of cases) {
     const { client } = await start(t, { receive }, connection => { connection.on('message', () => t.fail()) })
@@ -373,6 +370,21 @@ test('a validator that throws, or returns a promise, is an error of the applicat
       t.match(failed, [expected])
       t.equal(failed.length, 1)
     }
+  }
+})
+
+test('a reason of a validator that is too long for a Close frame ends with a whole character', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(websocket)
+  for (const length of [90, 91, 92, 93]) {
+    const validate = (): never => { throw new RangeError(`${'a'.repeat(length)}\u{1F600}\u{1F600}\u{1F600}`) }
+    app.get(`/${length}`, { websocket: true, schema: { receive: {} }, validatorCompiler: () => validate }, connection => { connection.on('message', () => t.fail()) })
+  }
+  for (const length of [90, 91, 92, 93]) {
+    const client = await app.injectWS(`/${length}`)
+    client.send('5')
+    t.match(await client.closed, { code: 1007, reason: /^message cannot be validated: a+\u{1F600}?$/u })
   }
 })
 
