@@ -1,6 +1,7 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
+import type { CloseInfo } from '../types/connection.ts'
 import type { InvalidMessage, MessageIssue } from '../types/messages.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
@@ -75,11 +76,17 @@ export class ConnectionClosedError extends Error {
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
   /** Of the Close frame that ends the connection, the peer's or ours; 1006 when there is none; undefined where that is not known yet. */
   readonly closeCode: number | undefined
+  /** How it was closed, where reconnect() gave up for that. */
+  readonly closeInfo: CloseInfo | undefined
   readonly #connection: unknown
 
-  constructor (message: string, { connection, closeCode, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined } = {}) {
+  constructor (
+    message: string,
+    { connection, closeCode, closeInfo, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined, closeInfo?: CloseInfo } = {}
+  ) {
     super(message, options)
     this.closeCode = closeCode
+    this.closeInfo = closeInfo
     this.#connection = connection
   }
 
@@ -130,6 +137,9 @@ export const oversizedMessage = (length: number, limit: number) =>
   new ProtocolError('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 1009, `a message of at least ${length} bytes is over the limit (maxPayload) of ${limit}`)
 export const unexpectedEnd = () =>
   new ProtocolError('WS_ERR_UNEXPECTED_END', 1002, 'the stream ended in the middle of a frame or of a fragmented message')
+
+// rateLimit, which is no rule of the protocol; and not 1008, after which a client does not come back
+export const rateExceeded = () => new ProtocolError('WS_ERR_RATE_LIMIT', 1013, 'too many messages')
 
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
@@ -204,7 +214,9 @@ export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
     'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
-  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
+export const tooManyFromAddress = (limit: number) =>
+  new HandshakeError('FST_WS_TOO_MANY_FROM_ADDRESS', 429, `there are ${limit} connections from this address already, which is the limit (maxConnectionsPerAddress)`)
 export const tooManyConnections = (limit: number) =>
   new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>
@@ -229,6 +241,18 @@ export const clientLeft = () => new ConnectionClosedError('the client has left b
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)
 
+/** @param proxy host and port */
+export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
+  new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
+
+// What reconnect() adds
+export const lookUpTimedOut = (milliseconds: number) =>
+  new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)
+export const notComingBack = (closeInfo: CloseInfo) => new ConnectionClosedError(
+  `the connection was closed with ${closeInfo.sent === null || closeInfo.cause === 'peer' ? '' : `${closeInfo.sent.code} by this side, `}` +
+  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and there is no next attempt`,
+  { closeCode: closeInfo.code, closeInfo })
+
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
 export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
@@ -246,3 +270,41 @@ export const unexpectedExtensions = (value: string) =>
   new HandshakeError('FST_WS_EXTENSIONS', 101, `the server chose extensions that were not offered: ${quote(value)}`)
 export const wrongServerUpgrade = (field: string, value: string | undefined) =>
   new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
+
+// Topics
+/** What a promise of topics rejects with, or what is thrown where there are none. */
+export class TopicsError extends Error {
+  override readonly name = 'TopicsError'
+  /** Stable, for programs; `FST_WS_TOPICS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const withCode = <E extends Error>(error: E, code: string): E & { code: string } => Object.assign(error, { code })
+const topic = (name: string): string => `the topic ${quote(name)}`
+
+export const wrongTopic = (expected: string, given: string) => withCode(new TypeError(`a topic must be ${expected}, not ${given}`), 'FST_WS_TOPICS_NAME')
+export const wrongTopicsOption = (name: string, expected: string, given: string) =>
+  withCode(new TypeError(`the option ${name} of topics must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
+export const unknownTopicsOption = (name: string, known: readonly string[]) =>
+  withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
+export const noTopics = () =>
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+export const tooManyTopics = (limit: number) =>
+  new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
+export const unsubscribed = (name: string) =>
+  new TopicsError('FST_WS_TOPICS_UNSUBSCRIBED', `${topic(name)} was unsubscribed, or the connection closed, before it was subscribed`)
+export const brokerDown = (name: string, why: string) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
+export const brokerUncertain = (name: string, options?: ErrorOptions) =>
+  new TopicsError('FST_WS_TOPICS_UNCERTAIN',
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+export const brokerRefused = (what: string, cause: unknown) =>
+  new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
+export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
+export const brokerInUse = () =>
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import type { IsRaw, RawMessage, Received, Sendable } from './messages.ts'
+import type { PublishOptions, PublishResult, SubscribeOptions, SubscribeResult, TopicGap } from './topics.ts'
 
 /** What a message can be given as: text as a string (or number), binary as bytes, or as the pieces of them in order. */
 export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob | readonly Uint8Array[]
@@ -54,9 +55,23 @@ export interface CloseInfo {
 /**
  * `peer`: its Close frame. `local`: close() or terminate(). `protocol`: the peer broke the protocol (its Close would have been answered).
  * `handler`: a handler, listener or callback failed. `slow`: more than `maxBufferedAmount` was unsent. `stalled`: nothing was taken for
- * `stallTimeout`. `silent`: no answer to a heartbeat. `shutdown`: the app closes. `transport`: it ended without a Close frame.
+ * `stallTimeout`. `rate`: more came than `rateLimit` allows. `silent`: no answer to a heartbeat. `shutdown`: the app closes, or drain().
+ * `transport`: it ended without a Close frame.
  */
-export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'silent' | 'shutdown' | 'transport'
+export type CloseCause = 'peer' | 'local' | 'protocol' | 'handler' | 'slow' | 'stalled' | 'rate' | 'silent' | 'shutdown' | 'transport'
+
+/** What a connection can be told from others by; it says nothing of what went through it. */
+export interface ConnectionInfo {
+  /** Of this connection alone, in logs and metrics of any number of processes; never on the wire. */
+  readonly id: string
+  /** The pattern of the route that it was opened on, such as `/room/:id`; '' without a route. */
+  readonly route: string
+  /** The peer's address, as `request.ip`, so that `trustProxy` counts; undefined where there is none, such as on a Unix domain socket. */
+  readonly ip: string | undefined
+  /** Milliseconds since 1970, as Date.now(); 0 before it is open. */
+  readonly openedAt: number
+  readonly httpVersion: '1.1' | '2.0'
+}
 
 /** The arguments of each event's listeners. */
 export interface ConnectionEvents<Receive = RawMessage> {
@@ -73,8 +88,10 @@ export interface ConnectionEvents<Receive = RawMessage> {
   pong: [data: Buffer]
   /** After a send() that returned false: the unsent bytes are out. */
   drain: []
-  /** More than `maxBufferedAmount` bytes were unsent: the connection is closed with 1013. */
+  /** More than `maxBufferedAmount` bytes were unsent, or of a topic's subscriber more than `maxBehind`: the connection is closed with 1013. */
   slow: []
+  /** Messages of a topic are missing. */
+  gap: [gap: TopicGap]
   /** In the client role only: a server's connection is open when its handler gets it. */
   open: []
 }
@@ -135,6 +152,20 @@ export interface ConnectionStats {
   readonly bytesReceived: number
   /** Taken by the transport. */
   readonly bytesSent: number
+}
+
+/** What waits in a connection. */
+export interface ConnectionLoad {
+  readonly info: ConnectionInfo
+  /** Bytes of messages that came in and nobody has taken yet. */
+  readonly held: number
+  /** Bytes accepted by send() that the transport has not taken, as `bufferedAmount`. */
+  readonly unsent: number
+  /**
+   * What its reading waits for: `rate`, the pace of `rateLimit`. `paused`: resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
+   * takes. Null: nothing, it is read.
+   */
+  readonly waiting: 'rate' | 'paused' | 'unsent' | 'consumer' | null
 }
 
 export interface CloseEvent<Receive = RawMessage, Send = RawMessage> extends ConnectionEvent<Receive, Send>, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {
@@ -202,6 +233,8 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
   readonly closed: Promise<CloseInfo>
   /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
+  /** What it can be told from others by: a new object each time. */
+  readonly info: ConnectionInfo
   /** What went through so far; after the end, in all. */
   stats (): ConnectionStats
   /** The stream underneath, for libraries that look at its addresses. Null before open. */
@@ -309,6 +342,29 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
    * @throws Error while CONNECTING, or in a message that was begun with `fin: false`; SchemaError (FST_WS_TYPED) on a route with `schema.send`
    */
   createMessageStream (options?: CreateMessageStreamOptions): Writable
+
+  /**
+   * Has this connection sent what is published on `topic`, at once. It ends with the connection. Whoever subscribes to what a client names should know
+   * which names those may be.
+   * @returns resolves when it is known whether it goes on after `since`. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
+   * FST_WS_TOPICS_UNSUBSCRIBED when it ended before, FST_WS_TOPICS_REFUSED, and with what the snapshot rejects with. Need not be waited for
+   * @throws TypeError with the code FST_WS_TOPICS_NAME or FST_WS_TOPICS_OPTION, Error with FST_WS_TOPICS_NONE where there are no topics: of
+   * connect(), and of upgrade() without them
+   */
+  subscribe (topic: string, options?: SubscribeOptions): Promise<SubscribeResult>
+  /** Nothing of `topic` is delivered afterwards; what was sent before goes out. @returns whether it was subscribed */
+  unsubscribe (topic: string): boolean
+  /** What this connection is subscribed to; in 'close' listeners, what it was. */
+  readonly topics: ReadonlySet<string>
+  /**
+   * Publishes for all but this connection. A closed one may do that too.
+   * @returns resolves when it is accepted
+   * @throws as subscribe() does
+   */
+  publish (
+    topic: string, data: Exclude<Sendable<Send>, Blob> | PreparedMessage,
+    options?: IsRaw<Send> extends true ? Omit<PublishOptions, 'except'> : Pick<PublishOptions, 'compress'>
+  ): Promise<PublishResult>
 
   addEventListener<Type extends keyof ConnectionEventMap> (
     type: Type, listener: Listener<ConnectionEventMap<Receive, Send>[Type]>, options?: ListenerOptions): void

@@ -6,9 +6,10 @@ import type {
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RequestGenericInterface, RouteGenericInterface, RouteShorthandOptions
 } from 'fastify'
-import type { ConnectionStats, PreparedMessage, WebSocketConnection } from './connection.ts'
+import type { ConnectionLoad, ConnectionStats, PreparedMessage, WebSocketConnection } from './connection.ts'
 import type { RawMessage, Sendable } from './messages.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
+import type { TopicsTable } from './topics.ts'
 
 /** What a route's connections receive: what its generics say, else what the type provider makes of `schema.receive`. */
 export type ReceivedBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
@@ -64,11 +65,35 @@ export type InferredWebSocketHandler<
 > = SchemaCompiler extends infer Schema extends FastifySchema
   ? WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, Schema, TypeProvider, Logger> : never
 
+/** Counted since the start. What opened and is not open any more was closed: `opened` is `open` and the sum of `closes`. */
 export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
   /** Connections that are not closed yet. */
   readonly open: number
   /** Connections since the start. */
   readonly opened: number
+  /** Handshakes that were answered otherwise. */
+  readonly refused: number
+  /** By close code, as in CloseInfo, how many connections ended with it. */
+  readonly closes: Readonly<Record<number, number>>
+}
+
+/** By the pattern of the route; what was refused before it was known which, under ''. */
+export type WebSocketRouteStats = Readonly<Record<string, WebSocketServerStats>>
+
+/** `draining`: since drain(). `closing`: since app.close() or close(). `closed`: and all connections have ended. */
+export type WebSocketServerState = 'open' | 'draining' | 'closing' | 'closed'
+
+export interface DrainOptions {
+  /** Milliseconds in which handshakes are still taken, until load balancers have noticed. Default: 0. */
+  readonly delay?: number | undefined
+  /** Milliseconds from the first connection that is closed to the last. Default: 10 000; 0: all at once. */
+  readonly spread?: number | undefined
+  /** Of the Close frames. Default: 1012, the server restarts. */
+  readonly code?: number | undefined
+  /** Of the Close frames, up to 123 bytes. Default: ''. */
+  readonly reason?: string | undefined
+  /** When it is aborted, what is left is closed at once. */
+  readonly signal?: AbortSignal | undefined
 }
 
 type ConnectionListener = (connection: WebSocketConnection, request: IncomingMessage) => unknown
@@ -82,8 +107,30 @@ export interface WebSocketServerFacade extends EventEmitter {
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
   close (callback?: (error?: Error) => void): void
-  /** Sums over all connections of this registration. */
-  stats (): WebSocketServerStats
+  /** What connections of this registration subscribe to and publish on. */
+  readonly topics: TopicsTable
+  /** As `topics.publish()`. */
+  publish: TopicsTable['publish']
+  /** What a ready check asks: whether clients are welcome. */
+  readonly state: WebSocketServerState
+  /**
+   * Lets the connections of all registrations of this HTTP server go, before app.close(), while HTTP goes on. For `delay` handshakes are still
+   * taken; then they get 503 (`FST_WS_CLOSING`), and the connections are closed one by one, in a random order, over `spread`. On HTTP/2 a session
+   * is told to go (GOAWAY) before its first connection is closed. app.close() closes what is left at once.
+   * @returns resolves when all are gone: after `delay`, `spread` and shutdownTimeout at the latest, when those that have not answered are
+   * dropped. Later calls get the promise of the first
+   * @throws TypeError or RangeError for a wrong option
+   */
+  drain (options?: DrainOptions): Promise<void>
+  /** Sums over all connections of this registration; with `{ routes: true }`, those of each route too. */
+  stats (options?: { readonly routes?: false | undefined }): WebSocketServerStats
+  stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
+  /**
+   * The connections in which most waits, the heaviest first, for somebody who looks for what fills the memory. One walk over all.
+   * @param options.top how many. Default: 20
+   * @throws TypeError for a number that is none
+   */
+  inspect (options?: { readonly top?: number | undefined }): ConnectionLoad[]
   /** Emitted before the route's handler gets the connection. */
   on (event: 'connection', listener: ConnectionListener): this
   /** Emitted before a 101 with the lines of its head. Header fields that are added to them go out with it. */

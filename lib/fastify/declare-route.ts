@@ -57,7 +57,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
     return
   }
   const options = typeof websocket === 'object' ? websocket : {}
-  const webSocketRoute = new WebSocketRoute(handler, route.handler, options, scope)
+  const webSocketRoute = new WebSocketRoute(route.url, handler, route.handler, options, scope)
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
   scope.schemas.add(instance, route, codec => { webSocketRoute.setCodec(codec) })
   mark(route, webSocketRoute)

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocketPluginOptions, WebSocketPreClose } from '../../types/options.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
-import { declaredTooEarly, serverClosing } from '../errors.ts'
+import { declaredTooEarly } from '../errors.ts'
 import { HandshakeRouter } from './handshake-router.ts'
 import { injectWS } from './inject.ts'
 import { pluginSettings } from '../options/settings.ts'
@@ -13,6 +13,7 @@ import { hasPlugin, knowsRoutes } from './early-routes.ts'
 import { MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { requestLogging } from './request-logging.ts'
+import { ScopeTopics } from './scope-topics.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -27,7 +28,10 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
-  const server = new WebSocketServer(settings)
+  const around = fastify.websocketServer as WebSocketServer | undefined
+  const topics = new ScopeTopics(options.topics, around?.scopeTopics ?? null, fastify.log)
+  const server = new WebSocketServer(settings, router, topics)
+  router.add(server)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
   const schemas = new MessageSchemas()
   const scope: Scope = { router, server, schemas, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
@@ -61,15 +65,17 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     const upgrade = router.upgradeOf(request.raw)
     if (upgrade === undefined) {
       next()
-    } else if (upgrade.response !== reply.raw) {
+      return
+    }
+    upgrade.refusalListener = server
+    upgrade.asker = request
+    if (upgrade.response !== reply.raw) {
       // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
       reply.raw.detachSocket(request.raw.socket)
       reply.hijack()
-    } else if (router.isClosing) {
-      reply.send(serverClosing())
     } else if (!request.is404 && !isDeclared(request)) {
       if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
-      else reply.send(declaredTooEarly(request.routeOptions.url))
+      else reply.send(upgrade.named(declaredTooEarly(request.routeOptions.url)))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
       upgrade.limit(settings.handshakeTimeout)
@@ -78,7 +84,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await router.close() })
-  fastify.addHook('onClose', async () => { router.release() })
+  fastify.addHook('onReady', async () => { await topics.start() })
+  fastify.addHook('onClose', async () => {
+    router.release()
+    await topics.close()
+  })
   closeWithServer(fastify.server, router)
 }
 

@@ -1,4 +1,4 @@
-// Messages in and out of an open connection, over a real Fastify app. How connections end: connection-closing.test.ts.
+// Messages in and out of an open connection, over a real Fastify app. How connections end: closing.test.ts.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

@@ -94,10 +94,11 @@ test('who observes a connection gets its request if he did when it was accepted'
 
 test('a seat is given back once, however often it is left', async t => {
   const seats = new Seats()
-  const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, new WebSocketServer(pluginSettings({})), seats))
+  const server = new WebSocketServer(pluginSettings({}), null as never, null as never)
+  const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, server, seats.take()))
   t.equal(seats.taken, 2)
   contexts[0]!.leave()
   contexts[0]!.leave()
-  contexts[0]!.onClose({ stats: () => ({}) } as never, { code: 1006, reason: '', wasClean: false } as never)
+  contexts[0]!.onClose({ stats: () => ({}), info: {} } as never, { code: 1006, reason: '', wasClean: false } as never)
   t.equal(seats.taken, 1, 'the other still sits')
 })

@@ -47,7 +47,7 @@ test('whatever the text, the outcome is that of Fastify\'s parser for bodies', a
   const next = random(19)
   for (let i = 0; i < 3000; i++) {
     const text = Array.from({ length: integer(next, 0, 9) }, () => PIECES[integer(next, 0, PIECES.length - 1)]).join('')
-    t.strictSame(outcome(parse, text), outcome(strict, text), JSON.stringify(text)) || t.bailout()
+    if (!t.strictSame(outcome(parse, text), outcome(strict, text), JSON.stringify(text))) break
   }
   t.strictSame(outcome(parse, '{"__proto__":{"a":1}}'), 'no JSON')
 })

@@ -18,6 +18,7 @@ import { AnsweringAudience } from './answering-audience.ts'
 import { Audience } from './audience.ts'
 import { HeldMessages, type HeldEntry } from './held-messages.ts'
 import type { MessageReader, MessageReaderOwner, MessageSink } from './message-reader.ts'
+import { RateLimitedFrameReader, type RateLimit } from './rate-limited-frame-reader.ts'
 
 export interface ReceiverSettings {
   readonly role: Role
@@ -33,6 +34,8 @@ export interface ReceiverSettings {
    */
   readonly hasHandler?: boolean
   readonly perMessageDeflate: { readonly concurrency: number } | false
+  /** How much the peer may send. Absent or false: as much as is read. */
+  readonly rateLimit?: RateLimit | false
   /** Where a schema says what is received: a message is decoded when it is delivered. */
   readonly decoder?: MessageDecoder
 }
@@ -122,17 +125,23 @@ export class Receiver {
     return this.#isDeaf || !(this.#isFull() || this.#frames?.isBusy === true)
   }
 
+  /** The peer has sent more than it may, and waits for that. */
+  get isRateLimited (): boolean { return this.#frames instanceof RateLimitedFrameReader && this.#frames.isWaiting }
   get reader (): MessageReader<any> | null { return this.#audience.reader }
-  /** Bytes that came in, and messages made of them. */
-  get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#bytes } }
+  /** Bytes that came in, messages made of them, and bytes of messages that wait, the one in progress among them. */
+  get counts (): { messages: number, bytes: number, held: number } {
+    return { messages: this.#messages, bytes: this.#bytes, held: this.#held.bytes + this.#assembler.length }
+  }
 
   /** @param compression how the peer compresses; null: not at all */
   open (transport: Transport, compression: Compression | null): void {
-    const { role, perMessageDeflate } = this.#settings
+    const { role, perMessageDeflate, rateLimit = false } = this.#settings
     this.#transport = transport
     const mayInflate = compression !== null && perMessageDeflate !== false
     const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.#owner.onReady() }) : null
-    this.#frames = new FrameReader(role, transport.ownsChunks, inflater)
+    this.#frames = rateLimit === false
+      ? new FrameReader(role, transport.ownsChunks, inflater)
+      : new RateLimitedFrameReader(role, transport.ownsChunks, inflater, rateLimit, () => { this.#owner.onReady() })
     this.#limitMessages()
   }
 
@@ -230,6 +239,7 @@ export class Receiver {
     audience.isPaused = audience.expectsConsumer = false
     audience.waitsForReader = reader !== null && reader.keepsMessages && reader.hasAsked && reader.isRead?.() === true
     this.#isHurried = true
+    if (this.#frames instanceof RateLimitedFrameReader) this.#frames.lift()
     this.#scheduleReady()
   }
 
