@@ -4,6 +4,7 @@ import { test } from 'tap'
 import { MessageReader } from '../../../lib/connection/incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner, type ReceiverSettings } from '../../../lib/connection/incoming/receiver.ts'
 import { ConnectionClosedError } from '../../../lib/errors.ts'
+import { MessageDecoder } from '../../../lib/messages/message-decoder.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
 import { gate, turn, type Gate } from '../../helpers/app.ts'
 import { clientFrame, closePayload } from '../../helpers/frames.ts'
@@ -274,4 +275,61 @@ test('an error that is not the peer\'s is told as that', async t => {
   receive(ping('1'))
   t.strictSame(calls, ['ping 1', 'internal RangeError: out of memory'])
   t.equal(receiver.isReading, false)
+})
+
+// Messages that have a decoder
+
+const decoder = new MessageDecoder(JSON.parse, value => {
+  if (value === 'oops') throw new TypeError('oops')
+  return value
+})
+
+/** `calls` beside what a reader was given. */
+function setUpDecoding (onInvalidMessage: () => Promise<unknown> | boolean) {
+  const all = setUp({ decoder })
+  all.state.onInvalidMessage = onInvalidMessage
+  all.receiver.onListeners(true)
+  return all
+}
+
+test('a message is decoded when it is delivered, and what fails has its turn as what breaks the protocol', async t => {
+  const { calls, receive } = setUpDecoding(() => false)
+  receive(text('1'), text('nope'), text('2'), close(1000))
+  t.strictSame(calls, ['1', 'invalid FST_WS_JSON', 'farewell FST_WS_JSON', 'failure FST_WS_JSON'])
+})
+
+test('after an answer that is made at once the next message has its turn', async t => {
+  const { calls, receive } = setUpDecoding(() => true)
+  receive(text('1'), text('nope'), text('2'))
+  t.strictSame(calls, ['1', 'invalid FST_WS_JSON', '2'])
+})
+
+test('while an answer is made messages and the Close wait', async t => {
+  let settle!: () => void
+  const { calls, receive } = setUpDecoding(() => new Promise<void>(resolve => { settle = resolve }))
+  receive(text('nope'), text('2'), close(1000))
+  t.strictSame(calls, ['invalid FST_WS_JSON', 'farewell 1000'])
+  settle()
+  await turn()
+  t.strictSame(calls.slice(2), ['taken on', '2', 'close 1000'])
+})
+
+test('what a validator throws is no fault of the peer', async t => {
+  const { calls, receive } = setUpDecoding(() => false)
+  receive(text('"oops"'), text('2'))
+  t.strictSame(calls, ['internal TypeError: oops', '2'], 'its owner ends the connection')
+})
+
+test('a reader that asks is given what is held and can be decoded at once; what cannot is told in a later turn', async t => {
+  const { calls, receiver, receive, state } = setUp({ decoder })
+  state.onInvalidMessage = () => true
+  receive(text('1'), text('2'), text('nope'), text('3'))
+  const reader = readerOf(receiver)
+  t.match(await reader.next(), { data: 1 })
+  const second = reader.next()
+  t.match(await second, { data: 2 })
+  const third = reader.next()
+  t.strictSame(calls, [])
+  t.match(await third, { data: 3 })
+  t.strictSame(calls, ['invalid FST_WS_JSON'])
 })
