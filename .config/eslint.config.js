@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 // The folders of lib in their order: each imports only from those before it. README: How to read the source.
-const FOLDERS = ['protocol', 'framing', 'compression', 'transport', 'connection', 'handshake', 'options', 'standalone', 'fastify']
+const FOLDERS = ['protocol', 'framing', 'compression', 'transport', 'connection', 'handshake', 'options', 'standalone', 'fastify', 'telemetry']
 
 export default [
   ...neostandard({ ts: true, ignores: ['dist/**', '.tap/**'] }),

@@ -86,7 +86,7 @@ test('who observes a connection gets its request if he did when it was accepted'
 
 test('a seat is given back once, however often it is left', async t => {
   const seats = new Seats()
-  const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, new WebSocketServer(pluginSettings({}), {} as never), seats.take()))
+  const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, new WebSocketServer(pluginSettings({}), { observers: [] } as never), seats.take()))
   t.equal(seats.taken, 2)
   contexts[0]!.leave()
   contexts[0]!.leave()
