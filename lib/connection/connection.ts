@@ -534,6 +534,9 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   /** @internal */
   get route (): string { return this.#settings.route ?? '' }
 
+  /** On the clock of performance.now(). @internal */
+  get closedAt (): number | null { return this.#closedAt }
+
   /** Bytes of messages that came in and wait. @internal */
   get held (): number { return this.#receiver.counts.held }
 

@@ -11,7 +11,12 @@ export interface RouteFigures extends Traffic {
 /** Of a registration, what is looked at. */
 export interface Counted {
   readonly tallies: ReadonlyMap<string, { readonly open: number, readonly past: Traffic }>
-  readonly clients: ReadonlySet<{ readonly route: string, addTo (sum: Traffic): unknown }>
+  readonly clients: ReadonlySet<{
+    readonly route: string
+    /** On the clock of performance.now(); null: it is not closed. */
+    readonly closedAt: number | null
+    addTo (sum: Traffic): unknown
+  }>
 }
 
 type Client = Counted['clients'] extends ReadonlySet<infer Element> ? Element : never
@@ -47,29 +52,46 @@ export class Census {
 
   /** The app is closed: what was counted stays, and nothing of the app with it. */
   finish (): void {
-    const { figures, clients } = this.#begin()
-    for (const client of clients) count(client, figures)
-    for (const route of figures.values()) route.open = route.held = route.unsent = 0
+    const figures = this.#past()
+    for (const route of figures.values()) route.open = 0
     this.#final = figures
     this.#servers = []
     this.#last = null
   }
 
+  /**
+   * First who is there, then what has ended until then and is open at the same time. Whoever closes behind that is counted as he was, and not once
+   * more among those who had; whoever was closed before it is.
+   */
   async #walk (): Promise<Figures> {
-    const { figures, clients } = this.#begin()
-    let begin = this.#clock.now()
+    const pause = this.#pauses()
+    const clients: Client[] = []
+    for (const server of this.#servers) {
+      for (const client of server.clients) {
+        clients.push(client)
+        if (clients.length % BETWEEN_LOOKS === 0) await pause()
+      }
+    }
+    const now = this.#clock.now()
+    const figures = this.#past()
     for (const [i, client] of clients.entries()) {
-      // whoever closes meanwhile is counted here, as it was not among those that had
-      count(client, figures)
-      if (i % BETWEEN_LOOKS !== BETWEEN_LOOKS - 1 || this.#clock.now() - begin < SLICE) continue
-      await this.#pause()
-      begin = this.#clock.now()
+      if (client.closedAt === null || client.closedAt > now) client.addTo(figures.get(client.route)!)
+      if (i % BETWEEN_LOOKS === 0) await pause()
     }
     return figures
   }
 
-  /** What has ended, and who is open at the same time. */
-  #begin (): { figures: Map<string, RouteFigures>, clients: Client[] } {
+  /** @returns to be awaited now and then: lets others have the event loop when that has been held for a slice */
+  #pauses (): () => Promise<unknown> | null {
+    let begin = this.#clock.now()
+    return () => {
+      if (this.#clock.now() - begin < SLICE) return null
+      return this.#pause().then(() => { begin = this.#clock.now() })
+    }
+  }
+
+  /** Of all that has ended, and how many are open. */
+  #past (): Map<string, RouteFigures> {
     const figures = new Map<string, RouteFigures>()
     for (const { tallies } of this.#servers) {
       for (const [route, { open, past }] of tallies) {
@@ -79,10 +101,6 @@ export class Census {
         for (const name of Object.keys(past) as Array<keyof Traffic>) sum[name] += past[name]
       }
     }
-    return { figures, clients: this.#servers.flatMap(({ clients }) => [...clients]) }
+    return figures
   }
-}
-
-function count (client: Client, figures: ReadonlyMap<string, RouteFigures>): void {
-  client.addTo(figures.get(client.route)!)
 }
