@@ -93,10 +93,10 @@ export interface ConnectionOptions {
    */
   holdTimeout?: number
   /**
-   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
-   * `{ interval: 30_000, timeout: 30_000 }`; false for none.
+   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). With `rtt` a Ping is sent each
+   * so many milliseconds, whatever else is, that measures `connection.rtt`. Default: `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
-  heartbeat?: { interval: number, timeout: number } | false | undefined
+  heartbeat?: { interval: number, timeout: number, rtt?: number | undefined } | false | undefined
   /**
    * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
    * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
