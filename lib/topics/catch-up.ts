@@ -38,8 +38,11 @@ export class CatchUp {
   readonly #live = new Fifo<Publication | Missing>()
   #liveBytes = 0
   #isDecided = false
-  // whether what is first is there
-  #isReady = false
+  // Null until what is first is there.
+  #result: SubscribeResult | null = null
+  // what is first is sent: subscribe() is done, and whoever waits for it has his turn before what is published
+  #isTelling = false
+  #isTold = false
   #resolve!: (result: SubscribeResult) => void
   #reject!: (error: unknown) => void
 
@@ -117,10 +120,14 @@ export class CatchUp {
 
   /** Sends what comes first, then what was published meanwhile, as far as the connection takes it now. */
   pump (): void {
-    if (!this.#isReady) return
+    if (this.#result === null || this.#isTelling) return
     const { subscriber, terms } = this.#subscription
     let hasRoom = !subscriber.mustWait
     while (hasRoom && !this.#hasEnded) {
+      if (!this.#isTold && this.#first.isEmpty) {
+        void this.#tell(this.#result)
+        return
+      }
       const isFirst = !this.#first.isEmpty
       const next = isFirst ? this.#first.shift() : this.#live.shift()
       if (next === undefined) {
@@ -155,8 +162,17 @@ export class CatchUp {
   #begin (first: readonly FirstMessage[], result: SubscribeResult): void {
     if (this.#hasEnded) return
     for (const message of first) this.#first.push(message)
-    this.#isReady = true
+    this.#result = result
+    this.pump()
+  }
+
+  async #tell (result: SubscribeResult): Promise<void> {
+    this.#isTold = this.#isTelling = true
     this.#resolve(result)
+    await null // behind who has waited for it; and a little further, for who has done so in a function of his own
+    await null
+    await null
+    this.#isTelling = false
     this.pump()
   }
 
