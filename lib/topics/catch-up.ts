@@ -1,5 +1,6 @@
 // What a subscriber gets before what is published now: what it has missed since its position, or a snapshot. Until that is sent, what is
 // published waits. Both go out as the connection takes them, and wait by reference.
+import { AsyncResource } from 'node:async_hooks'
 import type { GapReason, Head, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import { unsubscribed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
@@ -46,11 +47,11 @@ export class CatchUp {
   #resolve!: (result: SubscribeResult) => void
   #reject!: (error: unknown) => void
 
-  /** @param snapshot called in the context of the subscriber */
+  /** @param snapshot called in the context in which this is made, whoever brings that about */
   constructor (subscription: Subscription, since: Head | null, snapshot: SubscribeOptions['snapshot'], owner: CatchUpOwner) {
     this.since = since
     this.#subscription = subscription
-    this.#snapshot = snapshot
+    this.#snapshot = snapshot === undefined ? undefined : AsyncResource.bind(snapshot)
     this.#owner = owner
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { subscribe as listen, unsubscribe as unlisten } from 'node:diagnostics_channel'
 import { test } from 'tap'
-import { connect, prepare, Topics, upgrade } from '../../lib/index.ts'
+import { connect, memoryBroker, prepare, Topics, upgrade } from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { TopicGap } from '../../types/topics.ts'
 import { startConnection, turn } from '../helpers/app.ts'
@@ -387,11 +387,24 @@ test('without Fastify upgrade() is given a Topics, or has none', async t => {
   await connections[1]!.publish('a', 'hello')
   t.equal(await clients[0]!.receive(), 'hello')
   t.throws(() => connections[2]!.subscribe('a'), { code: 'FST_WS_TOPICS_NONE' })
+  server.removeAllListeners('upgrade')
+  server.on('upgrade', (request, socket, head) => {
+    void t.rejects(upgrade(request, socket, head, { topics: {} as never }), { name: 'TypeError', message: /topics must be a Topics, not object/ })
+  })
+  await t.rejects(connect(url), { code: 'FST_WS_UNEXPECTED_RESPONSE' })
   await topics.close()
   t.equal(await codeOf(connections[0]!.publish('a', 'x')), 'FST_WS_TOPICS_CLOSED')
   t.equal(await codeOf(connections[1]!.subscribe('a')), 'FST_WS_TOPICS_CLOSED')
   await t.rejects(topics.start(), { code: 'FST_WS_TOPICS_CLOSED' })
   for (const client of clients) client.terminate()
+})
+
+test('a snapshot is made in the context of subscribe(), whoever decides that it is needed', async t => {
+  const store = new AsyncLocalStorage<string>()
+  const { enter } = await startTopics(t, { broker: memoryBroker({ delay: 1 }) })
+  const { client, connection } = await enter()
+  void store.run('of subscribe', () => connection.subscribe('a', { snapshot: () => store.getStore() }))
+  t.equal(await client.receive(), 'of subscribe')
 })
 
 test("a gap is told in the context of its connection's request", async t => {
