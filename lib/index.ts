@@ -1,8 +1,9 @@
 import { upgrade } from './standalone/upgrade.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
-import { connect } from './standalone/connect.ts'
+import { connect } from './client/connect.ts'
+import { reconnect } from './client/reconnect.ts'
 import { Connection as ConnectionClass } from './connection/connection.ts'
-import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError, TopicsError } from './errors.ts'
+import { ConnectionClosedError, HandshakeError, MessageError, ProtocolError, ReaderBusyError, SchemaError, TopicsError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'
 import { FrameParser } from './framing/frame-parser.ts'
 import { FrameSerializer } from './framing/frame-serializer.ts'
@@ -23,8 +24,8 @@ export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-seri
 export type { Role } from './protocol/role.ts'
 export type { MemoryBrokerOptions } from './topics/memory-broker.ts'
 export {
-  connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, memoryBroker, prepare, ProtocolError, ReaderBusyError, readTopic, Topics,
-  TopicsError, upgrade
+  connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, memoryBroker, MessageError, prepare, ProtocolError, ReaderBusyError,
+  readTopic, reconnect, SchemaError, Topics, TopicsError, upgrade
 }
 
 const exported = {
@@ -36,10 +37,13 @@ const exported = {
   FrameSerializer,
   HandshakeError,
   memoryBroker,
+  MessageError,
   prepare,
   ProtocolError,
   ReaderBusyError,
   readTopic,
+  reconnect,
+  SchemaError,
   Topics,
   TopicsError,
   upgrade

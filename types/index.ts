@@ -1,4 +1,6 @@
+export type * from './client.ts'
 export type * from './connection.ts'
+export type * from './messages.ts'
 export type * from './options.ts'
 export type * from './fastify.ts'
 export type * from './topics.ts'

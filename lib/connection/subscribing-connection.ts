@@ -1,8 +1,8 @@
 // What topics are to a connection: a table that it is handed, in which it may have subscriptions.
-import type { MessageData, PreparedMessage as Prepared, ReadyState } from '../../types/connection.ts'
+import type { MessageData, PreparedMessage as Prepared, ReadyState, SendOptions } from '../../types/connection.ts'
 import type { PublishOptions, PublishResult, SubscribeOptions, SubscribeResult, TopicGap } from '../../types/topics.ts'
 import { noTopics } from '../errors.ts'
-import type { PreparedMessage } from './prepared-message.ts'
+import { PreparedMessage } from './prepared-message.ts'
 import { ViewableConnection } from './viewable-connection.ts'
 
 /** A connection, as the table sees it. */
@@ -46,6 +46,8 @@ export abstract class SubscribingConnection extends ViewableConnection {
   /** Null until the first subscribe(), and after the end. @internal */
   subscriptions: Subscriptions | null = null
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  abstract encode (data: MessageData, options?: SendOptions): MessageData
   /** Null where nobody has given it any. */
   protected abstract readonly table: SubscriptionTable | null
 
@@ -62,7 +64,8 @@ export abstract class SubscribingConnection extends ViewableConnection {
   }
 
   publish (topic: string, data: Exclude<MessageData, Blob> | Prepared, options?: Omit<PublishOptions, 'except'>): Promise<PublishResult> {
-    return this.#table.publishFrom(this.#subscriber, topic, data, options)
+    const message = data instanceof PreparedMessage ? data : this.encode(data as MessageData, options) as Exclude<MessageData, Blob>
+    return this.#table.publishFrom(this.#subscriber, topic, message, options)
   }
 
   /** @internal */

@@ -1,14 +1,15 @@
 // The options as everything behind this folder works with them: checked and complete.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
-  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
+  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, RateLimitOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
+import type { RateLimit } from '../connection/incoming/rate-limited-frame-reader.ts'
 import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
 import { Topics } from '../topics/topics.ts'
-import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
-type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose' | 'topics'
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'onInvalidMessage' | 'verifyClient' | 'preClose' | 'topics'
 type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
@@ -36,18 +37,31 @@ export function upgradeSettings ({ headers = {}, topics, ...options }: UpgradeOp
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, ...options }: ConnectOptions): StandaloneSettings &
-  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects'>>> {
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy'>>> {
   if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
     throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
   }
-  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, ...(signal === undefined ? {} : { signal }) }
+  if (proxy !== false && typeof proxy !== 'string' && !(proxy instanceof URL)) {
+    throw new TypeError(`the WebSocket option proxy must be false, 'env' or a URL, not ${describe(proxy)}`)
+  }
+  if (proxy !== false && (request.agent !== undefined || request.createConnection !== undefined)) {
+    throw new TypeError('the WebSocket options proxy and request.agent or request.createConnection exclude each other: both say how to connect')
+  }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */
 export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
   if (option === false) return false
   return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
+}
+
+/** What is meant by the option rateLimit, which is checked already. */
+export function rateLimitSettings (option: RateLimitOptions | false): RateLimit | false {
+  if (option === false) return false
+  const { onExceeded, maxWait, ...limits } = { ...RATE_LIMIT_DEFAULTS, ...withoutUndefined(option) }
+  return { ...limits, maxWait: onExceeded === 'wait' ? maxWait : 0 }
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */
