@@ -5,7 +5,7 @@ import type { Duplex, Transform } from 'node:stream'
 import type { FastifyInstance, FastifyRequest, preHandlerHookHandler } from 'fastify'
 import type { WebSocketConnection } from '../../lib/index.ts'
 
-export { default as websocket } from '../../lib/index.ts'
+export { default as websocket, Topics, upgrade } from '../../lib/index.ts'
 
 export declare const app: FastifyInstance
 export declare const connection: WebSocketConnection
@@ -32,11 +32,18 @@ export declare const buildApp: () => Promise<FastifyInstance>
 export declare const key: Buffer
 export declare const cert: Buffer
 
-/** That of browsers. */
-export declare const WebSocket: new (url: string, protocols?: string | string[]) => {
-  onopen: (() => void) | null
-  onmessage: ((event: { data: unknown }) => void) | null
-  onclose: ((event: { code: number, reason: string }) => void) | null
-  send (data: string | Uint8Array): void
-  close (code?: number, reason?: string): void
+/** For JavaScript, which cannot say what a request holds: all is known but that. */
+export declare const jsApp: Pick<FastifyInstance, 'register' | 'websocketServer' | 'injectWS'> & {
+  get (path: string, options: object, handler: (connection: WebSocketConnection, request: any) => unknown): void
+  get (path: string, handler: (request: any) => unknown): void
+  post (path: string, handler: (request: any) => unknown): void
 }
+export declare const rooms: { load (id: string, position?: string | null): Promise<string> }
+export declare const id: string
+export declare const topic: string
+export declare const since: string
+export declare const message: object
+export declare const price: () => number
+/** Of a page. */
+export declare const show: (message: string) => void
+export declare const reload: () => void

@@ -5,8 +5,9 @@ import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS } from '../../lib/optio
 import { connectSettings } from '../../lib/options/settings.ts'
 import { sectionOf } from '../helpers/markdown.ts'
 
-const CONNECT = connectSettings({})
-const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity, proxy: CONNECT.proxy, maxRedirects: CONNECT.maxRedirects }
+const { proxy, maxRedirects, http2 } = connectSettings({})
+const CONNECT_ONLY = { proxy, maxRedirects, http2 }
+const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity, ...CONNECT_ONLY }
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
