@@ -37,12 +37,13 @@ async function compile (pages: Iterable<readonly [path: string, page: string]>):
     compilerOptions: {
       rootDir: '../../..',
       moduleDetection: 'force',
+      verbatimModuleSyntax: false,
       lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'], // some of it is of pages
       allowJs: true,
       checkJs: true,
       paths: Object.fromEntries(SOURCES.map(([specifier, file]) => [specifier, [`../../../${file}`]]))
     },
-    include: ['.']
+    include: ['.', '../../../test/helpers/docs-modules.d.ts']
   }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
   await Promise.all([...pages].flatMap(([path, page]) => filesOf(path, page)).map(([name, code]) => writeFile(join(folder, name), code)))
@@ -50,14 +51,17 @@ async function compile (pages: Iterable<readonly [path: string, page: string]>):
   const output = await new Promise<string>(resolve => {
     execFile(getExePath(), ['-p', '.', '--pretty', 'false', '--singleThreaded'], { cwd: folder }, (_, stdout, stderr) => { resolve(stdout + stderr) })
   })
-  // not of lib, which is compiled elsewhere, and without the types of pages; nor that nobody says what a parameter is, as JavaScript cannot
-  return output.split(/\n(?! )/).filter(line => line !== '' && !line.startsWith('../') && !/^\S+\.js\(.* error TS70(06|31):/.test(line))
+  // not of lib, which is compiled elsewhere, and without the types of pages; nor that nobody says what type something is, as JavaScript cannot
+  return output.split(/\n(?! )/).filter(line => line !== '' && !line.startsWith('../') && !/^\S+\.js\(.* error TS70\d\d:/.test(line))
 }
 
 /** All code of a page as files, in which each line has the number that it has in the page. */
 function filesOf (path: string, page: string): Array<[name: string, code: string]> {
   return snippetsOf(page).filter(({ language }) => language === 'ts' || language === 'js').map(({ language, names, code, line }) => {
-    const imported = names.map(name => language === 'js' && name === 'app' ? 'jsApp as app' : name)
+    const imported = names.map(name => {
+      const [own, given = language === 'js' && own === 'app' ? 'jsApp' : own] = name.split('=')
+      return `${given} as ${own}`
+    })
     const prelude = names.length === 0 ? '' : `import { ${imported.join(', ')} } from '../../../test/helpers/docs-prelude.ts'`
     return [`${path.replaceAll('/', '-')}-${line}.${language}`, `${prelude}${'\n'.repeat(line - 1)}${code}`]
   })

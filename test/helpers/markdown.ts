@@ -3,7 +3,7 @@
 export interface Snippet {
   /** Of the fence: ts, js, sh, ... */
   readonly language: string
-  /** What stands behind it: the names that the code uses and does not declare. */
+  /** What stands behind it: the names that the code uses and does not declare, `name` or `name=another` where it is another that is meant. */
   readonly names: readonly string[]
   readonly code: string
   /** Of the first line of the code, from 1 on. */
