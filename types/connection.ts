@@ -227,6 +227,8 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
   set binaryType (type: BinaryType)
   /** Bytes that send(), ping() and pong() took and the transport has not, frame headers included. */
   readonly bufferedAmount: number
+  /** Milliseconds that the peer took to answer the last Ping that measures (`heartbeat.rtt`); null until there is one. */
+  readonly rtt: number | null
   /** Between pause() and resume(): no message is delivered. */
   readonly isPaused: boolean
   /** Resolves when the connection is closed; never rejects. */
