@@ -2,7 +2,7 @@ import neostandard from 'neostandard'
 
 // The folders of lib in their order: each imports only from those before it. README: How to read the source.
 const FOLDERS = [
-  'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'handshake', 'options', 'standalone', 'client', 'fastify'
+  'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'handshake', 'options', 'standalone', 'client', 'fastify', 'telemetry'
 ]
 
 export default [

@@ -94,7 +94,7 @@ test('who observes a connection gets its request if he did when it was accepted'
 
 test('a seat is given back once, however often it is left', async t => {
   const seats = new Seats()
-  const server = new WebSocketServer(pluginSettings({}), null as never, null as never)
+  const server = new WebSocketServer(pluginSettings({}), { observers: [] } as never, null as never)
   const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, server, seats.take()))
   t.equal(seats.taken, 2)
   contexts[0]!.leave()
