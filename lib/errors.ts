@@ -2,18 +2,47 @@
 // into a Close frame, only a door turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { CloseInfo } from '../types/connection.ts'
+import type { InvalidMessage, MessageIssue } from '../types/messages.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
-  override readonly name = 'ProtocolError'
+  override readonly name: string = 'ProtocolError'
   /** Stable, for programs; `WS_ERR_...`. */
   readonly code: string
   readonly closeCode: number
 
-  constructor (code: string, closeCode: number, message: string) {
-    super(message)
+  constructor (code: string, closeCode: number, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.code = code
     this.closeCode = closeCode
+  }
+}
+
+/** A message that `schema.receive` does not allow. Where no onInvalidMessage takes it, it fails the connection, as what breaks the protocol does. */
+export class MessageError extends ProtocolError implements InvalidMessage {
+  override readonly name = 'MessageError'
+  declare readonly validation?: readonly MessageIssue[]
+  readonly validationContext = 'message'
+  declare readonly data: Buffer
+
+  constructor (
+    code: string, closeCode: number, message: string, data: Buffer, { validation, ...options }: ErrorOptions & { validation?: readonly MessageIssue[] } = {}
+  ) {
+    super(code, closeCode, message, options)
+    if (validation !== undefined) this.validation = validation
+    Object.defineProperty(this, 'data', { value: data }) // not for loggers, which print what is enumerable
+  }
+}
+
+/** What the application does with schemas for messages is wrong: a schema itself, or what a connection of a route that has one is asked for. */
+export class SchemaError extends Error {
+  override readonly name = 'SchemaError'
+  /** Stable, for programs; `FST_WS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
   }
 }
 
@@ -80,6 +109,7 @@ const quote = (value: string | undefined): string =>
 const fieldsOf = (headers: OutgoingHttpHeaders): Record<string, string | string[]> => Object.fromEntries(
   Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, typeof value === 'number' ? String(value) : value]])
 )
+const messageOf = (thrown: unknown): string => thrown instanceof Error ? thrown.message : String(thrown)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
@@ -108,6 +138,9 @@ export const oversizedMessage = (length: number, limit: number) =>
 export const unexpectedEnd = () =>
   new ProtocolError('WS_ERR_UNEXPECTED_END', 1002, 'the stream ended in the middle of a frame or of a fragmented message')
 
+// rateLimit, which is no rule of the protocol; and not 1008, after which a client does not come back
+export const rateExceeded = () => new ProtocolError('WS_ERR_RATE_LIMIT', 1013, 'too many messages')
+
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
 export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'the data of a compressed message are not valid')
@@ -117,6 +150,21 @@ export const invalidCloseCode = (code: number) =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', 1002, `close code ${code} must not appear in a Close frame`)
 export const invalidCloseReason = () =>
   new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a close reason is not valid UTF-8')
+
+// Messages by schema, RFC 6455 §7.4.1
+export const notJson = (data: Buffer, reason: string) => new MessageError('FST_WS_JSON', 1007, `message is not JSON: ${reason}`, data)
+export const binaryMessage = (data: Buffer) =>
+  new MessageError('FST_WS_BINARY', 1003, 'a binary message came, where a schema says that messages are JSON', data)
+export const invalidMessage = (data: Buffer, message: string, validation: readonly MessageIssue[], options?: ErrorOptions) =>
+  new MessageError('FST_WS_VALIDATION', 1007, message, data, { validation, ...options })
+export const schemaNotBuilt = (direction: 'receive' | 'send', url: string, cause: unknown) =>
+  new SchemaError('FST_WS_SCHEMA_BUILD', `schema.${direction} of the WebSocket route ${url} cannot be compiled: ${messageOf(cause)}`, { cause })
+export const asyncValidator = () => new SchemaError('FST_WS_ASYNC_VALIDATOR',
+  'the validator of schema.receive returned a promise: messages are validated one after the other, by validators that return at once')
+export const notTyped = (what: string, direction: 'receive' | 'send') =>
+  new SchemaError('FST_WS_TYPED', `${what} is for text and bytes: the route of this connection has schema.${direction}, and its messages are values`)
+export const notSerializable = (reason: string, options?: ErrorOptions) =>
+  new SchemaError('FST_WS_SERIALIZATION', `a message cannot be serialized by schema.send: ${reason}`, options)
 
 // The client's opening handshake, RFC 6455 §4.2.1
 export const wrongMethod = (method: string | undefined) =>
@@ -166,7 +214,9 @@ export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
     'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
 export const serverClosing = () =>
-  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing')
+  new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
+export const tooManyFromAddress = (limit: number) =>
+  new HandshakeError('FST_WS_TOO_MANY_FROM_ADDRESS', 429, `there are ${limit} connections from this address already, which is the limit (maxConnectionsPerAddress)`)
 export const tooManyConnections = (limit: number) =>
   new HandshakeError('FST_WS_TOO_MANY_CONNECTIONS', 503, `there are ${limit} connections already, which is the limit (maxConnections)`)
 export const handshakeTimedOut = (milliseconds: number) =>
@@ -226,3 +276,41 @@ export const unexpectedExtensions = (value: string) =>
   new HandshakeError('FST_WS_EXTENSIONS', 101, `the server chose extensions that were not offered: ${quote(value)}`)
 export const wrongServerUpgrade = (field: string, value: string | undefined) =>
   new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
+
+// Topics
+/** What a promise of topics rejects with, or what is thrown where there are none. */
+export class TopicsError extends Error {
+  override readonly name = 'TopicsError'
+  /** Stable, for programs; `FST_WS_TOPICS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const withCode = <E extends Error>(error: E, code: string): E & { code: string } => Object.assign(error, { code })
+const topic = (name: string): string => `the topic ${quote(name)}`
+
+export const wrongTopic = (expected: string, given: string) => withCode(new TypeError(`a topic must be ${expected}, not ${given}`), 'FST_WS_TOPICS_NAME')
+export const wrongTopicsOption = (name: string, expected: string, given: string) =>
+  withCode(new TypeError(`the option ${name} of topics must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
+export const unknownTopicsOption = (name: string, known: readonly string[]) =>
+  withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
+export const noTopics = () =>
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+export const tooManyTopics = (limit: number) =>
+  new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
+export const unsubscribed = (name: string) =>
+  new TopicsError('FST_WS_TOPICS_UNSUBSCRIBED', `${topic(name)} was unsubscribed, or the connection closed, before it was subscribed`)
+export const brokerDown = (name: string, why: string) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
+export const brokerUncertain = (name: string, options?: ErrorOptions) =>
+  new TopicsError('FST_WS_TOPICS_UNCERTAIN',
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+export const brokerRefused = (what: string, cause: unknown) =>
+  new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
+export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
+export const brokerInUse = () =>
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')

@@ -2,6 +2,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
 import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
+import type { InvalidMessageHandler } from './messages.ts'
+import type { TopicsOptions, TopicsTable } from './topics.ts'
 
 /**
  * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
@@ -52,6 +54,23 @@ export interface PerMessageDeflateOptions {
   concurrency?: number | undefined
 }
 
+/** How much a peer may send. What it has begun to send is taken, and paid for by what comes next. */
+export interface RateLimitOptions {
+  /** For each second: messages, and control frames as a Ping (but for Close). Default: no limit. */
+  messages?: number | undefined
+  /** For each second: bytes as they come in, compressed or not, headers of frames included. Default: no limit. */
+  bytes?: number | undefined
+  /** Seconds of which what was not used may be used at once. Default: 1. */
+  burst?: number | undefined
+  /**
+   * What becomes of a peer that sends more: `'close'`, it is closed with 1013. `'wait'`: it is read at that pace, and TCP makes it wait; its Pings, and
+   * a Close, wait behind the messages before them. Default: 'close'.
+   */
+  onExceeded?: 'close' | 'wait' | undefined
+  /** Milliseconds that it may have to wait; it is closed with 1013 if it would be more. Default: 10 000. */
+  maxWait?: number | undefined
+}
+
 /** What can be set for every connection, whatever it came from. */
 export interface ConnectionOptions {
   /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
@@ -74,15 +93,17 @@ export interface ConnectionOptions {
    */
   holdTimeout?: number
   /**
-   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
-   * `{ interval: 30_000, timeout: 30_000 }`; false for none.
+   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). With `rtt` a Ping is sent each
+   * so many milliseconds, whatever else is, that measures `connection.rtt`. Default: `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
-  heartbeat?: { interval: number, timeout: number } | false | undefined
+  heartbeat?: { interval: number, timeout: number, rtt?: number | undefined } | false | undefined
   /**
    * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
    * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
    */
   messageConcurrency?: number | undefined
+  /** How much the peer may send; false: as much as is read. Default: false. */
+  rateLimit?: RateLimitOptions | false | undefined
   /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
   closeTimeout?: number | undefined
   /** Compression, where the peer offers it: true or in detail. Default: false. */
@@ -108,7 +129,18 @@ export interface HandshakeOptions<Request = FastifyRequest> {
 export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptions {
   /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
   maxConnections?: number | undefined
+  /**
+   * Connections from one address, of the registration, or of the route if it says so, beyond which a handshake gets 429. The address is `request.ip`,
+   * so that behind a proxy `trustProxy` has to be set; of IPv6 it is the /64, which is what one client has. `key` says what counts as one
+   * instead; null: that one is not limited. Default: none.
+   */
+  maxConnectionsPerAddress?: number | { max: number, key?: ((request: FastifyRequest) => string | null | undefined) | undefined } | undefined
   errorHandler?: WebSocketErrorHandler | undefined
+  /**
+   * Gets messages that `schema.receive` of a route does not allow: it may answer, close or ignore them. Without it the connection fails
+   * with 1007, or with 1003 for a binary message.
+   */
+  onInvalidMessage?: InvalidMessageHandler | undefined
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
    * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).
@@ -133,6 +165,11 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
    * afterwards as they are without it.
    */
   preClose?: WebSocketPreClose | undefined
+  /**
+   * What connections of this registration subscribe to and publish on: options of their own, or a Topics that others have too. Default: those of
+   * the registration around this one, or else some of the process.
+   */
+  topics?: TopicsOptions | TopicsTable | undefined
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
   shutdownCode?: number | undefined
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
@@ -152,6 +189,8 @@ export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<Inco
   handshakeTimeout?: number | undefined
   /** Header fields that go out with the 101. */
   headers?: OutgoingHttpHeaders | undefined
+  /** What the connection may subscribe to and publish on. Default: nothing. */
+  topics?: TopicsTable | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }
 

@@ -6,7 +6,7 @@ import type { ConnectOptions } from '../../types/options.ts'
 import { Connection } from '../connection/connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unanswered, unexpectedResponse } from '../errors.ts'
 import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
-import { connectSettings, deflateSettings } from '../options/settings.ts'
+import { connectSettings, deflateSettings, rateLimitSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
 import type { Exchange, HandshakeRequest } from './exchange.ts'
 import { overHttp1 } from './http1-exchange.ts'
@@ -58,7 +58,8 @@ export function startConnecting (
     request?.left?.(info)
     request?.destroy()
   })
-  const connectionSettings = { ...settings, perMessageDeflate, role: 'client' as const, hasHandler, url: target.href }
+  const rateLimit = rateLimitSettings(settings.rateLimit)
+  const connectionSettings = { ...settings, perMessageDeflate, rateLimit, role: 'client' as const, hasHandler, url: target.href }
   const connection = new Connection(connectionSettings, owner)
   const first: Destination = { url: target, headers: definedOf(headers), request: requestOptions }
   const redirects = new Redirects(first, maxRedirects)

@@ -1,45 +1,66 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, HeldMessages) -> listeners, or a reader
 // out: send() -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
 // The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
-import { setMaxListeners } from 'node:events'
+import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
-  BinaryType, CloseCause, CloseInfo, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared, ReadyState, SendCallback,
-  SendOptions, WebSocketConnection
+  BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared,
+  PrepareOptions, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
-import { ConnectionClosedError, ProtocolError } from '../errors.ts'
+import { ConnectionClosedError, type MessageError, notTyped, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
-import { withResolver, type PromiseWithResolver } from '../promises.ts'
-import { ABNORMAL_CLOSURE, INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
-import { createClose, serializeClosePayload, type Close } from '../protocol/close.ts'
-import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
-import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
+import { NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
+import { createClose, type Close } from '../protocol/close.ts'
+import { BINARY, CONTINUATION, PING, PONG, TEXT } from '../protocol/opcode.ts'
 import { listen, listenToData, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
-import { Ending, type EndingEvent } from './ending.ts'
+import { Closing, type ClosingOwner } from './closing.ts'
+import { idOf, nextNumber } from './identity.ts'
 import type { MessageReader, MessageReaderOwner } from './incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner } from './incoming/receiver.ts'
 import { Liveness, type LivenessOwner } from './liveness.ts'
 import { BINARY_TYPES, convertBinary, toControlPayload, toPayload } from './message-data.ts'
-import { CHANNELS } from './observability.ts'
+import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { PreparedMessage } from './prepared-message.ts'
-import type { Agreement, ConnectionOwner, ConnectionSettings } from './settings.ts'
+import { prepare, PreparedMessage } from './prepared-message.ts'
+import { RoundTrip, type RoundTripOwner } from './round-trip.ts'
+import type { Agreement, ConnectionSettings } from './settings.ts'
+import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
-import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
+
+/** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
+export interface ConnectionOwner {
+  /** What the connection came from, where somebody observed when it was accepted. */
+  readonly request?: unknown
+  /** Where somebody knows more of the peer's address than the transport tells. */
+  readonly ip?: string | undefined
+  onError (error: unknown, connection: Connection): void
+  onClose (connection: Connection, info: CloseInfo): void
+  /** Our Close is about to go out. */
+  onSendingClose? (connection: Connection): void
+  /**
+   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
+   * where this is absent: it fails the connection
+   */
+  onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
+  /** The peer has answered a Ping that measures. */
+  onRoundTrip? (milliseconds: number, connection: Connection): void
+  /** Something that whoever wrote the handler should know of. */
+  onWarning (message: string): void
+}
 
 const CONNECTING = 0 as const
 const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection {
+export class Connection extends SubscribingConnection implements WebSocketConnection, Subscriber {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -50,6 +71,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   declare readonly CLOSED: 3
 
   #binaryType: BinaryType = 'nodebuffer'
+  readonly #number = nextNumber()
   readonly #settings: ConnectionSettings
   readonly #owner: ConnectionOwner
 
@@ -57,13 +79,12 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   // what the opening handshake has agreed on
   #protocol = ''
   #extensions = ''
-  readonly #parts: ReceiverOwner & SenderOwner & LivenessOwner & StreamListener
+  readonly #parts: ReceiverOwner & SenderOwner & LivenessOwner & RoundTripOwner & ClosingOwner & StreamListener
   readonly #receiver: Receiver
   #sender: Sender | null = null
   #liveness: Liveness | null = null
-  readonly #ending = new Ending()
-  // of each step of the ending
-  #deadline: NodeJS.Timeout | null = null
+  #roundTrip: RoundTrip | null = null
+  readonly #closing: Closing
   #hasHandlerFailed = false
 
   #outgoingMessage = false // a message with fin: false has begun
@@ -73,8 +94,6 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   readonly #backpressure: Backpressure
   #unansweredPing: Buffer | null = null
-  #closedPromise: PromiseWithResolver<CloseInfo> | null = null
-  #abortController: AbortController | null = null
 
   constructor (settings: ConnectionSettings, owner: ConnectionOwner) {
     super()
@@ -83,10 +102,11 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#backpressure = new Backpressure(settings.highWaterMark)
     this.#parts = new Connection.#Inside(this)
     this.#receiver = new Receiver(settings, this.#parts)
+    this.#closing = new Closing(settings, this.#parts, this.#receiver)
   }
 
   /** The connection as its parts see it: one object with methods, where closures would cost each connection 2 KiB. */
-  static readonly #Inside = class implements ReceiverOwner, SenderOwner, LivenessOwner, StreamListener {
+  static readonly #Inside = class implements ReceiverOwner, SenderOwner, LivenessOwner, RoundTripOwner, ClosingOwner, StreamListener {
     readonly #connection: Connection
 
     constructor (connection: Connection) {
@@ -98,21 +118,25 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onStreamEnd (): void { this.#connection.#onStreamEnd() }
     onDrain (): void { this.#connection.#sender!.flush() }
     onBeforeEnd (): void { this.#connection.#sender!.flushNow() }
-    onStreamClose (): void { this.#connection.#onTransportClose() }
+    onStreamClose (): void { this.#connection.#closing.onTransportClose() }
 
     // Receiver
     onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onInvalidMessage (error: MessageError): Promise<unknown> | boolean {
+      return this.#connection.#owner.onInvalidMessage?.(error, this.#connection) ?? false
+    }
+
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
-    onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
-    onFarewell (word: Close | ProtocolError | null): void { this.#connection.#onFarewell(word) }
-    onTakenOn (): void { this.#connection.#onTakenOn() }
-    onClose (close: Close): void { this.#connection.#onClose(close) }
-    onEnd (): void { this.#connection.#onEnd() }
-    onFailure (error: ProtocolError): void { this.#connection.#onFailure(error) }
+    onPong (payload: Buffer): void { if (this.#connection.#roundTrip?.answers(payload) !== true) this.#connection.emitSafely('pong', payload) }
+    onFarewell (word: Close | ProtocolError | null): void { this.#connection.#closing.onFarewell(word) }
+    onTakenOn (): void { this.#connection.#closing.onTakenOn() }
+    onClose (close: Close): void { this.#connection.#closing.onClose(close) }
+    onEnd (): void { this.#connection.#closing.onEnd() }
+    onFailure (error: ProtocolError): void { this.#connection.#closing.onFailure(error) }
     onInternalError (error: unknown): void { this.#connection.#onInternalError(error) }
-    closedError (message: string): ConnectionClosedError { return this.#connection.closedError(message) }
+    closedError (message: string, options?: ErrorOptions & { closeCode?: number }): ConnectionClosedError { return this.#connection.closedError(message, options) }
     onNobody (): void { this.#connection.#onNobody() }
 
     // Sender
@@ -124,40 +148,45 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     isReading (): boolean { return !this.#connection.#transport!.stream.isPaused() }
     hasUnsentBytes (): boolean { return this.#connection.#sender!.hasUnsentBytes }
     onSilence (): void { this.#connection.#askForLife() }
-    onDead (): void { this.#connection.#drop('silent') }
+    onDead (): void { this.#connection.#closing.drop('silent') }
     onStalled (): void { this.#connection.#onStalled() }
     onExit (): void { this.#connection.#sender!.flushNow() }
+
+    // RoundTrip
+    mayMeasure (): boolean { return this.#connection.readyState === OPEN && this.isReading() && this.#connection.bufferedAmount === 0 }
+    sendPing (payload: Buffer): void { this.#connection.#sender!.addControl(PING, payload) }
+    onRoundTrip (milliseconds: number): void { this.#connection.#owner.onRoundTrip?.(milliseconds, this.#connection) }
+
+    // Closing
+    onNotOpen (): void { this.#connection.#onNotOpen() }
+    onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
+    onUnsent (callbacks: SendCallback[]): void { this.#connection.#onUnsent(callbacks) }
+    onFailed (error: ProtocolError): void { this.#connection.#onFailed(error) }
+    onFinish (info: CloseInfo): void { this.#connection.#onFinish(info) }
+    onClosed (): void { this.#connection.#onClosed() }
+    callInContext (callback: () => void): void { this.#connection.inContext(callback) }
   }
 
-  get readyState (): ReadyState { return this.#ending.readyState }
+  get readyState (): ReadyState { return this.#closing.ending.readyState }
   get protocol (): string { return this.#protocol }
   get extensions (): string { return this.#extensions }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
-  get isPaused (): boolean { return this.#receiver.isPaused }
+  get rtt (): number | null { return this.#roundTrip?.last ?? null }
+  get isPaused (): boolean { return this.#receiver.delivery.isPaused }
   // the type is that of ws, which has no 'blob'
   get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
+  /** @internal */
+  get encodes (): boolean { return this.#settings.encoder !== undefined }
+  protected get table (): SubscriptionTable | null { return this.#settings.table?.() ?? null }
 
-  get closed (): Promise<CloseInfo> {
-    if (this.#closedPromise === null) {
-      this.#closedPromise = withResolver<CloseInfo>()
-      if (this.readyState === CLOSED) this.#closedPromise.resolve(this.#ending.info)
-    }
-    return this.#closedPromise.promise
-  }
-
-  get signal (): AbortSignal {
-    if (this.#abortController === null) {
-      this.#abortController = new AbortController()
-      setMaxListeners(0, this.#abortController.signal) // each fetch of a handler may add one
-      this.#abort()
-    }
-    return this.#abortController.signal
-  }
+  get closed (): Promise<CloseInfo> { return this.#closing.closed }
+  get signal (): AbortSignal { return this.#closing.signal }
 
   // Opening
 
@@ -178,14 +207,16 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#sender = new Sender(transport, role, deflater, this.#parts)
     this.#liveness = new Liveness(this.#settings, this.#parts)
     this.#openedAt = performance.now()
-    this.#move('open')
+    this.#closing.open(transport, this.#sender)
     this.#backpressure.tell(true)
     this.#publish('open')
     listen(stream, this.#parts)
     transport.tune()
-    if (this.#settings.heartbeat === false) transport.keepAlive()
+    const { heartbeat } = this.#settings
+    if (heartbeat === false) transport.keepAlive()
+    else if (heartbeat.rtt !== undefined) this.#roundTrip = new RoundTrip(heartbeat.rtt, this.#parts)
     process.nextTick(() => {
-      if (stream.closed) this.#onTransportClose()
+      if (stream.closed) this.#closing.onTransportClose()
       if (stream.destroyed) return
       if (role === 'client') this.inContext(() => { this.emitSafely('open') })
       listenToData(stream)
@@ -199,12 +230,12 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   failed (error: Error): void {
     if (this.readyState !== CONNECTING) return
     if (this.listenerCount('error') > 0) this.inContext(() => { this.emitSafely('error', error) })
-    this.#drop('transport')
+    this.#closing.drop('transport')
   }
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */
   handlerSettled (): void {
-    this.#receiver.handlerSettled()
+    this.#receiver.delivery.handlerSettled()
   }
 
   // Receiving
@@ -231,13 +262,13 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     } finally {
       this.#sender!.release()
     }
-    if (this.#ending.phase === 'gone' && receiver.isDone) this.#finish()
+    if (receiver.isDone) this.#closing.onDone()
   }
 
   // An echo to a peer that does not read must not pile up. Two obedient peers that both send cannot block each other: they never
   // get that far, and a client never stops reading, nor a server that is closing.
   #mayRead (): boolean {
-    return this.#settings.role === 'client' || this.#ending.sent !== null || !this.#isBacklogged()
+    return this.#settings.role === 'client' || this.#closing.ending.sent !== null || !this.#isBacklogged()
   }
 
   #isBacklogged (): boolean {
@@ -273,7 +304,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   #onStalled (): void {
     this.#publish('stalled')
-    this.#drop('stalled')
+    this.#closing.drop('stalled')
   }
 
   #onNobody (): void {
@@ -282,20 +313,20 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   pause (): void {
-    if (this.readyState === OPEN) this.#receiver.pause()
+    if (this.readyState === OPEN) this.#receiver.delivery.pause()
   }
 
   resume (): void {
-    this.#receiver.resume()
+    this.#receiver.delivery.resume()
   }
 
   protected override onListeners (count: number): void {
-    this.#receiver.onListeners(count > 0)
+    this.#receiver.delivery.onListeners(count > 0)
   }
 
   protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
-    const reader = this.#receiver.claim(create)
-    if (this.#ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#endError(reader))
+    const reader = this.#receiver.delivery.claim(create)
+    if (this.#closing.ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#closing.endError(reader))
     return reader
   }
 
@@ -304,22 +335,14 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
   }
 
-  /** Null when both sides have said Close and we did not fail; to a stream, the peer's must not tell of a failure either. */
-  #endError (reader: MessageReader<any>): ConnectionClosedError | null {
-    const { wasClean, code, failure } = this.#ending
-    if (wasClean && failure === null && !(reader.keepsMessages && isFailureCode(code))) return null
-    const options = { connection: this, closeCode: code, ...(failure === null ? {} : { cause: failure }) }
-    return new ConnectionClosedError(`the connection ended with close code ${code}`, options)
-  }
-
   /** An error that says of this connection that it has ended. @internal */
-  closedError (message: string): ConnectionClosedError {
-    return new ConnectionClosedError(message, { connection: this, closeCode: this.#ending.closeCode })
+  closedError (message: string, options: ErrorOptions & { closeCode?: number } = {}): ConnectionClosedError {
+    return new ConnectionClosedError(message, { connection: this, closeCode: this.#closing.ending.closeCode, ...options })
   }
 
   /** Whether an error says no more than that this connection has ended: of a read or write, or of an await that its signal ended. @internal */
   isDisconnect (error: unknown): boolean {
-    if (!this.#ending.hasBegun || !(error instanceof Error)) return false
+    if (!this.#closing.ending.hasBegun || !(error instanceof Error)) return false
     return error instanceof ConnectionClosedError || error.cause instanceof ConnectionClosedError || error.name === 'AbortError'
   }
 
@@ -331,19 +354,49 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     const queued = this.bufferedAmount
     if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
     else this.#addMessage(data as MessageData, options, callback ?? undefined)
+    return this.#sent(queued, this.#settings.maxBufferedAmount)
+  }
+
+  /** @param queued bytes that were unsent before, @param maxUnsent that may be now; one large message on an empty queue may be larger */
+  #sent (queued: number, maxUnsent: number): boolean {
     const unsent = this.bufferedAmount
-    if (queued > 0 && unsent > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    if (queued > 0 && unsent > maxUnsent) this.giveUpSlowPeer()
     return this.#backpressure.sent(unsent)
   }
 
+  /** @internal */
+  get mustWait (): boolean { return this.#backpressure.mustWait }
+
+  /** Sends what was published. @internal */
+  sendPublished (message: PreparedMessage, maxUnsent: number): boolean {
+    if (this.#outgoingMessage) {
+      this.subscriptions!.hold(this, message, maxUnsent)
+      return !this.mustWait
+    }
+    const queued = this.bufferedAmount
+    this.#addPrepared(message, undefined)
+    return this.#sent(queued, maxUnsent)
+  }
+
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const payload = toPayload(data)
-    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    const payload = toPayload(this.encode(data, options))
     const fin = options?.fin ?? true
-    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
-    this.#sender!.add(opcode, fin, payload, callback, options?.compress)
+    if (this.#outgoingMessage) {
+      this.#goOnWithMessage(payload, fin, callback)
+      return
+    }
+    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    this.#sender!.add(isText ? TEXT : BINARY, fin, payload, callback, options?.compress)
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
+  }
+
+  #goOnWithMessage (payload: Buffer | string | Blob, fin: boolean, callback: SendCallback | undefined): void {
+    this.#sender!.add(CONTINUATION, fin, payload, callback)
+    if (!fin) return
+    this.#outgoingMessage = false
+    this.#messagesSent++
+    this.subscriptions?.release(this)
   }
 
   #addPrepared (message: PreparedMessage, callback: SendCallback | undefined): void {
@@ -352,7 +405,18 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#messagesSent++
   }
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  override encode (data: MessageData, options?: SendOptions): MessageData {
+    const { encoder } = this.#settings
+    return encoder === undefined ? data : encoder.encode(data, options)
+  }
+
+  prepare (data: MessageData, options?: PrepareOptions): Prepared {
+    return prepare(this.encode(data, options), options)
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.encodes) throw notTyped('createMessageStream()', 'send')
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
@@ -400,26 +464,27 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     return false
   }
 
-  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
-  #giveUpSlowPeer (): void {
-    this.#ending.blame('slow', TRY_AGAIN_LATER)
-    this.#abandon({ code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
+  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. @internal */
+  giveUpSlowPeer (): void {
+    this.#closing.abandon('slow', { code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
     process.nextTick(() => { // not inside of send()
-      this.#abort()
+      this.#closing.tell()
       this.inContext(() => { this.emitSafely('slow') })
     })
   }
 
   #onWritten (callbacks: SendCallback[]): void {
     this.#liveness!.progressed()
-    // our Close is on its way behind this, and who still reads is not dropped for being slow
-    if (this.#ending.sent !== null) this.#startDeadline()
+    this.#closing.onProgress()
     for (const callback of callbacks) this.callSafely(callback)
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
-      if (this.readyState === OPEN) this.#backpressure.tell(true)
+      if (this.readyState === OPEN) {
+        this.subscriptions?.onDrain(this.table!)
+        this.#backpressure.tell(true)
+      }
       this.inContext(() => { this.emitSafely('drain') })
     }
     if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
@@ -436,16 +501,16 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   close (code?: number, reason?: string | Uint8Array): void {
     if (this.readyState === CONNECTING) this.terminate()
     // as with ws, what could not be sent is no error when nothing is: proxies pass 1006 on
-    if (this.readyState === OPEN) this.#begin('local', createClose(code, reason))
+    if (this.readyState === OPEN) this.#closing.begin('local', createClose(code, reason))
   }
 
   terminate (): void {
-    this.#drop('local')
+    this.#closing.drop('local')
   }
 
   /** The app closes. @internal */
-  shutDown (code: number): void {
-    if (this.readyState === OPEN) this.#begin('shutdown', createClose(code))
+  shutDown (code: number, reason?: Uint8Array): void {
+    if (this.readyState === OPEN) this.#closing.begin('shutdown', createClose(code, reason))
   }
 
   /** The handler that this connection was given to has failed. @internal */
@@ -456,111 +521,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. @internal */
   closeFailed (): void {
-    this.#receiver.discardMessages()
-    if (this.readyState !== OPEN) return
-    this.#ending.blame('handler', INTERNAL_ERROR)
-    this.#abandon({ code: INTERNAL_ERROR, reason: NOTHING })
-    this.#abort()
-  }
-
-  /** §7.1.2: says Close, and waits for the peer's. */
-  #begin (cause: CloseCause, close: Close): void {
-    this.#ending.blame(cause, close.code)
-    this.#sendClose(close)
-    this.#move('close')
-    this.#startDeadline()
-    this.#receiver.hurry()
-    this.#abort()
-  }
-
-  /** Says Close, and does not wait for the peer's. */
-  #abandon (close: Close): void {
-    this.#sendClose(close)
-    this.#move('break')
-    this.#receiver.ignoreInput()
-    this.#sender!.end(false)
-    this.#startDeadline()
-  }
-
-  /** Once what was sent is with the kernel, as far as that takes it now. */
-  #drop (cause: CloseCause): void {
-    if (this.readyState === CLOSED) return
-    this.#ending.blame(cause, ABNORMAL_CLOSURE)
-    this.#receiver.clear()
-    this.#sender?.flushNow()
-    this.#move('drop')
-    if (this.#ending.phase === 'gone') {
-      process.nextTick(() => { this.#finish() })
-    } else {
-      this.#startDeadline() // there are streams that never say 'close'
-      this.#transport!.abort()
-    }
-    this.#abort()
-  }
-
-  #sendClose (close: Close): void {
-    if (this.#ending.sent !== null || this.#ending.phase === 'gone') return
-    this.#ending.send(close)
-    this.#cutOutgoing()
-    this.#sender!.add(CLOSE, true, serializeClosePayload(close))
-  }
-
-  /** What is sent in pieces does not go on. */
-  #cutOutgoing (): void {
-    const callbacks = this.#sender!.cut()
-    if (callbacks.length > 0) process.nextTick(() => { this.#failUnsent(callbacks) })
-  }
-
-  /** The callbacks of what was not sent get to know it. */
-  #failUnsent (callbacks: SendCallback[]): void {
-    if (callbacks.length === 0) return // most of the time, and an error costs more than the rest of the end
-    const error = this.closedError('the connection was closed before the message was sent')
-    for (const callback of callbacks) this.callSafely(callback, error)
-  }
-
-  #onFarewell (word: Close | ProtocolError | null): void {
-    if (word === null) this.#ending.blame('transport', ABNORMAL_CLOSURE)
-    else if (word instanceof ProtocolError) this.#ending.blame('protocol', word.closeCode)
-    else this.#ending.blame('peer', word.code)
-    this.#move('farewell')
-    this.#startDeadline()
-    this.#abort()
-  }
-
-  /** Whoever goes on taking messages before the peer's Close is not cut off. */
-  #onTakenOn (): void {
-    if (this.#ending.sent === null) this.#startDeadline()
-  }
-
-  #onClose (close: Close): void {
-    this.#ending.receive(close)
-    this.#sendClose(close)
-    this.#move('answer')
-    // §7.1.1: the server closes the TCP connection first
-    if (this.#settings.role === 'server') this.#sender!.end()
-    this.#startDeadline()
-    this.#endReader()
-  }
-
-  #onEnd (): void {
-    this.#move('break')
-    this.#cutOutgoing()
-    this.#sender!.end()
-    this.#endReader()
-  }
-
-  /** §7.1.7: fail the connection. */
-  #onFailure (error: ProtocolError): void {
-    this.#ending.failure = error
-    this.#publish('error', { error })
-    this.#abandon({ code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
-    if (this.listenerCount('error') > 0) this.emitSafely('error', error)
-    this.#endReader()
-  }
-
-  #endReader (): void {
-    const { reader } = this.#receiver
-    reader?.end(this.#endError(reader))
+    this.#closing.giveUp()
   }
 
   #onInternalError (error: unknown): void {
@@ -568,79 +529,35 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.closeFailed() // whatever the handler thinks of it: a message is missing
   }
 
-  #onTransportClose (): void {
-    if (!this.#move('lose')) return
-    this.#ending.blame('transport', ABNORMAL_CLOSURE)
-    if (this.bufferedAmount > 0) this.#ending.cutOff()
-    this.#failUnsent(this.#sender!.destroy())
-    this.#startDeadline()
-    this.#read()
-    this.#abort() // if somebody still takes what is held
+  #onNotOpen (): void {
+    this.subscriptions?.leave(this.table!)
+    this.#backpressure.tell(false)
   }
 
-  #startDeadline (): void {
-    if (this.readyState === CLOSED) return
-    if (this.#deadline === null) this.#deadline = setTimeout(() => { this.#onDeadline() }, this.#settings.closeTimeout)
-    else this.#deadline.refresh()
+  #onUnsent (callbacks: SendCallback[]): void {
+    const error = this.closedError('the connection was closed before the message was sent')
+    for (const callback of callbacks) this.callSafely(callback, error)
   }
 
-  /** Something took too long: see the table of ending.ts. */
-  #onDeadline (): void {
-    if (this.#ending.phase === 'dropped') {
-      this.#onTransportClose()
-    } else if (this.#receiver.isHolding) {
-      this.#startDeadline()
-      this.#receiver.discardMessages()
-    } else {
-      this.#leave()
-    }
+  #onFailed (error: ProtocolError): void {
+    this.#publish('error', { error })
+    if (this.listenerCount('error') > 0) this.emitSafely('error', error)
   }
 
-  /** Whoever is not done reading what is on its way, our Close the last of it, may read on where the transport knows how. */
-  #leave (): void {
-    const { phase, sent } = this.#ending
-    const transport = this.#transport
-    if (transport?.leave === undefined || phase === 'gone' || sent === null || this.#sender!.hasUnsentBytes) {
-      this.#drop('transport')
-      return
-    }
-    this.#receiver.clear()
-    this.#move('drop')
-    this.#startDeadline()
-    transport.leave()
-  }
-
-  /** The transport is closed, and nothing is left to deliver. */
-  #finish (): void {
-    if (!this.#move('finish')) return
-    clearTimeout(this.#deadline ?? undefined)
+  #onFinish (info: CloseInfo): void {
     this.#liveness?.stop()
+    this.#roundTrip?.stop()
     this.#closedAt = performance.now()
     this.#backpressure.tell(false)
-    const { info, code, reason } = this.#ending
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
+    if (this.#openedAt !== 0 && FACTS.closed.hasSubscribers) FACTS.closed.publish({ info: this.info, ...info, stats: this.stats() })
     this.#owner.onClose(this, info)
-    const { reader } = this.#receiver
-    this.#receiver.clear()
-    reader?.end(this.#endError(reader))
-    reader?.release()
+  }
+
+  #onClosed (): void {
+    const { code, reason } = this.#closing.ending
     this.inContext(() => { this.emitSafely('close', code, reason) })
-    this.#closedPromise?.resolve(info)
-    this.#abort()
-  }
-
-  #move (event: EndingEvent): boolean {
-    const wasOpen = this.readyState === OPEN
-    const hasMoved = this.#ending.move(event)
-    if (wasOpen && this.readyState !== OPEN) this.#backpressure.tell(false)
-    return hasMoved
-  }
-
-  /** Tells whoever works for this connection that its end has begun. */
-  #abort (): void {
-    const controller = this.#abortController
-    if (controller === null || controller.signal.aborted || !this.#ending.hasBegun) return
-    this.inContext(() => { controller.abort(this.closedError(`the connection is closing or closed, with close code ${this.#ending.closeCode}`)) })
+    this.subscriptions = null
   }
 
   protected override onListenerError (error: unknown): void {
@@ -650,14 +567,48 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   // Observing
 
   stats (): ConnectionStats {
-    const { messages, bytes } = this.#receiver.counts
+    const { held, unsent, ...traffic } = this.addTo(noTraffic())
+    return { duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt, ...traffic }
+  }
+
+  /** @returns `sum`, with what went through this connection and what waits in it. @internal */
+  addTo (sum: Traffic): Traffic {
+    const { messages, bytes, held } = this.#receiver.counts
+    sum.messagesReceived += messages
+    sum.messagesSent += this.#messagesSent
+    sum.bytesReceived += bytes
+    sum.bytesSent += this.#sender?.bytesWritten ?? 0
+    sum.held += held
+    sum.unsent += this.bufferedAmount
+    return sum
+  }
+
+  get info (): ConnectionInfo {
+    const { stream, httpVersion = '1.1' } = this.#transport ?? { stream: null }
     return {
-      duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt,
-      messagesReceived: messages,
-      messagesSent: this.#messagesSent,
-      bytesReceived: bytes,
-      bytesSent: this.#sender?.bytesWritten ?? 0
+      id: idOf(this.#number),
+      route: this.route,
+      ip: this.#owner.ip ?? (stream as Partial<Socket> | null)?.remoteAddress,
+      openedAt: this.#openedAt === 0 ? 0 : Math.round(performance.timeOrigin + this.#openedAt),
+      httpVersion
     }
+  }
+
+  /** @internal */
+  get route (): string { return this.#settings.route ?? '' }
+
+  /** On the clock of performance.now(). @internal */
+  get closedAt (): number | null { return this.#closedAt }
+
+  /** Bytes of messages that came in and wait. @internal */
+  get held (): number { return this.#receiver.counts.held }
+
+  /** What holds up the reading. @internal */
+  get waiting (): ConnectionLoad['waiting'] {
+    if (this.#transport?.stream.isPaused() !== true) return null
+    if (this.#receiver.isRateLimited) return 'rate'
+    if (this.isPaused) return 'paused'
+    return this.#mayRead() ? 'consumer' : 'unsent'
   }
 
   #report (error: unknown): void {

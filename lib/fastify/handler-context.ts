@@ -1,19 +1,21 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CloseInfo } from '../../types/connection.ts'
+import type { InvalidMessageHandler } from '../../types/messages.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection } from '../connection/connection.ts'
-import type { ConnectionOwner } from '../connection/settings.ts'
+import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import type { MessageError } from '../errors.ts'
 import { isThenable } from '../promises.ts'
-import type { Seats } from './seats.ts'
+import type { Seat } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
 
 export interface RequestOwnerOptions {
   readonly errorHandler?: WebSocketErrorHandler | undefined
+  readonly onInvalidMessage?: InvalidMessageHandler | undefined
   readonly closeLogLevel: string
 }
 
-/** What an errorHandler is called with. */
+/** What an errorHandler is called with, or an onInvalidMessage. */
 interface Origin {
   readonly instance: FastifyInstance
   readonly request: FastifyRequest
@@ -24,38 +26,48 @@ type Log = (fields: object, message: string) => void
 
 /**
  * Answers for a connection with what is left of the request that it came from. With its reply, its header fields and Node's
- * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler alone, or for who observes.
+ * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler or onInvalidMessage alone, or for who observes.
  */
 export class HandlerContext implements ConnectionOwner {
   readonly request: FastifyRequest | undefined
+  readonly ip: string | undefined
   readonly #log: FastifyRequest['log']
   readonly #origin: Origin | null
   readonly #options: RequestOwnerOptions // of the route
   readonly #server: WebSocketServer
-  #seats: Seats | null
+  #seat: Seat | null
 
-  constructor (origin: Origin, options: RequestOwnerOptions, server: WebSocketServer, seats: Seats) {
+  constructor (origin: Origin, options: RequestOwnerOptions, server: WebSocketServer, seat: Seat) {
     const { request } = origin
-    keepAddress(request)
+    this.ip = keepAddress(request)
     this.request = isObserved() ? request : undefined
     this.#log = request.log
-    this.#origin = options.errorHandler === undefined ? null : origin
+    this.#origin = options.errorHandler === undefined && options.onInvalidMessage === undefined ? null : origin
     this.#options = options
     this.#server = server
-    this.#seats = seats
-    seats.taken++
+    this.#seat = seat
   }
 
   /** Gives the seat back: the connection is closed, or will never be open. */
   leave (): void {
-    if (this.#seats !== null) this.#seats.taken--
-    this.#seats = null
+    this.#seat?.leave()
+    this.#seat = null
   }
 
-  onClose (connection: Connection, { code, ...info }: CloseInfo): void {
+  onClose (connection: Connection, closeInfo: CloseInfo): void {
+    const { code, ...info } = closeInfo
     this.leave()
-    this.#server.remove(connection)
-    this.log(this.#options.closeLogLevel, { closeCode: code, ...info, ...connection.stats() }, 'WebSocket closed')
+    this.#server.remove(connection, closeInfo)
+    const { id } = connection.info
+    this.log(this.#options.closeLogLevel, { connectionId: id, closeCode: code, ...info, ...connection.stats() }, 'WebSocket closed')
+  }
+
+  onSendingClose (connection: Connection): void {
+    this.#server.onSendingClose(connection)
+  }
+
+  onRoundTrip (milliseconds: number, connection: Connection): void {
+    this.#server.onRoundTrip(milliseconds, connection)
   }
 
   onWarning (message: string): void {
@@ -63,17 +75,32 @@ export class HandlerContext implements ConnectionOwner {
   }
 
   onError (error: unknown, connection: Connection): void {
-    if (this.#origin === null) {
+    const { errorHandler } = this.#options
+    if (this.#origin === null || errorHandler === undefined) {
       this.#giveUp(error, connection)
       return
     }
     const { instance, request, reply } = this.#origin
     const failed = (thrown: unknown): void => { this.#giveUp(thrown, connection) }
     try {
-      const result = this.#options.errorHandler!.call(instance, error, connection, request, reply)
+      const result = errorHandler.call(instance, error, connection, request, reply)
       if (isThenable(result)) result.then(undefined, failed)
     } catch (thrown) {
       failed(thrown)
+    }
+  }
+
+  onInvalidMessage (error: MessageError, connection: Connection): Promise<unknown> | boolean {
+    const { onInvalidMessage } = this.#options
+    if (this.#origin === null || onInvalidMessage === undefined) return false
+    const { instance, request } = this.#origin
+    const failed = (thrown: unknown): void => { connection.handlerFailed(thrown) }
+    try {
+      const result = onInvalidMessage.call(instance, error, connection, request)
+      return isThenable(result) ? Promise.resolve(result).catch(failed) : true
+    } catch (thrown) {
+      failed(thrown)
+      return true
     }
   }
 
@@ -95,8 +122,10 @@ export class HandlerContext implements ConnectionOwner {
 /**
  * For listeners that ask for request.ip when the connection is closed. A socket tells its address while it is open, and afterwards to who has
  * asked before; a stream of HTTP/2 does not, so its request is told. That costs some 100 bytes, and keeps no request.
+ * @returns it, in memory of its own: of a header field it would be a part that keeps the whole field
  */
-function keepAddress (request: FastifyRequest): void {
+function keepAddress (request: FastifyRequest): string | undefined {
   const { ip } = request
   if (request.raw.httpVersionMajor === 2) Object.defineProperty(request, 'ip', { value: ip, configurable: true, enumerable: true, writable: true })
+  return ip === undefined || ip === request.raw.socket?.remoteAddress ? ip : Buffer.from(ip, 'latin1').toString('latin1')
 }

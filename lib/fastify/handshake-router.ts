@@ -1,16 +1,21 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Http2Server, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { Connection } from '../connection/connection.ts'
 import { serverClosing, tooManyHeaderFields } from '../errors.ts'
 import { declineConnect, isWebSocketConnect, Http2Handshake } from '../handshake/http2-handshake.ts'
 import { listHasToken } from '../protocol/header-field.ts'
+import type { DrainSettings } from '../options/drain-settings.ts'
+import { Draining, type Crowd } from './draining.ts'
 import { Http2Sessions } from './http2-sessions.ts'
+import type { ServerObserver } from './observer.ts'
 import { hasAllFields, isWebSocketUpgrade, MAX_HEADER_FIELDS } from '../protocol/server-handshake.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { afterEarlierAnswers, hasEarlierRequests, watchRequests } from '../handshake/pipelining.ts'
 import type { RoutePaths } from './route-paths.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
+import type { WebSocketServer } from './websocket-server.ts'
 
 export interface RouterSettings {
   /** Milliseconds that an opening handshake may take. */
@@ -32,7 +37,7 @@ const HUB = Symbol.for('fastify-websocket-stream.router')
  * others listen to 'upgrade' (HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket
  * route matches, but none that another has answered in the turn of the event.
  */
-export class HandshakeRouter {
+export class HandshakeRouter implements Crowd {
   readonly #server: Server
   readonly #app: object
   readonly #route: Router
@@ -49,6 +54,13 @@ export class HandshakeRouter {
   readonly #http2: Http2Sessions | null
   readonly #leave: ReadonlyArray<() => void>
   readonly #closeListeners: Array<() => Promise<void>> = []
+  /** One for each registration. */
+  readonly servers: WebSocketServer[] = []
+  readonly observers: ServerObserver[] = []
+  /** Runs what makes a connection and its handler, in the context that is to be theirs. */
+  enter: <Result>(callback: () => Result) => Result = callback => callback()
+  #draining: Draining | null = null
+  #hasBegunClosing = false
   #closed: Promise<void> | null = null // made when closing begins
 
   /**
@@ -61,6 +73,11 @@ export class HandshakeRouter {
     owner[HUB] ??= new HandshakeRouter(server, app, route, settings, paths)
     if (owner[HUB].#app !== app) throw new Error('the WebSocket handshakes of this server belong to another Fastify app')
     return owner[HUB]
+  }
+
+  /** The router that a server has; undefined: none. */
+  static at (server: object): HandshakeRouter | undefined {
+    return (server as { readonly [HUB]?: HandshakeRouter })[HUB]
   }
 
   private constructor (server: Server, app: object, route: Router, settings: RouterSettings, paths: RoutePaths) {
@@ -80,8 +97,32 @@ export class HandshakeRouter {
     return this.#server
   }
 
+  /** Handshakes are refused. */
   get isClosing (): boolean {
-    return this.#closed !== null
+    return this.#hasBegunClosing || this.#draining?.isRefusing === true
+  }
+
+  get state (): 'open' | 'draining' | 'closing' {
+    if (this.#hasBegunClosing) return 'closing'
+    return this.#draining === null ? 'open' : 'draining'
+  }
+
+  get shutdownTimeout (): number {
+    return this.#settings.shutdownTimeout
+  }
+
+  /** What connections are told that came while they were told to go; undefined while none are. */
+  get drainCode (): number | undefined {
+    return this.#draining?.isRefusing === true ? this.#draining.code : undefined
+  }
+
+  /** Adds the connections of a registration to those that drain() lets go. */
+  add (server: WebSocketServer): void {
+    this.servers.push(server)
+  }
+
+  connections (): Connection[] {
+    return this.servers.flatMap(({ clients }) => [...clients])
   }
 
   /** How many header fields the server's parser keeps, where that is set. */
@@ -104,14 +145,40 @@ export class HandshakeRouter {
     this.#closeListeners.push(listener)
   }
 
+  /** Lets the connections of all scopes go while the server goes on. Later calls wait for the first, and all of them for close(). */
+  drain (settings: DrainSettings): Promise<void> {
+    if (this.#closed !== null && this.#draining === null) return this.#closed.catch(() => {}) // which tells somebody else
+    if (this.#draining === null) {
+      this.#draining = new Draining(settings, this)
+      this.#draining.begin()
+    }
+    return this.#draining.done
+  }
+
+  onRefusing (): void {
+    void this.#refusePending()
+  }
+
+  /** A connection is about to say Close: whoever comes back on its session of HTTP/2 would be refused here. */
+  onSendingClose (connection: Connection): void {
+    if (this.#http2 !== null && this.isClosing) this.#http2.leave(sessionOf(connection._socket))
+  }
+
   /**
    * Refuses the handshakes that are still in hooks and all that come, and lets every scope say goodbye to its connections,
    * all at the same time. Later calls wait for the first.
    */
   close (): Promise<void> {
-    if (this.#closed === null) this.#http2?.close(this.#settings.shutdownTimeout)
-    this.#closed ??= allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
+    this.#hasBegunClosing = true
+    this.#closed ??= this.#close()
     return this.#closed
+  }
+
+  async #close (): Promise<void> {
+    const open = this.connections().filter(({ readyState, OPEN }) => readyState === OPEN)
+    this.#http2?.close(this.#settings.shutdownTimeout, new Set(open.map(({ _socket }) => sessionOf(_socket))))
+    this.#draining?.hurry()
+    await allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
   }
 
   /** After close(): the server may go on, or get another app. */
@@ -123,9 +190,9 @@ export class HandshakeRouter {
   }
 
   async #refusePending (): Promise<void> {
-    for (const decide of this.#undecided) decide()
+    if (this.#hasBegunClosing) for (const decide of this.#undecided) decide() // else others may go on taking theirs
     const pending = [...this.#pending]
-    for (const upgrade of pending) upgrade.refuse(serverClosing())
+    for (const upgrade of pending) this.#refuse(upgrade)
     const waiting = [...this.#waiting]
     const drop = setTimeout(() => {
       for (const upgrade of [...pending, ...waiting]) upgrade.destroy()
@@ -201,7 +268,7 @@ export class HandshakeRouter {
       const isTaken = isAnswered() || listenersOf(stream).some(listener => !listeners.has(listener))
       if (!stream.destroyed && !isTaken) take()
     }
-    const timer = setTimeout(decide, this.isClosing ? 0 : this.#settings.handshakeTimeout)
+    const timer = setTimeout(decide, this.#hasBegunClosing ? 0 : this.#settings.handshakeTimeout)
     this.#undecided.add(decide)
     stream.on('error', () => {}) // a client that resets the connection must not end the process
     stream.on('close', decide)
@@ -232,7 +299,15 @@ export class HandshakeRouter {
     if (!handshake.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(handshake)
     void handshake.over.then(() => { this.#pending.delete(handshake) })
-    this.#route(handshake.request, handshake.response)
+    handshake.refusalListener = this.servers[0]! // until it is known whose it is
+    if (this.isClosing) this.#refuse(handshake)
+    else this.#route(handshake.request, handshake.response)
+  }
+
+  /** Before any hook: Fastify, once it is closing, has an answer of its own that says neither why nor when to come back. */
+  #refuse (handshake: PendingHandshake): void {
+    handshake.refuse(serverClosing())
+    this.#http2?.leave(sessionOf(handshake.stream))
   }
 
   /** RFC 9110 §7.8: a server may ignore an Upgrade field. Java's client and `curl --http2` send h2c with every first request. */
@@ -254,6 +329,11 @@ export class HandshakeRouter {
 /** Without the field the parser has dropped it, among others: the route refuses that. */
 function isHandshake ({ headers }: IncomingMessage): boolean {
   return headers.upgrade === undefined || isWebSocketUpgrade(headers)
+}
+
+/** Of HTTP/2; undefined for a stream of HTTP/1.1, or when it is gone. */
+function sessionOf (stream: Duplex | null): ServerHttp2Session | undefined {
+  return (stream as Partial<ServerHttp2Stream> | null)?.session as ServerHttp2Session | undefined
 }
 
 /** Resolves when all have resolved, or rejects with the first that rejected when the others have come to their end too. */

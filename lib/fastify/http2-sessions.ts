@@ -31,6 +31,7 @@ export class Http2Sessions {
   readonly #onConnectOf: ConnectListener
   readonly #leave: Array<() => void> = []
   readonly #sessions = new Map<ServerHttp2Session, OpenSession>()
+  #timeout = 0
   #deadline: NodeJS.Timeout | undefined
   // open -> closing: sessions take no more streams -> overdue: what is idle is dropped
   #state: 'open' | 'closing' | 'overdue' = 'open'
@@ -48,14 +49,34 @@ export class Http2Sessions {
     server.once('listening', this.#watch)
   }
 
-  /** Asks clients to leave, and drops those that have not when time is up, but for requests that are not answered. */
-  close (timeout: number): void {
+  /**
+   * Asks a client to take what it opens from now on elsewhere (GOAWAY); what is open goes on. Who comes back on the session of a connection that
+   * was closed would come to this server again. While all are asked to leave it has its time from now on.
+   */
+  leave (session: ServerHttp2Session | undefined): void {
+    if (session === undefined || !this.#sessions.has(session)) return
+    session.close()
+    if (this.#state !== 'open') this.#startDeadline()
+  }
+
+  /**
+   * Asks clients to leave, and drops those that have not when time is up, but for requests that are not answered.
+   * @param timeout milliseconds from now on, or from the last leave()
+   * @param busy sessions that leave() is called for
+   */
+  close (timeout: number, busy: ReadonlySet<unknown>): void {
+    this.#timeout = timeout
+    this.#startDeadline()
+    for (const session of this.#sessions.keys()) if (!busy.has(session)) session.close()
+  }
+
+  #startDeadline (): void {
     this.#state = 'closing'
-    for (const session of this.#sessions.keys()) session.close()
+    clearTimeout(this.#deadline)
     this.#deadline = setTimeout(() => {
       this.#state = 'overdue'
       for (const session of this.#sessions.keys()) this.#dropIfIdle(session)
-    }, timeout)
+    }, this.#timeout)
   }
 
   release (): void {

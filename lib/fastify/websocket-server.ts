@@ -1,28 +1,53 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
-import type { ConnectionStats } from '../../types/connection.ts'
-import type { WebSocketServerFacade, WebSocketServerStats } from '../../types/fastify.ts'
+import type { CloseInfo, ConnectionLoad } from '../../types/connection.ts'
+import type { DrainOptions, WebSocketRouteStats, WebSocketServerFacade, WebSocketServerState, WebSocketServerStats } from '../../types/fastify.ts'
 import { Connection } from '../connection/connection.ts'
+import { noTraffic, type Traffic } from '../connection/observability.ts'
+import { publishRefusal, type Refusal, type RefusalListener } from '../handshake/refusals.ts'
+import { describe, integer } from '../options/checks.ts'
+import { drainSettings } from '../options/drain-settings.ts'
 import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
+import type { Topics } from '../topics/topics.ts'
+import { AddressSeats } from './address-seats.ts'
+import type { HandshakeRouter } from './handshake-router.ts'
+import { heaviest } from './heaviest.ts'
+import type { ScopeTopics } from './scope-topics.ts'
 import { Seats } from './seats.ts'
+import { Tally } from './tally.ts'
+
+const TOP = 20
+const isCount = integer(1, 10_000)
 
 /** The connections of one registration of the plugin, in the shape of a server of `ws`. */
-export class WebSocketServer extends EventEmitter implements WebSocketServerFacade {
+export class WebSocketServer extends EventEmitter implements WebSocketServerFacade, RefusalListener {
   readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
+  readonly addressSeats = new AddressSeats()
   /** May be changed while it runs; what is wrong throws. */
   readonly options: PluginSettings
+  readonly router: HandshakeRouter
   #isClosing = false
   #isClosed = false
-  #opened = 0
   #revision = 0
-  // of the connections that are closed
-  #past = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
+  /** By the pattern of the route; '' for what was refused before it was known which. */
+  readonly tallies: Map<string, Tally> = new Map()
 
-  constructor (options: PluginSettings) {
+  /** @internal */
+  readonly scopeTopics: ScopeTopics
+
+  constructor (options: PluginSettings, router: HandshakeRouter, topics: ScopeTopics) {
     super({ captureRejections: true })
+    this.router = router
+    this.scopeTopics = topics
     this.options = liveOptions(options, () => { this.#revision++ })
+  }
+
+  get topics (): Topics { return this.scopeTopics.topics }
+
+  publish (...args: Parameters<Topics['publish']>): ReturnType<Topics['publish']> {
+    return this.topics.publish(...args)
   }
 
   /** Another number whenever the options have changed. */
@@ -30,6 +55,11 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   /** No more connections are wanted. */
   get isClosing (): boolean { return this.#isClosing }
+
+  get state (): WebSocketServerState {
+    if (this.#isClosed) return 'closed'
+    return this.#isClosing ? 'closing' : this.router.state
+  }
 
   /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
   override [captureRejectionSymbol] (error: unknown, _event: string | symbol, connection?: unknown): void {
@@ -56,21 +86,46 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   }
 
   add (connection: Connection, request: IncomingMessage): void {
-    this.#opened++
+    this.#tallyOf(connection.route).opened++
     this.clients.add(connection)
     this.emit('connection', connection, request)
   }
 
-  remove (connection: Connection): void {
+  remove (connection: Connection, info: CloseInfo): void {
     if (!this.clients.delete(connection)) return
-    addTo(this.#past, connection.stats())
+    const { route } = connection
+    this.#tallyOf(route).onClose(connection, info)
+    for (const observer of this.router.observers) observer.onClosed(route, info, connection.stats().duration)
     this.#emitCloseIfEmpty()
   }
 
-  stats (): WebSocketServerStats {
-    const sum = { ...this.#past }
-    for (const connection of this.clients) addTo(sum, connection.stats())
-    return { open: this.clients.size, opened: this.#opened, ...sum }
+  onRefused (refusal: Refusal): void {
+    this.#tallyOf(refusal.asker?.routeOptions.url ?? '').refused++
+    publishRefusal(refusal)
+    for (const observer of this.router.observers) observer.onRefused(refusal)
+  }
+
+  #tallyOf (route: string): Tally {
+    let tally = this.tallies.get(route)
+    if (tally === undefined) this.tallies.set(route, tally = new Tally())
+    return tally
+  }
+
+  stats (options?: { readonly routes?: false | undefined }): WebSocketServerStats
+  stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
+  stats ({ routes = false }: { readonly routes?: boolean | undefined } = {}): WebSocketServerStats {
+    const traffic = new Map([...this.tallies].map(([route, { past }]) => [route, { ...past }]))
+    for (const connection of this.clients) connection.addTo(traffic.get(connection.route)!)
+    const byRoute = [...this.tallies].map(([route, tally]) => [route, statsOf([tally], [traffic.get(route)!])] as const)
+    const sum = statsOf([...this.tallies.values()], [...traffic.values()])
+    return routes ? { ...sum, routes: Object.fromEntries(byRoute) } as WebSocketServerStats : sum
+  }
+
+  inspect ({ top = TOP }: { readonly top?: number | undefined } = {}): ConnectionLoad[] {
+    const expected = isCount(top)
+    if (expected !== null) throw new TypeError(`the option top of inspect() must be ${expected}, not ${describe(top)}`)
+    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount)
+      .map(({ info, held, bufferedAmount: unsent, waiting }) => ({ info, held, unsent, waiting }))
   }
 
   close (callback?: (error?: Error) => void): void {
@@ -89,6 +144,18 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     process.nextTick(() => { this.emit('close') })
   }
 
+  async drain (options?: DrainOptions): Promise<void> {
+    await this.router.drain(drainSettings(options))
+  }
+
+  onRoundTrip (milliseconds: number, { route }: Connection): void {
+    for (const observer of this.router.observers) observer.onRoundTrip(route, milliseconds)
+  }
+
+  onSendingClose (connection: Connection): void {
+    this.router.onSendingClose(connection)
+  }
+
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */
   async shutdown (): Promise<void> {
     if (!this.#isClosing) this.close()
@@ -101,9 +168,15 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   }
 }
 
-function addTo (sum: Record<keyof Omit<ConnectionStats, 'duration'>, number>, stats: ConnectionStats): void {
-  sum.messagesReceived += stats.messagesReceived
-  sum.messagesSent += stats.messagesSent
-  sum.bytesReceived += stats.bytesReceived
-  sum.bytesSent += stats.bytesSent
+function statsOf (tallies: readonly Tally[], traffic: readonly Traffic[]): WebSocketServerStats {
+  const sum = { open: 0, opened: 0, ...noTraffic(), refused: 0, closes: {} as Record<number, number> }
+  for (const { open, opened, refused, closes } of tallies) {
+    sum.open += open
+    sum.opened += opened
+    sum.refused += refused
+    for (const [code, count] of closes) sum.closes[code] = (sum.closes[code] ?? 0) + count
+  }
+  for (const part of traffic) for (const name of Object.keys(part) as Array<keyof Traffic>) sum[name] += part[name]
+  const { held, unsent, ...stats } = sum
+  return stats
 }

@@ -233,8 +233,9 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
       mask(this.#chunk, start, payload, 0, length, maskingKey, position)
       return payload
     }
-    if (masked) mask(this.#chunk, start, this.#chunk, start, length, maskingKey, position)
-    return this.#chunk.subarray(start, start + length)
+    const payload = this.#chunk.subarray(start, start + length)
+    if (masked) mask(payload, 0, payload, 0, length, maskingKey, position)
+    return payload
   }
 
   /** An idle connection must not keep the chunk that it read last. */

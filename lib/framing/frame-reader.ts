@@ -78,12 +78,12 @@ export class FrameReader {
    */
   next (): Frame | null {
     const inflater = this.#inflater
-    if (inflater === null) return this.#parse()
+    if (inflater === null) return this.parse()
     for (;;) {
       const inflated = inflater.next()
       if (inflated !== null) this.#effort += FRAMES_OF_INFLATING
       if (inflated !== null || inflater.isBusy) return inflated
-      const frame = this.#parse()
+      const frame = this.parse()
       if (frame === null || isControlOpcode(frame.opcode) || !(frame.rsv1 || inflater.inMessage)) return frame
       inflater.feed(frame)
     }
@@ -101,7 +101,8 @@ export class FrameReader {
     this.#inflater?.destroy()
   }
 
-  #parse (): Frame | null {
+  /** The next as it came, compressed or not. */
+  protected parse (): Frame | null {
     const frame = this.#parser === null ? null : this.#parser.next()
     if (frame !== null) this.#effort++
     return frame

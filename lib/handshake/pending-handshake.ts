@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
 import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
 import type { Transport } from '../transport/transport.ts'
+import type { Asker, Refusal, RefusalListener } from './refusals.ts'
 
 // Data that a client sends before it has the answer is kept up to here; then it has to wait.
 const MAX_EARLY_DATA = 64 * 1024
@@ -24,7 +25,7 @@ type Refuser = (error: HandshakeError) => void
  * An opening handshake that waits for its answer. It has a response as Node's HTTP makes them, so that any framework can
  * refuse by an ordinary response, or accept by a response with status 101.
  */
-export abstract class PendingHandshake {
+export abstract class PendingHandshake implements Refusal {
   abstract readonly request: IncomingMessage
   abstract readonly response: ServerResponse
   /** Resolves when the byte stream is not ours any more: it has switched, or it is closed. */
@@ -32,7 +33,7 @@ export abstract class PendingHandshake {
   #setOver!: () => void
   // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused, or has switched
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
-  readonly #stream: Duplex
+  readonly stream: Duplex
   readonly #early: Buffer[]
   #earlyLength: number
   #refuser: Refuser | null = null
@@ -40,13 +41,17 @@ export abstract class PendingHandshake {
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
+  /** Hears of a refusal once; null: nobody, as of what turned out to be an ordinary request. */
+  refusalListener: RefusalListener | null = null
+  #refusalCode = 'other'
+  asker: Asker | null = null
 
   /** The first to be called with a stream: its 'error' may have no listener until then. */
   constructor (stream: Duplex, head: Buffer) {
     stream.on('error', this.#onClose)
     stream.on('close', this.#onClose)
     stream.on('end', this.#onEnd)
-    this.#stream = stream
+    this.stream = stream
     this.#early = [head]
     this.#earlyLength = head.length
     this.over = new Promise(resolve => { this.#setOver = resolve })
@@ -94,10 +99,21 @@ export abstract class PendingHandshake {
     this.#refuser = refuser
   }
 
+  /** Notes by which error of ours it will be refused. */
+  named (error: HandshakeError): HandshakeError {
+    this.#refusalCode = error.code
+    return error
+  }
+
+  get refusalCode (): string {
+    return this.#refusalCode
+  }
+
   /** Answers for a handler that does not. */
   refuse (error: HandshakeError): void {
     if (this.isOver) return
     this.#isRefused = true
+    this.named(error)
     if (this.response.headersSent) { // an answer that does not come to its end
       this.#startTimeout(() => { this.destroy() })
       return
@@ -142,12 +158,14 @@ export abstract class PendingHandshake {
 
   /** Keeps what comes. */
   protected read (): void {
-    this.#stream.on('data', this.#onEarlyData)
+    this.stream.on('data', this.#onEarlyData)
   }
 
   /** A refusal is written; a client that does not read it is dropped. */
   protected refused (): void {
     this.#state = 'refused'
+    this.refusalListener?.onRefused(this)
+    this.refusalListener = null
     this.#early.length = 0
     this.#startTimeout(() => { this.destroy() })
   }
@@ -170,11 +188,11 @@ export abstract class PendingHandshake {
     const head = Buffer.concat(this.#early) // a copy: others were given the first of it too, and it is unmasked where it lies
     this.#early.length = 0
     listener(transport, head)
-    this.#stream.off('error', this.#onClose)
+    this.stream.off('error', this.#onClose)
   }
 
   protected letGo (): void {
-    const stream = this.#stream
+    const stream = this.stream
     this.#state = 'over'
     clearTimeout(this.#timeout)
     stream.off('data', this.#onEarlyData)
@@ -199,7 +217,7 @@ export abstract class PendingHandshake {
     if (!this.isWaiting) return // read and forget, so that the answer is not lost to a reset
     this.#early.push(chunk)
     this.#earlyLength += chunk.length
-    if (this.#earlyLength > MAX_EARLY_DATA) this.#stream.pause()
+    if (this.#earlyLength > MAX_EARLY_DATA) this.stream.pause()
   }
 
   readonly #onEnd = (): void => {

@@ -1,5 +1,5 @@
 // What the options may be.
-import type { WebSocketPluginOptions } from '../../types/options.ts'
+import type { RateLimitOptions, WebSocketPluginOptions } from '../../types/options.ts'
 import { isWireCloseCode } from '../protocol/close-code.ts'
 import { isToken } from '../protocol/header-field.ts'
 import { isOriginPattern } from '../protocol/origin.ts'
@@ -21,14 +21,38 @@ const DEFLATE_CHECKS: { readonly [Name in keyof DeflateSettings]: Check } = {
   concurrency: integer(1, Number.MAX_SAFE_INTEGER)
 }
 
+const A_RATE: Check = value => typeof value === 'number' && value > 0 && value < Infinity ? null : 'a number over 0'
+
+const RATE_LIMIT_CHECKS: { readonly [Name in keyof Required<RateLimitOptions>]: Check } = {
+  messages: A_RATE,
+  bytes: A_RATE,
+  burst: A_RATE,
+  onExceeded: value => value === 'close' || value === 'wait' ? null : "'close' or 'wait'",
+  maxWait: integer(1, MAX_TIMEOUT)
+}
+
+const PER_ADDRESS_CHECKS: { readonly max: Check, readonly key: Check } = {
+  max: integer(1, Number.MAX_SAFE_INTEGER),
+  key: A_FUNCTION
+}
+
+/** Of the options that may be objects of their own options, those. */
+const PARTS: Readonly<Record<string, Readonly<Record<string, Check>>>> = {
+  perMessageDeflate: DEFLATE_CHECKS, rateLimit: RATE_LIMIT_CHECKS, maxConnectionsPerAddress: PER_ADDRESS_CHECKS
+}
+
 const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'options'>>]: Check } = {
   maxPayload: integer(0, Number.MAX_SAFE_INTEGER),
   highWaterMark: integer(1, Number.MAX_SAFE_INTEGER),
   maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
   stallTimeout: integer(1, MAX_TIMEOUT),
   holdTimeout: integer(1, MAX_TIMEOUT),
-  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
+  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout, rtt } (rtt may be left out) in integers from 1 to ${MAX_TIMEOUT}`,
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
+  maxConnectionsPerAddress: value => isPlainObject(value) || integer(1, Number.MAX_SAFE_INTEGER)(value) === null
+    ? null
+    : 'an integer from 1, or { max, key }',
+  rateLimit: value => value === false || isPlainObject(value) ? null : 'false or an object of its own options',
   messageConcurrency: integer(1, Number.MAX_SAFE_INTEGER),
   closeTimeout: integer(1, MAX_TIMEOUT),
   perMessageDeflate: value => typeof value === 'boolean' || isPlainObject(value) ? null : 'true, false or an object of its own options',
@@ -39,21 +63,23 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
     : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
   verifyClient: A_FUNCTION,
   errorHandler: A_FUNCTION,
+  onInvalidMessage: A_FUNCTION,
   closeLogLevel: value => typeof value === 'string' ? null : "the name of a log level, or 'silent'",
   preClose: A_FUNCTION,
+  topics: value => isPlainObject(value) ? null : 'an object of options, or a Topics',
   shutdownCode: value => isWireCloseCode(value as number) ? null : 'a close code that can be sent',
   handshakeTimeout: integer(1, MAX_TIMEOUT),
   shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
 // of the options that may be lists
 const ELEMENTS: Readonly<Record<string, (value: unknown) => boolean>> = { protocols: isProtocol, origin: isOriginRule }
-const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']
+const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose', 'topics']
 export const PLUGIN_NAMES = Object.keys(CHECKS)
 export const ROUTE_NAMES = PLUGIN_NAMES.filter(name => !PLUGIN_ONLY.includes(name))
 
 export const CONNECTION_NAMES = [
   'maxPayload', 'highWaterMark', 'maxBufferedAmount', 'stallTimeout', 'holdTimeout', 'heartbeat', 'messageConcurrency', 'closeTimeout', 'handshakeTimeout',
-  'errorHandler', 'protocols', 'perMessageDeflate'
+  'errorHandler', 'protocols', 'perMessageDeflate', 'rateLimit'
 ]
 
 /**
@@ -81,16 +107,23 @@ export function checkOption (name: string, value: unknown): void {
     if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
     throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describeWrong(name, value)}`)
   }
-  if (name === 'perMessageDeflate' && isPlainObject(value)) checkDeflate(value)
+  const parts = PARTS[name]
+  if (parts === undefined || !isPlainObject(value)) return
+  checkParts(name, value, parts)
+  const isLimit = name === 'rateLimit' && (value as RateLimitOptions).messages === undefined && (value as RateLimitOptions).bytes === undefined
+  if (isLimit) throw new TypeError('the WebSocket option rateLimit needs messages, bytes or both')
+  if (name === 'maxConnectionsPerAddress' && (value as { max?: unknown }).max === undefined) {
+    throw new TypeError('the WebSocket option maxConnectionsPerAddress needs max')
+  }
 }
 
-function checkDeflate (options: object): void {
+function checkParts (option: string, options: object, checks: Readonly<Record<string, Check>>): void {
   for (const [name, value] of Object.entries(withoutUndefined(options))) {
-    if (!Object.hasOwn(DEFLATE_CHECKS, name)) {
-      throw new TypeError(`unknown WebSocket option perMessageDeflate.${name}: there are ${Object.keys(DEFLATE_CHECKS).join(', ')}`)
+    if (!Object.hasOwn(checks, name)) {
+      throw new TypeError(`unknown WebSocket option ${option}.${name}: there are ${Object.keys(checks).join(', ')}`)
     }
-    const expected = DEFLATE_CHECKS[name as keyof DeflateSettings](value)
-    if (expected !== null) throw new TypeError(`the WebSocket option perMessageDeflate.${name} must be ${expected}, not ${describe(value)}`)
+    const expected = checks[name]!(value)
+    if (expected !== null) throw new TypeError(`the WebSocket option ${option}.${name} must be ${expected}, not ${describe(value)}`)
   }
 }
 
@@ -102,7 +135,7 @@ export function isPlainObject (value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function integer (min: number, max: number): Check {
+export function integer (min: number, max: number): Check {
   return value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
     ? null
     : `an integer from ${min} to ${max}`
@@ -119,9 +152,9 @@ function isOriginRule (value: unknown): boolean {
 
 function isHeartbeat (value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
-  const { interval, timeout, ...rest } = value as { interval?: unknown, timeout?: unknown }
+  const { interval, timeout, rtt, ...rest } = value as { interval?: unknown, timeout?: unknown, rtt?: unknown }
   const check = integer(1, MAX_TIMEOUT)
-  return check(interval) === null && check(timeout) === null && Object.keys(rest).length === 0
+  return check(interval) === null && check(timeout) === null && (rtt === undefined || check(rtt) === null) && Object.keys(rest).length === 0
 }
 
 /** Of a list, its first element that is not as it must be. */

@@ -16,13 +16,21 @@ export const DEFAULTS = {
   holdTimeout: 10_000,
   heartbeat: { interval: 30_000, timeout: 30_000 },
   maxConnections: Infinity,
+  maxConnectionsPerAddress: Infinity,
   messageConcurrency: Infinity,
+  rateLimit: false as const,
   closeTimeout: 5_000,
   perMessageDeflate: false,
   shutdownTimeout: 5_000,
   origin: 'same-origin',
   shutdownCode: GOING_AWAY,
   closeLogLevel: 'info'
+}
+
+export const RATE_LIMIT_DEFAULTS = {
+  burst: 1,
+  onExceeded: 'close',
+  maxWait: 10_000
 }
 
 export const DEFLATE_DEFAULTS: DeflateSettings = {

@@ -1,13 +1,15 @@
 // The options as everything behind this folder works with them: checked and complete.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
-  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
+  ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, RateLimitOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
 } from '../../types/options.ts'
+import type { RateLimit } from '../connection/incoming/rate-limited-frame-reader.ts'
 import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
-import { DEFAULTS, DEFLATE_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
+import { Topics } from '../topics/topics.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
-type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'onInvalidMessage' | 'verifyClient' | 'preClose' | 'topics'
 type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
@@ -25,9 +27,10 @@ const STANDALONE_DEFAULTS = { ...DEFAULTS, holdTimeout: Infinity }
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
 /** @throws TypeError as pluginSettings() does */
-export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & Defined<UpgradeOptions &
-  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders } {
-  return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
+export function upgradeSettings ({ headers = {}, topics, ...options }: UpgradeOptions): StandaloneSettings & Defined<Omit<UpgradeOptions, 'topics'> &
+  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders, readonly topics: Topics | undefined } {
+  if (topics !== undefined && !(topics instanceof Topics)) throw new TypeError(`the WebSocket option topics must be a Topics, not ${describe(topics)}`)
+  return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers, topics }
 }
 
 /** What connect() takes beside `headers` and `request`. */
@@ -53,6 +56,13 @@ export function connectSettings ({ headers = {}, signal, request = {}, maxRedire
 export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
   if (option === false) return false
   return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
+}
+
+/** What is meant by the option rateLimit, which is checked already. */
+export function rateLimitSettings (option: RateLimitOptions | false): RateLimit | false {
+  if (option === false) return false
+  const { onExceeded, maxWait, ...limits } = { ...RATE_LIMIT_DEFAULTS, ...withoutUndefined(option) }
+  return { ...limits, maxWait: onExceeded === 'wait' ? maxWait : 0 }
 }
 
 /** Checks the options of a route. @throws TypeError as pluginSettings() does */

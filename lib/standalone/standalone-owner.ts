@@ -1,8 +1,7 @@
 import type { CloseInfo } from '../../types/connection.ts'
 import type { StandaloneErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection } from '../connection/connection.ts'
-import type { ConnectionOwner } from '../connection/settings.ts'
+import type { Connection, ConnectionOwner } from '../connection/connection.ts'
 import { isThenable } from '../promises.ts'
 
 /** Answers for a connection that no Fastify request stands behind. */

@@ -9,8 +9,9 @@ import { admit } from '../handshake/admission.ts'
 import { Connection } from '../connection/connection.ts'
 import { admissionFailed, clientLeft, HandshakeError, socketTaken } from '../errors.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from '../protocol/server-handshake.ts'
-import { deflateSettings, upgradeSettings } from '../options/settings.ts'
+import { deflateSettings, rateLimitSettings, upgradeSettings } from '../options/settings.ts'
 import { afterEarlierAnswers, watchRequests } from '../handshake/pipelining.ts'
+import { PUBLISHER } from '../handshake/refusals.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
@@ -29,6 +30,7 @@ export async function upgrade (
 ): Promise<WebSocketConnection> {
   const socket = stream as Socket // as Node's types have it in 'upgrade'
   const pending = new Http1Handshake(request, socket, head)
+  pending.refusalListener = PUBLISHER
   const isFirst = !isWatching
   if (isFirst) watchRequests()
   isWatching = true
@@ -47,7 +49,7 @@ export async function upgrade (
 }
 
 async function accept (pending: Http1Handshake, request: IncomingMessage, options: UpgradeOptions): Promise<Connection> {
-  const settings = upgradeSettings(options)
+  const { topics, ...settings } = upgradeSettings(options)
   pending.limit(settings.handshakeTimeout)
   const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
@@ -73,7 +75,9 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   return await new Promise(resolve => {
     pending.accept(responseHeaders(key, protocol, agreed.extensions), (transport, head) => {
       const owner = new StandaloneOwner(request, settings.errorHandler)
-      const connection = new Connection({ ...settings, perMessageDeflate, role: 'server', hasHandler: false }, owner)
+      const table = topics === undefined ? undefined : () => topics.table
+      const rateLimit = rateLimitSettings(settings.rateLimit)
+      const connection = new Connection({ ...settings, perMessageDeflate, rateLimit, role: 'server', hasHandler: false, table }, owner)
       connection.open(transport, head, { protocol, ...agreed })
       resolve(connection)
     })

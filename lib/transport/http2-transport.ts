@@ -20,6 +20,8 @@ export class Http2Transport implements Transport {
     this.stream = stream
   }
 
+  get httpVersion (): '2.0' { return '2.0' }
+
   #room: StreamRoom | null = null
 
   mayWrite (writer: StreamWriter): boolean {

@@ -7,6 +7,8 @@ export interface Transport {
   readonly stream: Duplex
   /** Chunks come from a socket of our own: nobody else sees their memory. */
   readonly ownsChunks: boolean
+  /** What it came over. Default: '1.1'. */
+  readonly httpVersion?: '1.1' | '2.0'
   /** For small frames that are written at once. Absent: the stream may refer to what it was given after it says that nothing waits. */
   readonly slab?: WriteSlab | undefined
   /** Bytes that may be on their way out of the process at a time; undefined: as many as the stream takes. */

@@ -2,7 +2,7 @@ import { threeDigits } from './number-format.ts'
 import type { WorkloadResult } from './results.ts'
 import { WORKLOADS } from './workloads.ts'
 
-/** One line for each workload that has lost its lead over `ws`, as WORKLOADS says it. Ratios within one run only, no times. */
+/** One line for each workload that has lost its place beside `ws`, as WORKLOADS says it. Ratios within one run only, no times. */
 export function guardFailures (results: readonly WorkloadResult[]): string[] {
   return results.flatMap(({ name, ratios }) => {
     const least = WORKLOADS.find(workload => workload.name === name)!.guard

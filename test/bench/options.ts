@@ -6,7 +6,7 @@ import { PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
 export const USAGE = `usage: npm run bench -- [options]
 
   --quick          all workloads in under a minute, roughly
-  --guard          only whether ours is still clearly cheaper than ws: exits with 1 if not
+  --guard          only whether ours has kept its place beside ws, with wide margins: exits with 1 if not
   --only=PATTERN   only workloads whose names this regular expression finds
   --peers=A,B      only these beside ours: ws, fastify-websocket, net
   --rounds=N       measurements of each server under each workload

@@ -73,10 +73,10 @@ export const WORKLOADS: readonly Workload[] = [
   echo({ name: '16 B x 1', size: 16, inFlight: 1, goals: { ws: 1.15, 'fastify-websocket': 1.3, net: 0.85 } }),
   echo({ name: '16 B x 16', size: 16, inFlight: 16, goals: { ws: 6, 'fastify-websocket': 6, net: 0.7 }, guard: 2 }),
   echo({ name: '125 B text x 16', size: 125, content: 'ascii', inFlight: 16, goals: { ws: 4.5, 'fastify-websocket': 4, net: 0.45 } }),
-  echo({ name: '1 KiB x 16', size: KIB, inFlight: 16, goals: { ws: 4.5, 'fastify-websocket': 5, net: 0.6 }, guard: 1.3 }),
+  echo({ name: '1 KiB x 16', size: KIB, inFlight: 16, goals: { ws: 4.5, 'fastify-websocket': 5, net: 0.6 }, guard: 0.9 }),
   echo({ name: '1 KiB UTF-8 x 16', size: KIB, content: 'utf8', inFlight: 16, goals: {} }),
   echo({ name: '16 KiB x 1', size: 16 * KIB, inFlight: 1, goals: { ws: 2.7, 'fastify-websocket': 4, net: 0.9 } }),
-  echo({ name: '64 KiB x 1', size: 64 * KIB, inFlight: 1, goals: { ws: 5, 'fastify-websocket': 5.5, net: 0.95 }, guard: 0.6 }),
+  echo({ name: '64 KiB x 1', size: 64 * KIB, inFlight: 1, goals: { ws: 5, 'fastify-websocket': 5.5, net: 0.95 }, guard: 0.2 }),
   echo({ name: '1 MiB x 1', size: MIB, connections: 16, inFlight: 1, goals: { ws: 5.5, 'fastify-websocket': 6, net: 0.65 } }),
   echo({
     name: '1 KiB in 4 fragments x 16',

@@ -1,11 +1,15 @@
 // What an operator sees: diagnostics_channel and the log.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import type { FastifyRequest, FastifyServerOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
 import { test, type Test } from 'tap'
-import type { ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
+import { isObserved } from '../../lib/connection/observability.ts'
+import { connect } from '../../lib/index.ts'
+import { startConnecting } from '../../lib/client/connect.ts'
+import type { ConnectionInfo, ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
-import { close, echo, serve, text, within } from '../helpers/http.ts'
+import { close, echo, handshake, serve, text, within } from '../helpers/http.ts'
+import { openSession, serveHttp2 } from '../helpers/http2.ts'
 
 interface Published {
   connection: WebSocketConnection
@@ -28,6 +32,96 @@ function observe (t: Test): Array<[event: string, message: Published]> {
   }
   return seen
 }
+
+/** What the channels that carry no request say from now to the end of the test. */
+function facts (t: Test): Array<[event: string, message: { info: ConnectionInfo, code: unknown }]> {
+  const seen: ReturnType<typeof facts> = []
+  for (const event of ['closed', 'refused']) {
+    const onMessage = (message: unknown): void => { seen.push([event, message as (typeof seen)[0][1]]) }
+    subscribe(`fastify-websocket-stream:${event}`, onMessage)
+    t.teardown(() => { unsubscribe(`fastify-websocket-stream:${event}`, onMessage) })
+  }
+  return seen
+}
+
+test('closed is published with what a connection is told by and how it ended, and nothing of its request', async t => {
+  const seen = facts(t)
+  const { app, site } = await serve(t, app => { app.get('/room/:id', { websocket: true }, echo) })
+  const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
+  const peer = await site.open('/room/5')
+  const [connection] = await connected
+  const { info } = connection
+  t.equal(isObserved(), false, 'no connection keeps its request for them')
+  peer.write(text('Hello'), close(4000))
+  await connection.closed
+  t.strictSame(seen, [['closed', {
+    info, code: 4000, reason: '', wasClean: true, sent: { code: 4000, reason: '' }, cause: 'peer', stats: connection.stats()
+  }]])
+})
+
+test('refused is published with who asked for what, our code and the status', async t => {
+  const seen = facts(t)
+  const { site } = await serve(t, app => {
+    app.get('/room/:id', { websocket: true, preHandler: (_request, reply) => { reply.code(401).send() } }, echo)
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/own', { websocket: true, errorHandler: (_error, _request, reply) => { reply.code(418).send() } }, echo)
+  })
+  await site.ask(handshake('/room/5'))
+  await site.ask(handshake('/ws', { Origin: 'http://evil.example' }))
+  await site.ask(handshake('/own', { Origin: 'http://evil.example' }))
+  await site.ask(handshake('/nowhere'))
+  const of = (route: string) => ({ route, ip: '127.0.0.1', httpVersion: '1.1' })
+  t.strictSame(seen, [
+    ['refused', { info: of('/room/:id'), code: 'other', statusCode: 401 }],
+    ['refused', { info: of('/ws'), code: 'FST_WS_ORIGIN', statusCode: 403 }],
+    ['refused', { info: of('/own'), code: 'FST_WS_ORIGIN', statusCode: 418 }],
+    ['refused', { info: of(''), code: 'other', statusCode: 404 }]
+  ])
+})
+
+test('a client whose handshake failed was never open, and its end is published nowhere', async t => {
+  const seen = facts(t)
+  const { site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  await t.rejects(connect(`ws://127.0.0.1:${site.port}/nowhere`))
+  t.strictSame(seen.map(([event]) => event), ['refused'])
+})
+
+test('info says by what a connection is told: over HTTP/1.1, HTTP/2, without a network, without a route, and of a client', async t => {
+  const infos: ConnectionInfo[] = []
+  const declare = (app: FastifyInstance): void => {
+    app.get('/room/:id', { websocket: true }, connection => { infos.push(connection.info) })
+  }
+  const begin = Date.now()
+  const { app, site } = await serve(t, declare, { server: { trustProxy: true } })
+  await site.open('/room/5')
+  await site.open('/room/5', { 'X-Forwarded-For': '203.0.113.195, 10.0.0.1' })
+  ;(await app.injectWS('/room/6', { socket: { remoteAddress: '10.1.2.3' } })).terminate()
+  const http2 = await serveHttp2(t, declare)
+  await (await openSession(t, http2)).open('/room/7')
+  t.strictSame(infos.map(({ route, ip, httpVersion }) => [route, ip, httpVersion]), [
+    ['/room/:id', '127.0.0.1', '1.1'], ['/room/:id', '203.0.113.195', '1.1'], ['/room/:id', '10.1.2.3', '1.1'], ['/room/:id', '127.0.0.1', '2.0']
+  ])
+  t.equal(new Set(infos.map(({ id }) => id)).size, 4)
+  for (const { openedAt } of infos) t.ok(openedAt >= begin - 5 && openedAt <= Date.now() + 5)
+  const { connection, opened } = startConnecting(`ws://127.0.0.1:${site.port}/room/5`, {})
+  t.match(connection.info, { route: '', ip: undefined, openedAt: 0, httpVersion: '1.1' })
+  await opened
+  t.match(connection.info, { route: '', ip: '127.0.0.1', httpVersion: '1.1' })
+  const { info } = connection
+  connection.terminate()
+  await connection.closed
+  t.strictSame([connection.info.id, connection.info.openedAt], [info.id, info.openedAt], 'also when it has ended')
+})
+
+test('the address of a connection is still known when it has ended', async t => {
+  const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
+  const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
+  const peer = await site.open('/ws')
+  const [connection] = await connected
+  peer.write(close(1000))
+  await connection.closed
+  t.equal(connection.info.ip, '127.0.0.1')
+})
 
 test('open and close are published with the connection and its request', async t => {
   const seen = observe(t)
@@ -101,7 +195,7 @@ test('the end of a connection is one log line of its request, at level info', as
   const lines = await linesOf(t, {})
   t.equal(lines.length, 1)
   t.match(lines[0], {
-    level: 30, reqId: /^req-/, closeCode: 4001, reason: '', wasClean: true, duration: Number, messagesReceived: 1, messagesSent: 1, bytesReceived: 11 + 8, bytesSent: 7 + 4
+    level: 30, reqId: /^req-/, connectionId: /^[a-z2-7]{6}-[\da-z]+$/, closeCode: 4001, reason: '', wasClean: true, duration: Number, messagesReceived: 1, messagesSent: 1, bytesReceived: 11 + 8, bytesSent: 7 + 4
   })
 })
 

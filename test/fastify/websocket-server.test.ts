@@ -196,7 +196,7 @@ test('close() without connections calls back in a later turn', async t => {
 test('stats() count what went through each connection, and through all of them', async t => {
   const { app, site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) })
   const { websocketServer } = app
-  const none = { open: 0, opened: 0, messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 }
+  const none = { open: 0, opened: 0, messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0, refused: 0, closes: {} }
   t.strictSame(websocketServer.stats(), none)
   const connected = once(websocketServer, 'connection') as Promise<[WebSocketConnection]>
   const peer = await site.open('/ws')
@@ -206,14 +206,94 @@ test('stats() count what went through each connection, and through all of them',
   const { duration, ...counts } = connection.stats()
   t.strictSame(counts, { messagesReceived: 2, messagesSent: 2, bytesReceived: 11 + 12, bytesSent: 7 + 8 })
   t.ok(duration > 0 && duration < 60_000)
-  t.strictSame(websocketServer.stats(), { open: 1, opened: 1, ...counts })
+  t.strictSame(websocketServer.stats(), { ...none, open: 1, opened: 1, ...counts })
   await peer.write(close(1000)).contents(1)
   await connection.closed
   const after = connection.stats()
-  t.strictSame(websocketServer.stats(), { ...none, opened: 1, messagesReceived: 2, messagesSent: 2, bytesReceived: 23 + 8, bytesSent: 15 + 4 })
+  t.strictSame(websocketServer.stats(), { ...none, opened: 1, messagesReceived: 2, messagesSent: 2, bytesReceived: 23 + 8, bytesSent: 15 + 4, closes: { 1000: 1 } })
   t.equal(connection.stats().duration, after.duration, 'which stands still now')
   await site.open('/ws')
   t.match(websocketServer.stats(), { open: 1, opened: 2, messagesReceived: 2 })
+})
+
+test('stats() count refusals, and ends by close code, of each route too', async t => {
+  const { app, site } = await serve(t, app => {
+    app.get('/room/:id', { websocket: true }, echo)
+    app.get('/refused', { websocket: true, preHandler: (_request, reply) => { reply.code(401).send() } }, () => { t.fail('the handler ran') })
+    app.get('/http', async () => 'page')
+  })
+  const { websocketServer } = app
+  for (const [i, code] of [1000, 4001, 4001].entries()) {
+    const connected = once(websocketServer, 'connection') as Promise<[WebSocketConnection]>
+    const peer = await site.open(`/room/${i}`)
+    const [connection] = await connected
+    peer.write(text('a'), close(code))
+    await connection.closed
+  }
+  const connected = once(websocketServer, 'connection') as Promise<[WebSocketConnection]>
+  const peer = await site.open('/room/9')
+  peer.reset()
+  await (await connected)[0].closed
+  await site.open('/room/9')
+  t.equal((await site.ask(handshake('/refused'))).statusCode, 401)
+  t.equal((await site.ask(handshake('/room/1', { 'Sec-WebSocket-Version': '8' }))).statusCode, 426)
+  t.equal((await site.ask(handshake('/nowhere'))).statusCode, 404)
+  t.equal((await site.ask(handshake('/http'))).statusCode, 404)
+  t.equal((await site.ask(request('/http'))).statusCode, 200)
+  const { routes, ...sum } = websocketServer.stats({ routes: true })
+  t.strictSame(sum, websocketServer.stats())
+  t.match(sum, { open: 1, opened: 5, refused: 4, messagesReceived: 3, messagesSent: 3 })
+  t.strictSame(sum.closes, { 1000: 1, 1006: 1, 4001: 2 })
+  t.match(routes['/room/:id'], { open: 1, opened: 5, refused: 1, messagesReceived: 3, closes: sum.closes })
+  t.match(routes['/refused'], { open: 0, opened: 0, refused: 1, closes: {} })
+  t.match(routes[''], { opened: 0, refused: 2 }, 'where there is no such route')
+})
+
+test('what a client leaves unanswered is no refusal, and one of a closing server counts too', async t => {
+  const inHook = deferred()
+  const { app, site } = await serve(t, app => {
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/slow', { websocket: true, preHandler: async request => { inHook.resolve(); await once(request.raw.socket, 'close') } }, echo)
+  })
+  const leaving = (await site.connect()).write(handshake('/slow'))
+  await inHook.promise
+  leaving.reset()
+  await leaving.closed
+  const peer = await site.open('/ws')
+  const drained = app.websocketServer.drain({ spread: 0 })
+  t.strictSame(await peer.contents(1), [1012])
+  await site.ask(handshake('/ws'))
+  await peer.write(close(1012)).closed
+  await drained
+  t.match(app.websocketServer.stats({ routes: true }), { open: 0, opened: 1, refused: 1, closes: { 1012: 1 }, routes: { '': { refused: 1 } } })
+})
+
+test('inspect() tells of the connections in which most waits, and what their reading waits for', async t => {
+  const { app, site } = await serve(t, app => {
+    app.get('/paused', { websocket: true }, connection => { connection.pause() })
+    app.get('/held', { websocket: { highWaterMark: 1000 } }, () => new Promise(() => {}))
+    app.get('/unsent', { websocket: { highWaterMark: 1000 } }, connection => { connection.send(Buffer.alloc(20_000_000)) })
+    app.get('/idle', { websocket: true }, echo)
+  })
+  t.strictSame(app.websocketServer.inspect(), [])
+  const paused = await site.open('/paused')
+  paused.write(text('x'.repeat(200)))
+  const held = await site.open('/held')
+  held.write(...Array.from({ length: 20 }, () => text('x'.repeat(100))))
+  ;(await site.connect({ deaf: true })).write(handshake('/unsent'))
+  await site.open('/idle')
+  const { clients } = app.websocketServer
+  const received = (route: string): number => app.websocketServer.stats({ routes: true }).routes[route]?.bytesReceived ?? 0
+  while (clients.size < 4 || received('/held') < 2120 || received('/paused') < 208) await new Promise(resolve => { setImmediate(resolve) })
+  const loads = app.websocketServer.inspect()
+  t.strictSame(loads.map(({ info: { route }, waiting }) => [route, waiting]), [['/unsent', null], ['/held', 'consumer'], ['/paused', null]])
+  t.ok(loads[0]!.unsent > 1_000_000)
+  t.equal(loads[0]!.held, 0)
+  t.ok(loads[1]!.held >= 1000 && loads[1]!.held < 3000, String(loads[1]!.held))
+  t.ok(loads[2]!.held >= 200)
+  t.strictSame(app.websocketServer.inspect({ top: 1 }).map(({ info: { route } }) => route), ['/unsent'])
+  for (const top of [0, 1.5, -1, '3', NaN, 10_001]) t.throws(() => app.websocketServer.inspect({ top: top as number }), TypeError)
+  for (const connection of clients) connection.terminate()
 })
 
 test('a handshake that is in its last hook at close() is said goodbye to, and close comes once', async t => {

@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import { checked, checkOption, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES } from '../../lib/options/checks.ts'
+import { Topics } from '../../lib/topics/topics.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
 
 type Name = Exclude<keyof WebSocketPluginOptions, 'options'>
@@ -15,8 +16,10 @@ const right: Array<[name: Name, values: unknown[]]> = [
   ['closeTimeout', [1, MAX_TIMEOUT]],
   ['maxBufferedAmount', [0, Number.MAX_SAFE_INTEGER]],
   ['stallTimeout', [1, MAX_TIMEOUT]],
-  ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }]],
+  ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }, { interval: 1, timeout: 1, rtt: 5 }]],
   ['maxConnections', [0, 5]],
+  ['maxConnectionsPerAddress', [1, 5, { max: 5 }, { max: 1, key: () => null }]],
+  ['rateLimit', [false, { messages: 0.1 }, { bytes: 65_536 }, { messages: 5, bytes: 5, burst: 0.5, onExceeded: 'wait', maxWait: 1 }]],
   ['messageConcurrency', [1, 5]],
   ['shutdownTimeout', [1, MAX_TIMEOUT]],
   ['handleProtocols', [() => false]],
@@ -28,8 +31,10 @@ const right: Array<[name: Name, values: unknown[]]> = [
   ['perMessageDeflate', [true, false, {}, { contextTakeover: true, windowBits: 9, level: 0, memLevel: 9, threshold: 0, concurrency: 1 }]],
   ['verifyClient', [() => true]],
   ['errorHandler', [() => {}]],
+  ['onInvalidMessage', [async () => {}]],
   ['closeLogLevel', ['debug', 'silent', 'own']],
   ['preClose', [() => {}]],
+  ['topics', [{}, new Topics()]],
   ['shutdownCode', [1000, 1001, 1012, 4000]]
 ]
 for (const [name, values] of right) {
@@ -49,15 +54,19 @@ const wrong: Array<[name: Name, expected: string, values: unknown[]]> = [
   ['stallTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['messageConcurrency', 'an integer from 1 to 9007199254740991', anInteger(1, Number.MAX_SAFE_INTEGER)],
   ['maxConnections', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
-  ['heartbeat', 'false or { interval, timeout } in integers from 1 to 2147483647', [
-    true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }
+  ['maxConnectionsPerAddress', 'an integer from 1, or { max, key }', [0, 1.5, -1, null, true, '5', [5], Infinity]],
+  ['rateLimit', 'false or an object of its own options', [true, null, 5, [], () => true]],
+  ['heartbeat', 'false or { interval, timeout, rtt } .rtt may be left out. in integers from 1 to 2147483647', [
+    true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }, { interval: 5, timeout: 5, rtt: 0 }
   ]],
   ['shutdownTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['perMessageDeflate', 'true, false or an object of its own options', [null, 5, 'true', [], () => true]],
   ['handleProtocols', 'a function', ['chat', ['chat'], {}, null, false, 1]],
   ['protocols', 'a list of tokens', ['chat', [''], ['a b'], ['a,b'], [1], [null], {}, new Set(['chat']), () => 'chat', null]],
   ['verifyClient', 'a function', [true, null, 'yes', {}]],
+  ['onInvalidMessage', 'a function', [true, null, 'close', {}]],
   ['closeLogLevel', "the name of a log level, or 'silent'", [true, null, 5, {}]],
+  ['topics', 'an object of options, or a Topics', [null, true, 'news', [], () => ({})]],
   ['shutdownCode', 'a close code that can be sent', [999, 1005, 1006, 1015, 2000, 5000, '1001', null, true]]
 ]
 for (const [name, expected, values] of wrong) {
@@ -100,8 +109,9 @@ test('an unknown option is an error that names it and those there are', async t 
   t.throws(() => check({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
     message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ' +
-      'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
-      'shutdownCode, handshakeTimeout, shutdownTimeout'
+      'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, ' +
+      'verifyClient, errorHandler, onInvalidMessage, closeLogLevel, preClose, ' +
+      'topics, shutdownCode, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
     t.throws(() => check(Object.defineProperty({}, name, { value: 5, enumerable: true })), { message: new RegExp(`^unknown WebSocket option ${name}`) })
@@ -113,6 +123,23 @@ test('origin must be something that an Origin header field can be compared with'
   for (const value of BAD_ORIGINS) {
     t.throws(() => check({ origin: value as string }), { name: 'TypeError', message: /^the WebSocket option origin must be 'same-origin', '\*', 'null', an origin such as / }, String(value))
   }
+})
+
+test('what is wrong in an option that has options of its own is named', async t => {
+  const messages: Array<[options: unknown, message: string]> = [
+    [{ rateLimit: {} }, 'the WebSocket option rateLimit needs messages, bytes or both'],
+    [{ rateLimit: { messages: undefined, burst: 5 } }, 'the WebSocket option rateLimit needs messages, bytes or both'],
+    [{ rateLimit: { messages: 0 } }, 'the WebSocket option rateLimit.messages must be a number over 0, not 0'],
+    [{ rateLimit: { bytes: Infinity } }, 'the WebSocket option rateLimit.bytes must be a number over 0, not Infinity'],
+    [{ rateLimit: { bytes: 5, burst: '1' } }, 'the WebSocket option rateLimit.burst must be a number over 0, not "1"'],
+    [{ rateLimit: { bytes: 5, onExceeded: 'drop' } }, "the WebSocket option rateLimit.onExceeded must be 'close' or 'wait', not \"drop\""],
+    [{ rateLimit: { bytes: 5, maxWait: 0 } }, 'the WebSocket option rateLimit.maxWait must be an integer from 1 to 2147483647, not 0'],
+    [{ rateLimit: { perSecond: 5 } }, 'unknown WebSocket option rateLimit.perSecond: there are messages, bytes, burst, onExceeded, maxWait'],
+    [{ maxConnectionsPerAddress: {} }, 'the WebSocket option maxConnectionsPerAddress needs max'],
+    [{ maxConnectionsPerAddress: { max: 0 } }, 'the WebSocket option maxConnectionsPerAddress.max must be an integer from 1 to 9007199254740991, not 0'],
+    [{ maxConnectionsPerAddress: { max: 5, key: 'ip' } }, 'the WebSocket option maxConnectionsPerAddress.key must be a function, not "ip"']
+  ]
+  for (const [options, message] of messages) t.throws(() => check(options as object), { name: 'TypeError', message }, message)
 })
 
 test('what @fastify/websocket says of a wrong function is said too', async t => {
@@ -127,9 +154,10 @@ test('an option that is undefined is not given', async t => {
 
 test('what only a registration may say is not of a route, and what needs Fastify not of a connection without it', async t => {
   const without = (names: readonly string[]): string[] => PLUGIN_NAMES.filter(name => !names.includes(name))
-  t.strictSame(without(ROUTE_NAMES), ['preClose', 'shutdownCode', 'handshakeTimeout', 'shutdownTimeout'])
+  t.strictSame(without(ROUTE_NAMES), ['preClose', 'topics', 'shutdownCode', 'handshakeTimeout', 'shutdownTimeout'])
   t.strictSame(without(CONNECTION_NAMES), [
-    'maxConnections', 'handleProtocols', 'origin', 'verifyClient', 'closeLogLevel', 'preClose', 'shutdownCode', 'shutdownTimeout'
+    'maxConnections', 'maxConnectionsPerAddress', 'handleProtocols', 'origin', 'verifyClient', 'onInvalidMessage', 'closeLogLevel', 'preClose', 'topics',
+    'shutdownCode', 'shutdownTimeout'
   ])
   for (const name of PLUGIN_NAMES) t.throws(() => checked({ [name]: undefined, other: 1 }, [name]), { message: `unknown WebSocket option other: there are ${name}` })
 })

@@ -1,9 +1,9 @@
-// Defaults are said in three places: where they are, in the docs of the types, and in the README.
+// Defaults are said in three places: where they are, in the docs of the types, and in the README or a page that it leads to.
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
-import { DEFAULTS, DEFLATE_DEFAULTS } from '../../lib/options/defaults.ts'
+import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS } from '../../lib/options/defaults.ts'
 
-const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS }
+const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity }
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
@@ -44,7 +44,7 @@ function defaultsInReadme (text: string): Array<[name: string, value: unknown]> 
 test('the defaults that the types and the README name are those there are', async t => {
   for (const [where, said] of [
     ['types/options.ts', defaultsInTypes(read('types/options.ts'))],
-    ['README.md', defaultsInReadme(read('README.md').replace(/^[^]*\n### Options\n/, '').replace(/\n### HTTP\/2\n[^]*/, ''))]
+    ['README.md and docs/', defaultsInReadme(read('docs/operate.md')).concat(defaultsInReadme(read('README.md').replace(/^[^]*\n### Options\n/, '').replace(/\n### HTTP\/2\n[^]*/, '')))]
   ] as const) {
     for (const [name, value] of said.filter(([name]) => name !== 'maxRedirects')) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
     t.strictSame(Object.keys(EXPECTED).filter(name => !said.some(([other]) => other === name)), [], `${where} names all`)

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import { test } from 'tap'
 import websocket from '../../lib/index.ts'
-import { deflateSettings, pluginSettings, routeOptions } from '../../lib/options/settings.ts'
+import { deflateSettings, pluginSettings, rateLimitSettings, routeOptions } from '../../lib/options/settings.ts'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../../types/options.ts'
 import { within } from '../helpers/http.ts'
 
@@ -15,6 +15,8 @@ test('every option has the default that its documentation names', async t => {
     perMessageDeflate: false,
     heartbeat: { interval: 30_000, timeout: 30_000 },
     maxConnections: Infinity,
+    maxConnectionsPerAddress: Infinity,
+    rateLimit: false,
     messageConcurrency: Infinity,
     handshakeTimeout: 10_000,
     closeTimeout: 5_000,
@@ -48,12 +50,21 @@ test('what perMessageDeflate leaves out is completed', async t => {
   t.strictSame(deflateSettings({ threshold: 0, level: undefined as never }), { ...defaults, threshold: 0 })
 })
 
+test('what rateLimit leaves out is completed, and nobody waits unless that is said', async t => {
+  t.equal(rateLimitSettings(false), false)
+  t.strictSame(rateLimitSettings({ messages: 5, burst: undefined }), { messages: 5, burst: 1, maxWait: 0 })
+  t.strictSame(rateLimitSettings({ bytes: 5, burst: 2, onExceeded: 'wait' }), { bytes: 5, burst: 2, maxWait: 10_000 })
+  t.strictSame(rateLimitSettings({ bytes: 5, onExceeded: 'wait', maxWait: 7 }), { bytes: 5, burst: 1, maxWait: 7 })
+  t.strictSame(rateLimitSettings({ bytes: 5, maxWait: 7 }), { bytes: 5, burst: 1, maxWait: 0 })
+})
+
 test('an option of the plugin alone is an error on a route', async t => {
   for (const name of ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']) {
     t.throws(() => routeOptions({ [name]: 5 } as WebSocketRouteOptions), {
       name: 'TypeError',
       message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ` +
-        'maxConnections, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
+        'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, ' +
+        'verifyClient, errorHandler, onInvalidMessage, closeLogLevel'
     })
   }
 })

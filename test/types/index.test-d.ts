@@ -169,6 +169,12 @@ app.websocketServer.options.handleProtocols = protocols => protocols.has('a') &&
 app.websocketServer.on('headers', (headers, request) => { headers.push(`X-Url: ${request.url}`) })
 app.websocketServer.close(error => { expectTypeOf(error).toEqualTypeOf<Error | undefined>() })
 expectTypeOf(app.websocketServer.stats().open).toEqualTypeOf<number>()
+expectTypeOf(app.websocketServer.stats().closes).toEqualTypeOf<Readonly<Record<number, number>>>()
+expectTypeOf(app.websocketServer.stats()).not.toHaveProperty('routes')
+expectTypeOf(app.websocketServer.stats({ routes: true }).routes['/a']!.refused).toEqualTypeOf<number>()
+expectTypeOf(app.websocketServer.inspect({ top: 5 })[0]!.info).toEqualTypeOf<WebSocketConnection['info']>()
+expectTypeOf(app.websocketServer.state).toEqualTypeOf<'open' | 'draining' | 'closing' | 'closed'>()
+expectTypeOf(app.websocketServer.drain({ delay: 5 })).toEqualTypeOf<Promise<void>>()
 app.register(websocket, {
   origin: ['same-origin', 'https://example.com', /example/],
   shutdownCode: 1012,
