@@ -90,7 +90,10 @@ async function serve (t: Test, isHttp2: boolean): Promise<Site> {
     connection => { connection.close(1012) },
     connection => { connection.close(4000) },
     // with all that goes over it
-    () => { for (const session of site.sessions) session.destroy() }
+    connection => {
+      if (isHttp2) for (const session of site.sessions) session.destroy()
+      else connection.terminate()
+    }
   ]
   app.get('/ws', { websocket: true }, (connection, request) => {
     const life = lives++
@@ -98,7 +101,6 @@ async function serve (t: Test, isHttp2: boolean): Promise<Site> {
     connection.send(JSON.stringify({ life }))
     connection.on('message', () => {
       if (life === LIVES - 1) connection.close(1000)
-      else if (life % 4 === 3 && !isHttp2) connection.terminate()
       else cuts[life % 4]!(connection)
     })
   })
