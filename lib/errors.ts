@@ -1,18 +1,48 @@
 // Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
 // into a Close frame, only a door turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
+import type { CloseInfo } from '../types/connection.ts'
+import type { InvalidMessage, MessageIssue } from '../types/messages.ts'
 
 /** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
 export class ProtocolError extends Error {
-  override readonly name = 'ProtocolError'
+  override readonly name: string = 'ProtocolError'
   /** Stable, for programs; `WS_ERR_...`. */
   readonly code: string
   readonly closeCode: number
 
-  constructor (code: string, closeCode: number, message: string) {
-    super(message)
+  constructor (code: string, closeCode: number, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.code = code
     this.closeCode = closeCode
+  }
+}
+
+/** A message that `schema.receive` does not allow. Where no onInvalidMessage takes it, it fails the connection, as what breaks the protocol does. */
+export class MessageError extends ProtocolError implements InvalidMessage {
+  override readonly name = 'MessageError'
+  declare readonly validation?: readonly MessageIssue[]
+  readonly validationContext = 'message'
+  declare readonly data: Buffer
+
+  constructor (
+    code: string, closeCode: number, message: string, data: Buffer, { validation, ...options }: ErrorOptions & { validation?: readonly MessageIssue[] } = {}
+  ) {
+    super(code, closeCode, message, options)
+    if (validation !== undefined) this.validation = validation
+    Object.defineProperty(this, 'data', { value: data }) // not for loggers, which print what is enumerable
+  }
+}
+
+/** What the application does with schemas for messages is wrong: a schema itself, or what a connection of a route that has one is asked for. */
+export class SchemaError extends Error {
+  override readonly name = 'SchemaError'
+  /** Stable, for programs; `FST_WS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
   }
 }
 
@@ -46,11 +76,17 @@ export class ConnectionClosedError extends Error {
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
   /** Of the Close frame that ends the connection, the peer's or ours; 1006 when there is none; undefined where that is not known yet. */
   readonly closeCode: number | undefined
+  /** How it was closed, where reconnect() gave up for that. */
+  readonly closeInfo: CloseInfo | undefined
   readonly #connection: unknown
 
-  constructor (message: string, { connection, closeCode, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined } = {}) {
+  constructor (
+    message: string,
+    { connection, closeCode, closeInfo, ...options }: ErrorOptions & { connection?: unknown, closeCode?: number | undefined, closeInfo?: CloseInfo } = {}
+  ) {
     super(message, options)
     this.closeCode = closeCode
+    this.closeInfo = closeInfo
     this.#connection = connection
   }
 
@@ -73,6 +109,7 @@ const quote = (value: string | undefined): string =>
 const fieldsOf = (headers: OutgoingHttpHeaders): Record<string, string | string[]> => Object.fromEntries(
   Object.entries(headers).flatMap(([name, value]) => value === undefined ? [] : [[name, typeof value === 'number' ? String(value) : value]])
 )
+const messageOf = (thrown: unknown): string => thrown instanceof Error ? thrown.message : String(thrown)
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase()}`
 
 // Framing, RFC 6455 §5
@@ -113,6 +150,21 @@ export const invalidCloseCode = (code: number) =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_CODE', 1002, `close code ${code} must not appear in a Close frame`)
 export const invalidCloseReason = () =>
   new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a close reason is not valid UTF-8')
+
+// Messages by schema, RFC 6455 §7.4.1
+export const notJson = (data: Buffer, reason: string) => new MessageError('FST_WS_JSON', 1007, `message is not JSON: ${reason}`, data)
+export const binaryMessage = (data: Buffer) =>
+  new MessageError('FST_WS_BINARY', 1003, 'a binary message came, where a schema says that messages are JSON', data)
+export const invalidMessage = (data: Buffer, message: string, validation: readonly MessageIssue[], options?: ErrorOptions) =>
+  new MessageError('FST_WS_VALIDATION', 1007, message, data, { validation, ...options })
+export const schemaNotBuilt = (direction: 'receive' | 'send', url: string, cause: unknown) =>
+  new SchemaError('FST_WS_SCHEMA_BUILD', `schema.${direction} of the WebSocket route ${url} cannot be compiled: ${messageOf(cause)}`, { cause })
+export const asyncValidator = () => new SchemaError('FST_WS_ASYNC_VALIDATOR',
+  'the validator of schema.receive returned a promise: messages are validated one after the other, by validators that return at once')
+export const notTyped = (what: string, direction: 'receive' | 'send') =>
+  new SchemaError('FST_WS_TYPED', `${what} is for text and bytes: the route of this connection has schema.${direction}, and its messages are values`)
+export const notSerializable = (reason: string, options?: ErrorOptions) =>
+  new SchemaError('FST_WS_SERIALIZATION', `a message cannot be serialized by schema.send: ${reason}`, options)
 
 // The client's opening handshake, RFC 6455 §4.2.1
 export const wrongMethod = (method: string | undefined) =>
@@ -189,6 +241,18 @@ export const clientLeft = () => new ConnectionClosedError('the client has left b
 export const connectTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `the server has not answered the opening handshake within ${milliseconds} ms`)
 
+/** @param proxy host and port */
+export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
+  new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
+
+// What reconnect() adds
+export const lookUpTimedOut = (milliseconds: number) =>
+  new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)
+export const notComingBack = (closeInfo: CloseInfo) => new ConnectionClosedError(
+  `the connection was closed with ${closeInfo.sent === null || closeInfo.cause === 'peer' ? '' : `${closeInfo.sent.code} by this side, `}` +
+  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and there is no next attempt`,
+  { closeCode: closeInfo.code, closeInfo })
+
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
 export const unexpectedResponse = (statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
@@ -206,3 +270,41 @@ export const unexpectedExtensions = (value: string) =>
   new HandshakeError('FST_WS_EXTENSIONS', 101, `the server chose extensions that were not offered: ${quote(value)}`)
 export const wrongServerUpgrade = (field: string, value: string | undefined) =>
   new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
+
+// Topics
+/** What a promise of topics rejects with, or what is thrown where there are none. */
+export class TopicsError extends Error {
+  override readonly name = 'TopicsError'
+  /** Stable, for programs; `FST_WS_TOPICS_...`. */
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const withCode = <E extends Error>(error: E, code: string): E & { code: string } => Object.assign(error, { code })
+const topic = (name: string): string => `the topic ${quote(name)}`
+
+export const wrongTopic = (expected: string, given: string) => withCode(new TypeError(`a topic must be ${expected}, not ${given}`), 'FST_WS_TOPICS_NAME')
+export const wrongTopicsOption = (name: string, expected: string, given: string) =>
+  withCode(new TypeError(`the option ${name} of topics must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
+export const unknownTopicsOption = (name: string, known: readonly string[]) =>
+  withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
+export const noTopics = () =>
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+export const tooManyTopics = (limit: number) =>
+  new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
+export const unsubscribed = (name: string) =>
+  new TopicsError('FST_WS_TOPICS_UNSUBSCRIBED', `${topic(name)} was unsubscribed, or the connection closed, before it was subscribed`)
+export const brokerDown = (name: string, why: string) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
+export const brokerUncertain = (name: string, options?: ErrorOptions) =>
+  new TopicsError('FST_WS_TOPICS_UNCERTAIN',
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+export const brokerRefused = (what: string, cause: unknown) =>
+  new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
+export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
+export const brokerInUse = () =>
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')

@@ -1,13 +1,17 @@
 import { upgrade } from './standalone/upgrade.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
-import { connect } from './standalone/connect.ts'
+import { connect } from './client/connect.ts'
+import { reconnect } from './client/reconnect.ts'
 import { Connection as ConnectionClass } from './connection/connection.ts'
-import { ConnectionClosedError, HandshakeError, ProtocolError, ReaderBusyError } from './errors.ts'
+import { ConnectionClosedError, HandshakeError, MessageError, ProtocolError, ReaderBusyError, SchemaError, TopicsError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'
 import { FrameParser } from './framing/frame-parser.ts'
 import { FrameSerializer } from './framing/frame-serializer.ts'
 import { fastifyWebsocket as registered } from './fastify/plugin.ts'
+import { memoryBroker } from './topics/memory-broker.ts'
 import { prepare } from './connection/prepared-message.ts'
+import { readTopic } from './topics/envelope.ts'
+import { Topics } from './topics/topics.ts'
 
 export type * from '../types/index.ts'
 export type Connection = WebSocketConnection
@@ -18,10 +22,31 @@ export const Connection: Pick<typeof ConnectionClass, 'CONNECTING' | 'OPEN' | 'C
 export type { FrameParserOptions } from './framing/frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
 export type { Role } from './protocol/role.ts'
-export { connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade }
+export type { MemoryBrokerOptions } from './topics/memory-broker.ts'
+export {
+  connect, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, memoryBroker, MessageError, prepare, ProtocolError, ReaderBusyError,
+  readTopic, reconnect, SchemaError, Topics, TopicsError, upgrade
+}
 
 const exported = {
-  connect, Connection, ConnectionClosedError, Frame, FrameParser, FrameSerializer, HandshakeError, prepare, ProtocolError, ReaderBusyError, upgrade
+  connect,
+  Connection,
+  ConnectionClosedError,
+  Frame,
+  FrameParser,
+  FrameSerializer,
+  HandshakeError,
+  memoryBroker,
+  MessageError,
+  prepare,
+  ProtocolError,
+  ReaderBusyError,
+  readTopic,
+  reconnect,
+  SchemaError,
+  Topics,
+  TopicsError,
+  upgrade
 }
 
 export const fastifyWebsocket: typeof registered & typeof exported & {

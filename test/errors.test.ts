@@ -4,7 +4,7 @@ import { isWireCloseCode } from '../lib/protocol/close-code.ts'
 
 type Maker = (...given: never[]) => Error & { code: string, closeCode?: number, statusCode?: number, headers?: object }
 
-const { ProtocolError, HandshakeError, ConnectionClosedError, ReaderBusyError, ...rest } = catalogue
+const { ProtocolError, HandshakeError, ConnectionClosedError, MessageError, ReaderBusyError, SchemaError, TopicsError, ...rest } = catalogue
 const makers = rest as unknown as Record<string, Maker>
 
 // code, and what the peer is told: a close code by a Close frame, a status code by a response. To a client, what it was told.
@@ -28,6 +28,13 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   shortClosePayload: [[], 'WS_ERR_INVALID_CLOSE_PAYLOAD', 1002],
   invalidCloseCode: [[1005], 'WS_ERR_INVALID_CLOSE_CODE', 1002],
   invalidCloseReason: [[], 'WS_ERR_INVALID_UTF8', 1007],
+  notJson: [[Buffer.from('x'), 'y'], 'FST_WS_JSON', 1007],
+  binaryMessage: [[Buffer.from('x')], 'FST_WS_BINARY', 1003],
+  invalidMessage: [[Buffer.from('x'), 'message must be object', []], 'FST_WS_VALIDATION', 1007],
+  schemaNotBuilt: [['receive', '/a', new Error('x')], 'FST_WS_SCHEMA_BUILD', undefined],
+  asyncValidator: [[], 'FST_WS_ASYNC_VALIDATOR', undefined],
+  notTyped: [['messageStreams()', 'receive'], 'FST_WS_TYPED', undefined],
+  notSerializable: [['x'], 'FST_WS_SERIALIZATION', undefined],
   wrongMethod: [['POST'], 'FST_WS_METHOD', 405],
   wrongHttpVersion: [['1.0'], 'FST_WS_HTTP_VERSION', 400],
   tooManyHeaderFields: [[2000], 'FST_WS_HEADERS', 431],
@@ -57,13 +64,27 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   socketTaken: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   clientLeft: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   connectTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
+  proxyRefused: [['a:1', 407], 'FST_WS_PROXY', 407],
+  lookUpTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
+  notComingBack: [[{ code: 1008, reason: '', sent: null, cause: 'peer' }], 'WS_ERR_CONNECTION_CLOSED', 1008],
   unexpectedResponse: [[401], 'FST_WS_UNEXPECTED_RESPONSE', 401],
   wrongRedirect: [[301, 'x', 'y'], 'FST_WS_REDIRECT', 301],
   unanswered: [[Object.assign(new Error('x'), { code: 'ECONNRESET' })], 'ECONNRESET', undefined],
   wrongAccept: [['a', 'b'], 'FST_WS_ACCEPT', 101],
   unexpectedProtocol: [['x'], 'FST_WS_PROTOCOL', 101],
   unexpectedExtensions: [['x'], 'FST_WS_EXTENSIONS', 101],
-  wrongServerUpgrade: [['Upgrade', 'h2c'], 'FST_WS_UPGRADE', 101]
+  wrongServerUpgrade: [['Upgrade', 'h2c'], 'FST_WS_UPGRADE', 101],
+  wrongTopic: [['a string', '5'], 'FST_WS_TOPICS_NAME', undefined],
+  wrongTopicsOption: [['slow', 'a string', '5'], 'FST_WS_TOPICS_OPTION', undefined],
+  unknownTopicsOption: [['slowly', ['slow']], 'FST_WS_TOPICS_OPTION', undefined],
+  noTopics: [[], 'FST_WS_TOPICS_NONE', undefined],
+  tooManyTopics: [[5], 'FST_WS_TOPICS_LIMIT', undefined],
+  unsubscribed: [['a'], 'FST_WS_TOPICS_UNSUBSCRIBED', undefined],
+  brokerDown: [['a', 'it is away'], 'FST_WS_TOPICS_BROKER_DOWN', undefined],
+  brokerUncertain: [['a'], 'FST_WS_TOPICS_UNCERTAIN', undefined],
+  brokerRefused: [['it', new Error('x')], 'FST_WS_TOPICS_REFUSED', undefined],
+  topicsClosed: [[], 'FST_WS_TOPICS_CLOSED', undefined],
+  brokerInUse: [[], 'FST_WS_TOPICS_BROKER_IN_USE', undefined]
 }
 const make = (name: string, given: readonly unknown[]): ReturnType<Maker> => makers[name]!(...given as never[])
 
@@ -80,11 +101,13 @@ test('an error of the connection has a close code that can be sent, one of the h
   for (const [name, [given, code]] of Object.entries(TABLE)) {
     const error = make(name, given)
     if (error instanceof ProtocolError) {
-      t.ok(isWireCloseCode(error.closeCode) && code.startsWith('WS_ERR_'), name)
+      t.ok(isWireCloseCode(error.closeCode) && code.startsWith(error instanceof MessageError ? 'FST_WS_' : 'WS_ERR_'), name)
     } else if (error instanceof HandshakeError) {
       t.ok(code === 'ECONNRESET' || code.startsWith('FST_WS_'), name)
+    } else if (code.startsWith('FST_WS_TOPICS_')) {
+      t.ok(error instanceof TopicsError || error instanceof TypeError, name)
     } else {
-      t.ok(error instanceof ConnectionClosedError, name)
+      t.ok(error instanceof (code.startsWith('FST_WS_') ? SchemaError : ConnectionClosedError), name)
     }
     t.equal(error.name, error.constructor.name, name)
   }
@@ -129,6 +152,22 @@ test('the cause of an error is kept', async t => {
   const cause = Object.assign(new Error('Parse Error'), { code: 'HPE_INVALID_CONSTANT' })
   t.match(make('unanswered', [cause]), { cause, message: 'the opening handshake failed, as its answer is not HTTP: Parse Error' })
   t.equal(make('admissionFailed', [cause]).cause, cause)
+  t.match(make('brokerRefused', ['it', cause]), { cause, message: 'the broker has refused it: Parse Error' })
+  t.match(make('brokerRefused', ['it', 'why']), { cause: 'why', message: 'the broker has refused it: why' })
+})
+
+test('what came of an invalid message is with its error, and no log writes it out', async t => {
+  const issues = [{ keyword: 'type', instancePath: '', schemaPath: '#/type', message: 'must be object', params: {} }]
+  const error = make('invalidMessage', [Buffer.from('secret'), 'message must be object', issues, { cause: 5 }])
+  t.match(error, { data: Buffer.from('secret'), validation: issues, validationContext: 'message', cause: 5 })
+  t.notOk(JSON.stringify(error).includes('data'))
+  t.notOk('validation' in make('notJson', [Buffer.from('x'), 'y']))
+})
+
+test('a schema that is not built names its route and direction, whatever its compiler has thrown', async t => {
+  const cause = new Error('strict mode: unknown keyword: "tpye"')
+  t.match(make('schemaNotBuilt', ['send', '/chat', cause]), { cause, message: 'schema.send of the WebSocket route /chat cannot be compiled: strict mode: unknown keyword: "tpye"' })
+  t.match(make('schemaNotBuilt', ['receive', '/chat', 'oops']), { cause: 'oops', message: /: oops$/ })
 })
 
 test('that a connection has ended tells of which, to whoever knows that', async t => {

@@ -1,6 +1,8 @@
 import type { EventEmitter } from 'node:events'
 import type { Duplex, DuplexOptions, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
+import type { IsRaw, RawMessage, Received, Sendable } from './messages.ts'
+import type { PublishOptions, PublishResult, SubscribeOptions, SubscribeResult, TopicGap } from './topics.ts'
 
 /** What a message can be given as: text as a string (or number), binary as bytes, or as the pieces of them in order. */
 export type MessageData = string | number | NodeJS.ArrayBufferView | ArrayBufferLike | Blob | readonly Uint8Array[]
@@ -72,9 +74,12 @@ export interface ConnectionInfo {
 }
 
 /** The arguments of each event's listeners. */
-export interface ConnectionEvents {
-  /** One message. Text comes as a Buffer of valid UTF-8, as with `ws`; binary as `binaryType` says. */
-  message: [data: Buffer, isBinary: boolean]
+export interface ConnectionEvents<Receive = RawMessage> {
+  /**
+   * One message. Text comes as a Buffer of valid UTF-8, as with `ws`; binary as `binaryType` says. On a route with `schema.receive` it is a value that
+   * the schema allows.
+   */
+  message: IsRaw<Receive> extends true ? [data: Buffer, isBinary: boolean] : [message: Receive, isBinary: false]
   /** Once, the last event: after all messages and after 'error'. */
   close: [code: number, reason: Buffer]
   /** The peer broke the protocol. Nobody needs to listen for the process to survive. */
@@ -83,20 +88,22 @@ export interface ConnectionEvents {
   pong: [data: Buffer]
   /** After a send() that returned false: the unsent bytes are out. */
   drain: []
-  /** More than `maxBufferedAmount` bytes were unsent: the connection is closed with 1013. */
+  /** More than `maxBufferedAmount` bytes were unsent, or of a topic's subscriber more than `maxBehind`: the connection is closed with 1013. */
   slow: []
+  /** Messages of a topic are missing. */
+  gap: [gap: TopicGap]
   /** In the client role only: a server's connection is open when its handler gets it. */
   open: []
 }
 
-export interface ConnectionEvent {
+export interface ConnectionEvent<Receive = RawMessage, Send = RawMessage> {
   readonly type: string
-  readonly target: WebSocketConnection
+  readonly target: WebSocketConnection<Receive, Send>
 }
-export interface MessageEvent extends ConnectionEvent {
+export interface MessageEvent<Receive = RawMessage, Send = RawMessage> extends ConnectionEvent<Receive, Send> {
   readonly type: 'message'
-  /** A string for text, else as `binaryType` says. The type is that of `ws`, without the Blob that 'blob' gives. */
-  readonly data: string | Buffer | ArrayBuffer | Buffer[]
+  /** A string for text, else as `binaryType` says. The type is that of `ws`, without the Blob that 'blob' gives. With `schema.receive` a value. */
+  readonly data: IsRaw<Receive> extends true ? string | Buffer | ArrayBuffer | Buffer[] : Receive
 }
 /** Beside these, the options of node:stream. */
 export interface ToDuplexOptions extends Omit<DuplexOptions, 'objectMode' | 'autoDestroy' | 'read' | 'write' | 'writev' | 'final' | 'destroy' | 'construct'> {
@@ -108,9 +115,9 @@ export interface ToDuplexOptions extends Omit<DuplexOptions, 'objectMode' | 'aut
   readonly messageSize?: number | undefined
 }
 
-export interface MessageWebStreams {
-  readonly readable: ReadableStream<string | Buffer>
-  readonly writable: WritableStream<MessageData>
+export interface MessageWebStreams<Receive = RawMessage, Send = RawMessage> {
+  readonly readable: ReadableStream<Received<Receive>>
+  readonly writable: WritableStream<Sendable<Send> | PreparedMessage>
   /** Never rejects. */
   readonly closed: Promise<CloseInfo>
 }
@@ -161,25 +168,26 @@ export interface ConnectionLoad {
   readonly waiting: 'rate' | 'paused' | 'unsent' | 'consumer' | null
 }
 
-export interface CloseEvent extends ConnectionEvent, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {
+export interface CloseEvent<Receive = RawMessage, Send = RawMessage> extends ConnectionEvent<Receive, Send>, Pick<CloseInfo, 'code' | 'reason' | 'wasClean'> {
   readonly type: 'close'
 }
-export interface ErrorEvent extends ConnectionEvent {
+export interface ErrorEvent<Receive = RawMessage, Send = RawMessage> extends ConnectionEvent<Receive, Send> {
   readonly type: 'error'
   readonly error: Error
   readonly message: string
 }
 
 /** The events that addEventListener() knows, with the objects that its listeners get. */
-export interface ConnectionEventMap {
-  open: ConnectionEvent
-  message: MessageEvent
-  close: CloseEvent
-  error: ErrorEvent
+export interface ConnectionEventMap<Receive = RawMessage, Send = RawMessage> {
+  open: ConnectionEvent<Receive, Send>
+  message: MessageEvent<Receive, Send>
+  close: CloseEvent<Receive, Send>
+  error: ErrorEvent<Receive, Send>
 }
 
 /** May be async: what it rejects with goes where what it throws goes, to the errorHandler. */
-export type ConnectionListener<Event extends keyof ConnectionEvents> = (this: WebSocketConnection, ...args: ConnectionEvents[Event]) => unknown
+export type ConnectionListener<Event extends keyof ConnectionEvents, Receive = RawMessage, Send = RawMessage> =
+  (this: WebSocketConnection<Receive, Send>, ...args: ConnectionEvents<Receive>[Event]) => unknown
 
 type Listener<Event> = ((event: Event) => unknown) | { handleEvent (event: Event): unknown }
 
@@ -199,9 +207,10 @@ export interface ReceiveOptions {
 
 /**
  * One WebSocket connection, shaped like a server-side socket of `ws`: to the compiler too it is a `WebSocket` of @types/ws. That is why some
- * members can be read as less than what they can be set to.
+ * members can be read as less than what they can be set to. On a route with `schema.receive` or `schema.send` values stand in that direction
+ * where text and bytes do else: a function that takes any connection takes a `WebSocketConnection<any, any>`.
  */
-export interface WebSocketConnection extends EventEmitter {
+export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> extends EventEmitter {
   readonly CONNECTING: 0
   readonly OPEN: 1
   readonly CLOSING: 2
@@ -237,11 +246,22 @@ export interface WebSocketConnection extends EventEmitter {
    * Sends one message, or with `fin: false` a fragment of one. Sends of one tick leave in one write.
    * @returns false when `highWaterMark` bytes or more are waiting: wait for 'drain' or drained() before the next, or memory grows;
    * false too when the connection is not open: nothing is sent and `callback` gets a ConnectionClosedError
-   * @throws TypeError for data of another type, Error while CONNECTING, and for a prepared message in one that was begun with `fin: false`
+   *
+   * On a route with `schema.send` it takes a value, which goes out as JSON with nothing in it that the schema does not have. A string is a value too.
+   * Bytes go out as they are, in a binary message.
+   * @throws TypeError for data of another type, Error while CONNECTING, and for a prepared message in one that was begun with `fin: false`;
+   * with `schema.send` a SchemaError for what cannot be serialized (FST_WS_SERIALIZATION), and for `binary` or `fin` (FST_WS_TYPED)
    */
-  send (data: MessageData, callback?: SendCallback): boolean
-  send (data: MessageData, options?: SendOptions, callback?: SendCallback): boolean
+  send (data: Sendable<Send>, callback?: SendCallback): boolean
+  send (data: Sendable<Send>, options?: IsRaw<Send> extends true ? SendOptions : Pick<SendOptions, 'compress'>, callback?: SendCallback): boolean
   send (message: PreparedMessage, callback?: SendCallback): boolean
+
+  /**
+   * Makes a message for many connections, as the export of that name does; on a route with `schema.send` of a value, which is serialized once. Each of
+   * them sends it as it is, whatever its own route says.
+   * @throws as send() does for `data`, TypeError for a Blob
+   */
+  prepare (data: Sendable<Send>, options?: IsRaw<Send> extends true ? PrepareOptions : Pick<PrepareOptions, 'compress'>): PreparedMessage
 
   /**
    * Waits until send() would return true, or until it is someone else's turn: whoever sends without a pause leaves the event loop to others
@@ -281,27 +301,27 @@ export interface WebSocketConnection extends EventEmitter {
   resume (): void
 
   /**
-   * Takes the next message out: a string for text, a Buffer for binary. Null once the connection is closed, however.
+   * Takes the next message out: a string for text, a Buffer for binary, with `schema.receive` a value. Null once the connection is closed, however.
    * Rejects with a ReaderBusyError while another reader is there, and when it gives up, which takes nothing out. What comes until the next
    * call is held.
    */
-  receive (options?: ReceiveOptions): Promise<string | Buffer | null>
+  receive (options?: ReceiveOptions): Promise<Received<Receive> | null>
   /**
    * Iterates over the messages, as `for await` over the connection does. Messages wait, and then the peer, until the next is
    * asked for. It ends after a closing handshake, and throws a ConnectionClosedError after any other end.
    * @param options.closeOnReturn leaving the loop early closes the connection with 1000. Default: true
    * @throws ReaderBusyError while another reader is there
    */
-  iterator (options?: { closeOnReturn?: boolean | undefined }): AsyncIterableIterator<string | Buffer, undefined>
-  [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined>
+  iterator (options?: { closeOnReturn?: boolean | undefined }): AsyncIterableIterator<Received<Receive>, undefined>
+  [Symbol.asyncIterator] (): AsyncIterableIterator<Received<Receive>, undefined>
 
   /**
    * The connection as a stream of bytes, or of messages (`string` for text, `Buffer` for binary) in objectMode, with backpressure
    * both ways. One write is one message, binary unless `binary: false`; in reading bytes the boundaries of messages are lost.
    * end() closes with 1000 and finishes when the peer has answered, destroy() terminates. The peer's Close ends reading; while
    * something is piped into the stream it is answered when that ends, at the latest after `closeTimeout`. Any other end of the
-   * connection is a ConnectionClosedError.
-   * @throws ReaderBusyError while another reader is there
+   * connection is a ConnectionClosedError. On a route with a schema for messages it is one of values, in objectMode alone.
+   * @throws ReaderBusyError while another reader is there, SchemaError (FST_WS_TYPED) for bytes or `binary` where there are values
    */
   toDuplex (options?: ToDuplexOptions): Duplex
   /**
@@ -309,51 +329,74 @@ export interface WebSocketConnection extends EventEmitter {
    * with 1011, cancelling the readable with 1000. The peer's Close ends reading, as in toDuplex().
    * @throws ReaderBusyError while another reader is there
    */
-  toWeb (): MessageWebStreams
+  toWeb (): MessageWebStreams<Receive, Send>
   /**
    * Iterates over messages of any size while they come, each a Readable with backpressure, in constant memory. Asking for the next
    * one skips what is left of the one before. A message that ends with the connection is destroyed with a ConnectionClosedError.
    * `'message'` listeners beside it are not called.
-   * @throws ReaderBusyError while another reader is there
+   * @throws ReaderBusyError while another reader is there, SchemaError (FST_WS_TYPED) on a route with `schema.receive`
    */
   messageStreams (options?: MessageStreamsOptions): AsyncIterableIterator<IncomingMessageReadable, undefined>
   /**
    * Sends one message of any size, in constant memory: each write is a fragment, end() the last. What send() is given meanwhile waits
    * behind it, and counts in bufferedAmount. Destroying it in mid-message closes the connection with 1011, as a message cannot be
    * taken back; a close() cuts it off.
-   * @throws Error while CONNECTING, or in a message that was begun with `fin: false`
+   * @throws Error while CONNECTING, or in a message that was begun with `fin: false`; SchemaError (FST_WS_TYPED) on a route with `schema.send`
    */
   createMessageStream (options?: CreateMessageStreamOptions): Writable
 
+  /**
+   * Has this connection sent what is published on `topic`, at once. It ends with the connection. Whoever subscribes to what a client names should know
+   * which names those may be.
+   * @returns resolves when it is known whether it goes on after `since`. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
+   * FST_WS_TOPICS_UNSUBSCRIBED when it ended before, FST_WS_TOPICS_REFUSED, and with what the snapshot rejects with. Need not be waited for
+   * @throws TypeError with the code FST_WS_TOPICS_NAME or FST_WS_TOPICS_OPTION, Error with FST_WS_TOPICS_NONE where there are no topics: of
+   * connect(), and of upgrade() without them
+   */
+  subscribe (topic: string, options?: SubscribeOptions): Promise<SubscribeResult>
+  /** Nothing of `topic` is delivered afterwards; what was sent before goes out. @returns whether it was subscribed */
+  unsubscribe (topic: string): boolean
+  /** What this connection is subscribed to; in 'close' listeners, what it was. */
+  readonly topics: ReadonlySet<string>
+  /**
+   * Publishes for all but this connection. A closed one may do that too.
+   * @returns resolves when it is accepted
+   * @throws as subscribe() does
+   */
+  publish (
+    topic: string, data: Exclude<Sendable<Send>, Blob> | PreparedMessage,
+    options?: IsRaw<Send> extends true ? Omit<PublishOptions, 'except'> : Pick<PublishOptions, 'compress'>
+  ): Promise<PublishResult>
+
   addEventListener<Type extends keyof ConnectionEventMap> (
-    type: Type, listener: Listener<ConnectionEventMap[Type]>, options?: ListenerOptions): void
+    type: Type, listener: Listener<ConnectionEventMap<Receive, Send>[Type]>, options?: ListenerOptions): void
   removeEventListener<Type extends keyof ConnectionEventMap> (
-    type: Type, listener: Listener<ConnectionEventMap[Type]>): void
+    type: Type, listener: Listener<ConnectionEventMap<Receive, Send>[Type]>): void
   get onopen (): ((event: any) => any) | null
-  set onopen (listener: ((event: ConnectionEvent) => unknown) | null)
+  set onopen (listener: ((event: ConnectionEvent<Receive, Send>) => unknown) | null)
   get onmessage (): ((event: any) => any) | null
-  set onmessage (listener: ((event: MessageEvent) => unknown) | null)
+  set onmessage (listener: ((event: MessageEvent<Receive, Send>) => unknown) | null)
   get onclose (): ((event: any) => any) | null
-  set onclose (listener: ((event: CloseEvent) => unknown) | null)
+  set onclose (listener: ((event: CloseEvent<Receive, Send>) => unknown) | null)
   get onerror (): ((event: any) => any) | null
-  set onerror (listener: ((event: ErrorEvent) => unknown) | null)
+  set onerror (listener: ((event: ErrorEvent<Receive, Send>) => unknown) | null)
 
   // Any name compiles, a misspelt one too: without the second signature of each this would be no EventEmitter and no WebSocket of @types/ws,
   // and with type parameters in it `socket.on()` would not compile where `socket` may be one or the other.
-  on<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  on<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   on (event: string | symbol, listener: (...args: any[]) => unknown): this
-  once<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  once<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   once (event: string | symbol, listener: (...args: any[]) => unknown): this
-  off<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  off<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   off (event: string | symbol, listener: (...args: any[]) => unknown): this
-  addListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  addListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   addListener (event: string | symbol, listener: (...args: any[]) => unknown): this
-  removeListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  removeListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   removeListener (event: string | symbol, listener: (...args: any[]) => unknown): this
-  prependListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  prependListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   prependListener (event: string | symbol, listener: (...args: any[]) => unknown): this
-  prependOnceListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event>): this
+  prependOnceListener<Event extends keyof ConnectionEvents> (event: Event, listener: ConnectionListener<Event, Receive, Send>): this
   prependOnceListener (event: string | symbol, listener: (...args: any[]) => unknown): this
-  emit<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): boolean
+  emit<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents<Receive>[Event]): boolean
   emit (event: string | symbol, ...args: any[]): boolean
 }

@@ -6,8 +6,30 @@ import type {
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RequestGenericInterface, RouteGenericInterface, RouteShorthandOptions
 } from 'fastify'
-import type { ConnectionLoad, ConnectionStats, WebSocketConnection } from './connection.ts'
+import type { ConnectionLoad, ConnectionStats, PreparedMessage, WebSocketConnection } from './connection.ts'
+import type { RawMessage, Sendable } from './messages.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
+import type { TopicsTable } from './topics.ts'
+
+/** What a route's connections receive: what its generics say, else what the type provider makes of `schema.receive`. */
+export type ReceivedBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
+  RouteGeneric extends { Receive: infer Receive } ? Receive
+    : Schema extends { receive: infer Receive }
+      ? [Receive] extends [undefined] ? RawMessage : (TypeProvider & { schema: Receive })['validator']
+      : RawMessage
+
+/** What a route's connections are sent: what its generics say, else what the type provider makes of `schema.send`. */
+export type SentBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
+  RouteGeneric extends { Send: infer Send } ? Send
+    : Schema extends { send: infer Send }
+      ? [Send] extends [undefined] ? RawMessage : (TypeProvider & { schema: Send })['serializer']
+      : RawMessage
+
+type Primitive = string | number | bigint | boolean | symbol | null | undefined | void
+
+/** What a handler returns is its own business, but a generator must yield what send() takes. */
+export type HandlerResult<Send> =
+  AsyncGenerator<Sendable<Send> | PreparedMessage, unknown, any> | (object & { readonly throw?: never }) | Primitive
 
 /**
  * Gets each connection of a route when it is open. What it throws or rejects with goes to the errorHandler. Messages that
@@ -24,9 +46,24 @@ export type WebSocketHandler<
   Logger extends FastifyBaseLogger = FastifyBaseLogger
 > = (
   this: FastifyInstance<RawServer, RawRequest, RawReplyDefaultExpression<RawServer>, Logger, TypeProvider>,
-  connection: WebSocketConnection,
+  connection: WebSocketConnection<ReceivedBy<RequestGeneric, SchemaCompiler, TypeProvider>, SentBy<RequestGeneric, SchemaCompiler, TypeProvider>>,
   request: FastifyRequest<RequestGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger>
-) => unknown
+) => HandlerResult<SentBy<RequestGeneric, SchemaCompiler, TypeProvider>>
+
+/**
+ * As the declaration of a route takes it. A conditional type, so that the compiler puts in what it has inferred of the schema before it looks at the
+ * handler: the literals that a generator yields would be strings otherwise.
+ */
+export type InferredWebSocketHandler<
+  RawServer extends RawServerBase,
+  RawRequest extends RawRequestDefaultExpression<RawServer>,
+  RouteGeneric extends RouteGenericInterface,
+  ContextConfig,
+  SchemaCompiler extends FastifySchema,
+  TypeProvider extends FastifyTypeProvider,
+  Logger extends FastifyBaseLogger
+> = SchemaCompiler extends infer Schema extends FastifySchema
+  ? WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, Schema, TypeProvider, Logger> : never
 
 /** Counted since the start. What opened and is not open any more was closed: `opened` is `open` and the sum of `closes`. */
 export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
@@ -70,6 +107,10 @@ export interface WebSocketServerFacade extends EventEmitter {
   readonly options: WebSocketRouteOptions
   /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
   close (callback?: (error?: Error) => void): void
+  /** What connections of this registration subscribe to and publish on. */
+  readonly topics: TopicsTable
+  /** As `topics.publish()`. */
+  publish: TopicsTable['publish']
   /** What a ready check asks: whether clients are welcome. */
   readonly state: WebSocketServerState
   /**
@@ -143,6 +184,20 @@ interface RequestMembers {
   readonly ws: boolean
 }
 
+interface MessageSchemas {
+  /** What a WebSocket route receives: JSON that is parsed and validated, as a body is. */
+  receive?: unknown
+  /** What a WebSocket route sends: values that are serialized by it, as a response is. */
+  send?: unknown
+}
+
+interface MessageGenerics {
+  /** What `schema.receive` allows, where no type provider says it. */
+  Receive?: unknown
+  /** What `schema.send` takes, where no type provider says it. */
+  Send?: unknown
+}
+
 interface ShorthandMembers {
   /** The handler is a WebSocketHandler; an object sets options for this route. */
   websocket?: boolean | WebSocketRouteOptions | undefined
@@ -168,18 +223,22 @@ declare module 'fastify' {
     route<RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
       const SchemaCompiler extends FastifySchema = FastifySchema>(
       opts: ForBoth<RouteOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> &
-        { wsHandler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+        { wsHandler: InferredWebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
       _?: null
     ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
     route<RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
       const SchemaCompiler extends FastifySchema = FastifySchema>(
       opts: ForConnections<RouteOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> &
-        { handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+        { handler: InferredWebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
       _?: null
     ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
   }
 
   interface FastifyRequest extends RequestMembers {}
+
+  interface FastifySchema extends MessageSchemas {}
+
+  interface RequestGenericInterface extends MessageGenerics {}
 
   interface RouteShorthandOptions<
     RawServer extends RawServerBase = RawServerDefault
@@ -197,7 +256,7 @@ declare module 'fastify' {
       path: string,
       opts: ForConnections<RouteShorthandOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
         TypeProvider, Logger>>,
-      handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>,
+      handler: InferredWebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>,
       _?: null
     ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
     <RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,
@@ -205,7 +264,7 @@ declare module 'fastify' {
       path: string,
       opts: ForConnections<RouteShorthandOptions<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler,
         TypeProvider, Logger>> &
-        { handler: WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
+        { handler: InferredWebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider, Logger> },
       _?: null
     ): FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider>
   }
@@ -219,5 +278,5 @@ declare module 'fastify' {
     SchemaCompiler extends FastifySchema = FastifySchema,
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
     Logger extends FastifyBaseLogger = FastifyBaseLogger
-  > extends RouteMembers<WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> {}
+  > extends RouteMembers<InferredWebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>> {}
 }

@@ -2,6 +2,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, Server } from 'node:http'
 import type { RequestOptions, Server as HttpsServer } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { WebSocketConnection } from './connection.ts'
+import type { InvalidMessageHandler } from './messages.ts'
+import type { TopicsOptions, TopicsTable } from './topics.ts'
 
 /**
  * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
@@ -135,6 +137,11 @@ export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptio
   maxConnectionsPerAddress?: number | { max: number, key?: ((request: FastifyRequest) => string | null | undefined) | undefined } | undefined
   errorHandler?: WebSocketErrorHandler | undefined
   /**
+   * Gets messages that `schema.receive` of a route does not allow: it may answer, close or ignore them. Without it the connection fails
+   * with 1007, or with 1003 for a binary message.
+   */
+  onInvalidMessage?: InvalidMessageHandler | undefined
+  /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
    * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).
    */
@@ -158,6 +165,11 @@ export interface WebSocketPluginOptions extends WebSocketRouteOptions {
    * afterwards as they are without it.
    */
   preClose?: WebSocketPreClose | undefined
+  /**
+   * What connections of this registration subscribe to and publish on: options of their own, or a Topics that others have too. Default: those of
+   * the registration around this one, or else some of the process.
+   */
+  topics?: TopicsOptions | TopicsTable | undefined
   /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
   shutdownCode?: number | undefined
   /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
@@ -177,6 +189,8 @@ export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<Inco
   handshakeTimeout?: number | undefined
   /** Header fields that go out with the 101. */
   headers?: OutgoingHttpHeaders | undefined
+  /** What the connection may subscribe to and publish on. Default: nothing. */
+  topics?: TopicsTable | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }
 
@@ -195,6 +209,12 @@ export interface ConnectOptions extends ConnectionOptions {
    * go to another host or port, nor from TLS to none. Default: 0, a redirect is a HandshakeError with its `headers.location`.
    */
   maxRedirects?: number | undefined
+  /**
+   * Where the connection goes through: the URL of a proxy (http: or https:, with a user and password or without), or 'env' for http_proxy (ws:),
+   * https_proxy (wss:) and no_proxy, as curl reads them. It is asked by CONNECT, for ws: too; one that refuses is a HandshakeError
+   * `FST_WS_PROXY` with its status. Default: false.
+   */
+  proxy?: 'env' | (string & {}) | URL | false | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined

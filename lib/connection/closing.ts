@@ -5,8 +5,7 @@ import type { CloseCause, CloseInfo, SendCallback } from '../../types/connection
 import { type ConnectionClosedError, ProtocolError } from '../errors.ts'
 import { withResolver, type PromiseWithResolver } from '../promises.ts'
 import { ABNORMAL_CLOSURE, INTERNAL_ERROR, isFailureCode } from '../protocol/close-code.ts'
-import { serializeClosePayload, type Close } from '../protocol/close.ts'
-import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
+import { cutReason, serializeClosePayload, type Close } from '../protocol/close.ts'
 import { CLOSE } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -172,7 +171,7 @@ export class Closing {
   /** §7.1.7: fail the connection. */
   onFailure (error: ProtocolError): void {
     this.ending.failure = error
-    this.abandon('protocol', { code: error.closeCode, reason: Buffer.from(error.message).subarray(0, MAX_CONTROL_PAYLOAD - 2) })
+    this.abandon('protocol', { code: error.closeCode, reason: cutReason(error.message) })
     this.#owner.onFailed(error)
     this.#endReader()
   }
@@ -233,7 +232,7 @@ export class Closing {
   }
 
   #endReader (): void {
-    const { reader } = this.#receiver
+    const { reader } = this.#receiver.delivery
     reader?.end(this.endError(reader))
   }
 
@@ -277,7 +276,7 @@ export class Closing {
     clearTimeout(this.#deadline ?? undefined)
     const { info } = this.ending
     this.#owner.onFinish(info)
-    const { reader } = this.#receiver
+    const { reader } = this.#receiver.delivery
     this.#receiver.clear()
     reader?.end(this.endError(reader))
     reader?.release()

@@ -5,10 +5,10 @@ import type { Socket } from 'node:net'
 import type { Duplex, Writable } from 'node:stream'
 import type {
   BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, CreateMessageStreamOptions, MessageData, PreparedMessage as Prepared,
-  ReadyState, SendCallback, SendOptions, WebSocketConnection
+  PrepareOptions, ReadyState, SendCallback, SendOptions, WebSocketConnection
 } from '../../types/connection.ts'
 import { Deflater } from '../compression/deflater.ts'
-import { ConnectionClosedError, ProtocolError } from '../errors.ts'
+import { ConnectionClosedError, type MessageError, notTyped, ProtocolError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
 import { NORMAL_CLOSURE, TRY_AGAIN_LATER } from '../protocol/close-code.ts'
 import { createClose, type Close } from '../protocol/close.ts'
@@ -25,11 +25,11 @@ import { CHANNELS, FACTS, noTraffic, type Traffic } from './observability.ts'
 import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
-import { PreparedMessage } from './prepared-message.ts'
+import { prepare, PreparedMessage } from './prepared-message.ts'
 import { RoundTrip, type RoundTripOwner } from './round-trip.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
+import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
-import { ViewableConnection } from './viewable-connection.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
@@ -46,6 +46,11 @@ export interface ConnectionOwner {
   onSendingClose? (connection: Connection): void
   /** The peer has answered a Ping that measures. */
   onRoundTrip? (milliseconds: number, connection: Connection): void
+  /**
+   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
+   * where this is absent: it fails the connection
+   */
+  onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
@@ -55,7 +60,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends ViewableConnection implements WebSocketConnection {
+export class Connection extends SubscribingConnection implements WebSocketConnection, Subscriber {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING
@@ -119,6 +124,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onReady (): void { this.#connection.#read() }
     mayRead (): boolean { return this.#connection.#mayRead() }
     onMessage (message: Message): Promise<unknown> | null { return this.#connection.#onMessage(message) }
+    onInvalidMessage (error: MessageError): Promise<unknown> | boolean {
+      return this.#connection.#owner.onInvalidMessage?.(error, this.#connection) ?? false
+    }
+
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
     onPong (payload: Buffer): void { if (this.#connection.#roundTrip?.answers(payload) !== true) this.#connection.emitSafely('pong', payload) }
     onFarewell (word: Close | ProtocolError | null): void { this.#connection.#closing.onFarewell(word) }
@@ -149,7 +158,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     onRoundTrip (milliseconds: number): void { this.#connection.#owner.onRoundTrip?.(milliseconds, this.#connection) }
 
     // Closing
-    onNotOpen (): void { this.#connection.#backpressure.tell(false) }
+    onNotOpen (): void { this.#connection.#onNotOpen() }
     onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
     onUnsent (callbacks: SendCallback[]): void { this.#connection.#onUnsent(callbacks) }
     onFailed (error: ProtocolError): void { this.#connection.#onFailed(error) }
@@ -164,13 +173,17 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
   get rtt (): number | null { return this.#roundTrip?.last ?? null }
-  get isPaused (): boolean { return this.#receiver.isPaused }
+  get isPaused (): boolean { return this.#receiver.delivery.isPaused }
   // the type is that of ws, which has no 'blob'
   get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#binaryType = type }
   get _socket (): Duplex | null { return this.#transport?.stream ?? null }
   protected get highWaterMark (): number { return this.#settings.highWaterMark }
+  protected override get decodes (): boolean { return this.#settings.decoder !== undefined }
+  /** @internal */
+  get encodes (): boolean { return this.#settings.encoder !== undefined }
+  protected get table (): SubscriptionTable | null { return this.#settings.table?.() ?? null }
 
   get closed (): Promise<CloseInfo> { return this.#closing.closed }
   get signal (): AbortSignal { return this.#closing.signal }
@@ -222,7 +235,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */
   handlerSettled (): void {
-    this.#receiver.handlerSettled()
+    this.#receiver.delivery.handlerSettled()
   }
 
   // Receiving
@@ -300,19 +313,19 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   }
 
   pause (): void {
-    if (this.readyState === OPEN) this.#receiver.pause()
+    if (this.readyState === OPEN) this.#receiver.delivery.pause()
   }
 
   resume (): void {
-    this.#receiver.resume()
+    this.#receiver.delivery.resume()
   }
 
   protected override onListeners (count: number): void {
-    this.#receiver.onListeners(count > 0)
+    this.#receiver.delivery.onListeners(count > 0)
   }
 
   protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
-    const reader = this.#receiver.claim(create)
+    const reader = this.#receiver.delivery.claim(create)
     if (this.#closing.ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#closing.endError(reader))
     return reader
   }
@@ -341,19 +354,49 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     const queued = this.bufferedAmount
     if (data instanceof PreparedMessage) this.#addPrepared(data, callback ?? undefined)
     else this.#addMessage(data as MessageData, options, callback ?? undefined)
+    return this.#sent(queued, this.#settings.maxBufferedAmount)
+  }
+
+  /** @param queued bytes that were unsent before, @param maxUnsent that may be now; one large message on an empty queue may be larger */
+  #sent (queued: number, maxUnsent: number): boolean {
     const unsent = this.bufferedAmount
-    if (queued > 0 && unsent > this.#settings.maxBufferedAmount) this.#giveUpSlowPeer()
+    if (queued > 0 && unsent > maxUnsent) this.giveUpSlowPeer()
     return this.#backpressure.sent(unsent)
   }
 
+  /** @internal */
+  get mustWait (): boolean { return this.#backpressure.mustWait }
+
+  /** Sends what was published. @internal */
+  sendPublished (message: PreparedMessage, maxUnsent: number): boolean {
+    if (this.#outgoingMessage) {
+      this.subscriptions!.hold(this, message, maxUnsent)
+      return !this.mustWait
+    }
+    const queued = this.bufferedAmount
+    this.#addPrepared(message, undefined)
+    return this.#sent(queued, maxUnsent)
+  }
+
   #addMessage (data: MessageData, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const payload = toPayload(data)
-    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    const payload = toPayload(this.encode(data, options))
     const fin = options?.fin ?? true
-    const opcode = this.#outgoingMessage ? CONTINUATION : isText ? TEXT : BINARY
-    this.#sender!.add(opcode, fin, payload, callback, options?.compress)
+    if (this.#outgoingMessage) {
+      this.#goOnWithMessage(payload, fin, callback)
+      return
+    }
+    const isText = options?.binary === undefined ? typeof payload === 'string' : !options.binary
+    this.#sender!.add(isText ? TEXT : BINARY, fin, payload, callback, options?.compress)
     this.#outgoingMessage = !fin
     if (fin) this.#messagesSent++
+  }
+
+  #goOnWithMessage (payload: Buffer | string | Blob, fin: boolean, callback: SendCallback | undefined): void {
+    this.#sender!.add(CONTINUATION, fin, payload, callback)
+    if (!fin) return
+    this.#outgoingMessage = false
+    this.#messagesSent++
+    this.subscriptions?.release(this)
   }
 
   #addPrepared (message: PreparedMessage, callback: SendCallback | undefined): void {
@@ -362,7 +405,18 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.#messagesSent++
   }
 
+  /** What is sent for a value, where a schema says what is sent; else what is given. @internal */
+  override encode (data: MessageData, options?: SendOptions): MessageData {
+    const { encoder } = this.#settings
+    return encoder === undefined ? data : encoder.encode(data, options)
+  }
+
+  prepare (data: MessageData, options?: PrepareOptions): Prepared {
+    return prepare(this.encode(data, options), options)
+  }
+
   createMessageStream ({ binary = true, highWaterMark = this.highWaterMark }: CreateMessageStreamOptions = {}): Writable {
+    if (this.encodes) throw notTyped('createMessageStream()', 'send')
     if (this.readyState === CONNECTING) throw notOpenYet()
     if (this.#outgoingMessage) throw unfinishedMessage()
     const opcode = binary ? BINARY : TEXT
@@ -410,8 +464,8 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     return false
   }
 
-  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
-  #giveUpSlowPeer (): void {
+  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. @internal */
+  giveUpSlowPeer (): void {
     this.#closing.abandon('slow', { code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
     process.nextTick(() => { // not inside of send()
@@ -427,7 +481,10 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     if (this.#unansweredPing !== null && !this.#isBacklogged()) this.#answerPing(this.#unansweredPing)
     if (this.#backpressure.mustWait && this.bufferedAmount === 0) {
       this.#backpressure.drained()
-      if (this.readyState === OPEN) this.#backpressure.tell(true)
+      if (this.readyState === OPEN) {
+        this.subscriptions?.onDrain(this.table!)
+        this.#backpressure.tell(true)
+      }
       this.inContext(() => { this.emitSafely('drain') })
     }
     if (this.#transport!.stream.isPaused()) this.#read() // which may have waited for this
@@ -472,6 +529,11 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
     this.closeFailed() // whatever the handler thinks of it: a message is missing
   }
 
+  #onNotOpen (): void {
+    this.subscriptions?.leave(this.table!)
+    this.#backpressure.tell(false)
+  }
+
   #onUnsent (callbacks: SendCallback[]): void {
     const error = this.closedError('the connection was closed before the message was sent')
     for (const callback of callbacks) this.callSafely(callback, error)
@@ -495,6 +557,7 @@ export class Connection extends ViewableConnection implements WebSocketConnectio
   #onClosed (): void {
     const { code, reason } = this.#closing.ending
     this.inContext(() => { this.emitSafely('close', code, reason) })
+    this.subscriptions = null
   }
 
   protected override onListenerError (error: unknown): void {

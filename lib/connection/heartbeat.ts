@@ -2,9 +2,14 @@
 export interface HeartbeatListener {
   /** @param now milliseconds on the heartbeat's clock */
   onBeat (now: number): void
+  /** Time has passed that the clock has not seen: the machine has slept, or this process has. Before the beat. */
+  onWake? (now: number): void
   /** The process ends when this returns. */
   onExit (): void
 }
+
+// The wall clock is so much ahead of the beats, in milliseconds: more than a busy event loop, or a correction of that clock.
+const ASLEEP = 5_000
 
 /**
  * What knows all open connections: one timer for those with the same rhythm, and a clock that stands still while the event loop does: what a
@@ -17,6 +22,8 @@ export class Heartbeat {
   readonly #listeners = new Set<HeartbeatListener>()
   #timer: NodeJS.Timeout | null = null
   #lastBeat = 0
+  // by the wall clock: where the machine sleeps the other one may stand still
+  #lastBeatDate = 0
   #now = 0
 
   /** @param period milliseconds between two beats */
@@ -47,6 +54,7 @@ export class Heartbeat {
     this.#listeners.add(listener)
     if (this.#timer !== null) return
     this.#lastBeat = performance.now()
+    this.#lastBeatDate = Date.now()
     this.#timer = setInterval(() => { this.#beat() }, this.#period)
     this.#timer.unref()
   }
@@ -61,8 +69,13 @@ export class Heartbeat {
   #beat (): void {
     const time = performance.now()
     // as an integer, as which V8 keeps it in the object of each connection that remembers it
-    this.#now += Math.min(Math.round(time - this.#lastBeat), 2 * this.#period)
+    const passed = Math.min(Math.round(time - this.#lastBeat), 2 * this.#period)
+    this.#now += passed
     this.#lastBeat = time
+    const date = Date.now()
+    const hasSlept = date - this.#lastBeatDate - passed > ASLEEP
+    this.#lastBeatDate = date
+    if (hasSlept) for (const listener of this.#listeners) listener.onWake?.(this.#now)
     for (const listener of this.#listeners) listener.onBeat(this.#now)
   }
 }

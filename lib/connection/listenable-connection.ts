@@ -23,6 +23,9 @@ const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => 
     ({ type: 'error', target, error, message: error.message })
 }
 
+/** Where a schema says what is received. */
+const toValueEvent = (target: WebSocketConnection, value: never): MessageEvent => ({ type: 'message', target, data: value })
+
 type Listener = (...args: any[]) => unknown
 
 export abstract class ListenableConnection extends EventEmitter {
@@ -38,6 +41,9 @@ export abstract class ListenableConnection extends EventEmitter {
   constructor () {
     super({ captureRejections: true })
   }
+
+  /** What comes with 'message' is a value, as a schema says. */
+  protected get decodes (): boolean { return false }
 
   /** Somebody has started to listen to 'message', or has stopped. @param count of those who listen now */
   protected abstract onListeners (count: number): void
@@ -129,7 +135,7 @@ export abstract class ListenableConnection extends EventEmitter {
   addEventListener (type: Type, handler: Handler, options: ListenerOptions | boolean | null = {}): void {
     const { once = false, signal } = typeof options === 'object' && options !== null ? options : {}
     if (signal?.aborted === true || !Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
-    const toEvent = EVENTS[type] as unknown as (target: this, ...args: unknown[]) => ConnectionEvent
+    const toEvent = (type === 'message' && this.decodes ? toValueEvent : EVENTS[type]) as unknown as (target: this, ...args: unknown[]) => ConnectionEvent
     const wrapper: Wrapper = (...args) => {
       if (once) this.removeEventListener(type, handler)
       const event = toEvent(this, ...args) as never

@@ -1,4 +1,5 @@
 // Whether there is still a peer at the other end: by what is heard from it, and by whether it takes what is sent.
+import type { Role } from '../protocol/role.ts'
 import { Heartbeat, type HeartbeatListener } from './heartbeat.ts'
 
 export interface LivenessSettings {
@@ -6,6 +7,8 @@ export interface LivenessSettings {
   readonly heartbeat: { readonly interval: number, readonly timeout: number, readonly rtt?: number | undefined } | false
   /** Milliseconds that unsent bytes may wait without any progress. */
   readonly stallTimeout: number
+  /** A client's connection may have died while this machine slept; a server's clients come back by themselves. */
+  readonly role: Role
 }
 
 export interface LivenessOwner {
@@ -26,6 +29,8 @@ export interface LivenessOwner {
 const BEATS = 8
 const MIN_PERIOD = 5
 const MAX_PERIOD = 1000
+// Milliseconds for the answer to the question that a client asks when it wakes, if `timeout` is not less.
+const AFTER_SLEEP = 5_000
 
 export class Liveness implements HeartbeatListener {
   readonly #settings: LivenessSettings
@@ -65,6 +70,13 @@ export class Liveness implements HeartbeatListener {
 
   onExit (): void {
     this.#owner.onExit()
+  }
+
+  onWake (now: number): void {
+    const { heartbeat, role } = this.#settings
+    if (heartbeat === false || role !== 'client') return
+    this.#ask(now)
+    this.#askedAt = now - Math.max(heartbeat.timeout - AFTER_SLEEP, 0)
   }
 
   onBeat (now: number): void {

@@ -34,6 +34,7 @@ export class PreparedMessage implements Prepared {
   }
 
   get length (): number { return this.payload.length }
+  get isBinary (): boolean { return this.opcode === BINARY }
   get [Symbol.toStringTag] (): 'PreparedMessage' { return 'PreparedMessage' }
 
   /** As a server sends it. */

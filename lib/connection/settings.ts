@@ -1,8 +1,10 @@
 // What a connection is made with.
 import type { DeflaterSettings } from '../compression/deflater.ts'
+import type { MessageEncoder } from '../messages/message-encoder.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
+import type { SubscriptionTable } from './subscribing-connection.ts'
 
 interface DeflateSettings extends DeflaterSettings {
   readonly contextTakeover: boolean
@@ -16,9 +18,13 @@ export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
   /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
+  /** Where a schema says what is sent. */
+  readonly encoder?: MessageEncoder
   readonly url?: string
   /** The pattern of the route, such as /room/:id. Absent: there is none. */
   readonly route?: string
+  /** What it may subscribe to topics in. Absent: nothing. */
+  readonly table?: (() => SubscriptionTable) | undefined
 }
 
 /** What the opening handshake has agreed on. */

@@ -3,6 +3,9 @@ import type { Duplex } from 'node:stream'
 import type {
   IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions
 } from '../../types/connection.ts'
+import { notTyped } from '../errors.ts'
+import type { Message } from '../framing/message-assembler.ts'
+import { decodedValue } from '../messages/message-decoder.ts'
 import { MessageIterator, MessageReader, messageValue, type MessageReaderOwner } from './incoming/message-reader.ts'
 import { nextWithin } from './incoming/next-within.ts'
 import { ListenableConnection } from './listenable-connection.ts'
@@ -37,6 +40,11 @@ export abstract class ViewableConnection extends ListenableConnection {
     }
   }
 
+  /** How what a reader gets is given out. @internal */
+  get messageValue (): (message: Message) => any {
+    return this.decodes ? decodedValue : messageValue
+  }
+
   /** @internal */
   viewFailed (error: Error): void {
     this.emitSafely('error', error)
@@ -48,7 +56,7 @@ export abstract class ViewableConnection extends ListenableConnection {
     try {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
       isLast = message === null // however it ended
-      if (message !== null) return messageValue(message)
+      if (message !== null) return this.messageValue(message)
       await nextTurn() // who does not look at it must not keep the event loop
       return null
     } finally {
@@ -57,7 +65,7 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   iterator ({ closeOnReturn = true }: { closeOnReturn?: boolean } = {}): AsyncIterableIterator<string | Buffer, undefined> {
-    return new MessageIterator(this.#claim(), messageValue, () => { if (closeOnReturn) this.closeSoon() })
+    return new MessageIterator(this.#claim(), this.messageValue, () => { if (closeOnReturn) this.closeSoon() })
   }
 
   [Symbol.asyncIterator] (): AsyncIterableIterator<string | Buffer, undefined> {
@@ -65,6 +73,7 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   messageStreams ({ maxPayload = Infinity, closeOnReturn = true }: MessageStreamsOptions = {}): AsyncIterableIterator<IncomingMessageReadable, undefined> {
+    if (this.decodes) throw notTyped('messageStreams()', 'receive')
     const reader = this.claimReader(owner => new IncomingMessageStreamReader(owner, this.#viewed, maxPayload, this.highWaterMark))
     return new MessageIterator<IncomingMessageStream, IncomingMessageReadable>(reader, message => message, () => {
       reader.leave()
@@ -73,6 +82,7 @@ export abstract class ViewableConnection extends ListenableConnection {
   }
 
   toDuplex (options?: ToDuplexOptions): Duplex {
+    if (this.decodes && options?.objectMode !== true) throw notTyped('toDuplex() without objectMode', 'receive')
     return this.#view(reader => new MessageDuplex(this.#viewed, reader, options))
   }
 

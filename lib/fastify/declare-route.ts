@@ -1,5 +1,5 @@
 // What onRoute makes of a route that speaks WebSocket, and of one that does not.
-import type { FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
@@ -27,8 +27,9 @@ export function isDeclared ({ routeOptions: { config } }: FastifyRequest): boole
 /**
  * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
  * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
+ * @param instance where the route is declared
  */
-export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: string }): void {
+export function declareRoute (scope: Scope, instance: FastifyInstance, route: RouteOptions & { prefix?: string }): void {
   const declared = (route.config as Config)?.[WEBSOCKET_ROUTE]
   if (declared !== undefined) {
     declared?.adopt(scope)
@@ -58,6 +59,7 @@ export function declareRoute (scope: Scope, route: RouteOptions & { prefix?: str
   const options = typeof websocket === 'object' ? websocket : {}
   const webSocketRoute = new WebSocketRoute(route.url, handler, route.handler, options, scope)
   route.handler = function (request, reply) { return webSocketRoute.handle(this, request, reply) }
+  scope.schemas.add(instance, route, codec => { webSocketRoute.setCodec(codec) })
   mark(route, webSocketRoute)
   scope.router.addPath(route.url)
   // Fastify also takes the slash behind a prefix (prefixTrailingSlash)

@@ -1,18 +1,21 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { CloseInfo } from '../../types/connection.ts'
+import type { InvalidMessageHandler } from '../../types/messages.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
 import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import type { MessageError } from '../errors.ts'
 import { isThenable } from '../promises.ts'
 import type { Seat } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
 
 export interface RequestOwnerOptions {
   readonly errorHandler?: WebSocketErrorHandler | undefined
+  readonly onInvalidMessage?: InvalidMessageHandler | undefined
   readonly closeLogLevel: string
 }
 
-/** What an errorHandler is called with. */
+/** What an errorHandler is called with, or an onInvalidMessage. */
 interface Origin {
   readonly instance: FastifyInstance
   readonly request: FastifyRequest
@@ -23,7 +26,7 @@ type Log = (fields: object, message: string) => void
 
 /**
  * Answers for a connection with what is left of the request that it came from. With its reply, its header fields and Node's
- * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler alone, or for who observes.
+ * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler or onInvalidMessage alone, or for who observes.
  */
 export class HandlerContext implements ConnectionOwner {
   readonly request: FastifyRequest | undefined
@@ -39,7 +42,7 @@ export class HandlerContext implements ConnectionOwner {
     this.ip = keepAddress(request)
     this.request = isObserved() ? request : undefined
     this.#log = request.log
-    this.#origin = options.errorHandler === undefined ? null : origin
+    this.#origin = options.errorHandler === undefined && options.onInvalidMessage === undefined ? null : origin
     this.#options = options
     this.#server = server
     this.#seat = seat
@@ -72,17 +75,32 @@ export class HandlerContext implements ConnectionOwner {
   }
 
   onError (error: unknown, connection: Connection): void {
-    if (this.#origin === null) {
+    const { errorHandler } = this.#options
+    if (this.#origin === null || errorHandler === undefined) {
       this.#giveUp(error, connection)
       return
     }
     const { instance, request, reply } = this.#origin
     const failed = (thrown: unknown): void => { this.#giveUp(thrown, connection) }
     try {
-      const result = this.#options.errorHandler!.call(instance, error, connection, request, reply)
+      const result = errorHandler.call(instance, error, connection, request, reply)
       if (isThenable(result)) result.then(undefined, failed)
     } catch (thrown) {
       failed(thrown)
+    }
+  }
+
+  onInvalidMessage (error: MessageError, connection: Connection): Promise<unknown> | boolean {
+    const { onInvalidMessage } = this.#options
+    if (this.#origin === null || onInvalidMessage === undefined) return false
+    const { instance, request } = this.#origin
+    const failed = (thrown: unknown): void => { connection.handlerFailed(thrown) }
+    try {
+      const result = onInvalidMessage.call(instance, error, connection, request)
+      return isThenable(result) ? Promise.resolve(result).catch(failed) : true
+    } catch (thrown) {
+      failed(thrown)
+      return true
     }
   }
 

@@ -3,9 +3,9 @@ import { connect } from 'node:http2'
 import { Server as TlsServer } from 'node:tls'
 import type { InjectWS } from '../../types/fastify.ts'
 import { CONNECT_NAMES } from '../options/settings.ts'
-import { startConnecting } from '../standalone/connect.ts'
+import { startConnecting } from '../client/connect.ts'
 import type { Connection } from '../connection/connection.ts'
-import { overHttp2 } from '../standalone/http2-request.ts'
+import { overHttp2 } from '../client/http2-request.ts'
 import { MemorySocket } from '../transport/memory-socket.ts'
 
 /**
@@ -32,7 +32,7 @@ export async function injectWS (
     ...Object.fromEntries(Object.entries(context).filter(([name]) => CONNECT_NAMES.has(name))),
     headers: { host: 'localhost', ...others },
     request: { createConnection: () => client }
-  }, session === null ? null : overHttp2(session))
+  }, { exchange: session === null ? null : overHttp2(session) })
   if (session !== null) void connection.closed.then(() => { session.destroy() })
   onConnection(connection)
   try {

@@ -10,8 +10,10 @@ import { readAlias } from '../options/ws-alias.ts'
 import { RoutePaths } from './route-paths.ts'
 import { declareRoute, isDeclared } from './declare-route.ts'
 import { hasPlugin, knowsRoutes } from './early-routes.ts'
+import { MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { requestLogging } from './request-logging.ts'
+import { ScopeTopics } from './scope-topics.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
@@ -26,10 +28,13 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   const { routerOptions = {}, ...serverOptions } = fastify.initialConfig
   const paths = new RoutePaths(serverOptions, routerOptions)
   const router = HandshakeRouter.of(alias?.server ?? fastify.server, fastify.initialConfig, fastify.routing.bind(fastify), settings, paths)
-  const server = new WebSocketServer(settings, router)
+  const around = fastify.websocketServer as WebSocketServer | undefined
+  const topics = new ScopeTopics(options.topics, around?.scopeTopics ?? null, fastify.log)
+  const server = new WebSocketServer(settings, router, topics)
   router.add(server)
   const hasLogLevel = (options.closeLogLevel ?? alias?.options.closeLogLevel) !== undefined
-  const scope: Scope = { router, server, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
+  const schemas = new MessageSchemas()
+  const scope: Scope = { router, server, schemas, isLogDisabled: hasLogLevel ? null : requestLogging(fastify) }
   router.onClose(async () => {
     try {
       if (settings.preClose !== undefined) await runPreClose(fastify, settings.preClose, settings.shutdownTimeout)
@@ -53,7 +58,8 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     fastify.decorateRequest('ws', { getter () { return router.upgradeOf(this.raw) !== undefined } })
   }
 
-  fastify.addHook('onRoute', route => { declareRoute(scope, route) })
+  fastify.addHook('onRoute', function (route) { declareRoute(scope, this, route) })
+  fastify.addHook('onReady', async () => { schemas.compile() })
 
   fastify.addHook('onRequest', (request, reply, next) => {
     const upgrade = router.upgradeOf(request.raw)
@@ -78,7 +84,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   })
 
   fastify.addHook('preClose', async () => { await router.close() })
-  fastify.addHook('onClose', async () => { router.release() })
+  fastify.addHook('onReady', async () => { await topics.start() })
+  fastify.addHook('onClose', async () => {
+    router.release()
+    await topics.close()
+  })
   closeWithServer(fastify.server, router)
 }
 

@@ -1,13 +1,11 @@
 // The way from a request in Fastify's hands to an open connection.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import type { MessageData } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
-import { NORMAL_CLOSURE } from '../protocol/close-code.ts'
 import { Connection } from '../connection/connection.ts'
+import { isAsyncGenerator, sendAll } from '../connection/outgoing/send-all.ts'
 import type { ConnectionSettings } from '../connection/settings.ts'
-import { nextTurn } from '../connection/turn-clock.ts'
 import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
 import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
@@ -16,6 +14,7 @@ import { deflateSettings, rateLimitSettings, routeOptions, type PluginSettings, 
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { HandlerContext, type RequestOwnerOptions } from './handler-context.ts'
 import { DEFAULTS } from '../options/defaults.ts'
+import type { MessageCodec, MessageSchemas } from './message-schemas.ts'
 import { isThenable } from '../promises.ts'
 import { Seats } from './seats.ts'
 import type { WebSocketServer } from './websocket-server.ts'
@@ -24,6 +23,7 @@ import type { WebSocketServer } from './websocket-server.ts'
 export interface Scope {
   readonly router: HandshakeRouter
   readonly server: WebSocketServer
+  readonly schemas: MessageSchemas
   /** Tells whether the app logs nothing of a request. Null where the registration sets the level for its connections. */
   readonly isLogDisabled: ((request: FastifyRequest) => boolean) | null
 }
@@ -42,6 +42,7 @@ export class WebSocketRoute {
   readonly #httpHandler: RouteOptions['handler']
   readonly #options: ReturnType<typeof routeOptions>
   #scope: Scope
+  #codec: MessageCodec = {}
   #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
   // its own when the route sets its own limit
   readonly #seats: Seats | null
@@ -59,6 +60,11 @@ export class WebSocketRoute {
 
   adopt (scope: Scope): void {
     this.#scope = scope
+    this.#merged = null
+  }
+
+  setCodec (codec: MessageCodec): void {
+    this.#codec = codec
     this.#merged = null
   }
 
@@ -97,17 +103,23 @@ export class WebSocketRoute {
     return this.#merged.settings
   }
 
-  #merge ({ verifyClient, ...inherited }: PluginSettings): ConnectedRouteSettings {
+  #merge ({ verifyClient, topics: _, ...inherited }: PluginSettings): ConnectedRouteSettings {
     // who sets an origin for a route wants it to be asked, whatever judges the others
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
-    const settings = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    const { onInvalidMessage, ...settings } = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
+    const { errorHandler } = settings
+    // a connection keeps its request for it, and only where a schema can find a message invalid
+    const answering = onInvalidMessage === undefined || this.#codec.decoder === undefined ? {} : { onInvalidMessage }
     return {
       ...settings,
+      ...this.#codec,
+      ...answering,
       role: 'server',
       route: this.#url,
+      table: () => this.#scope.server.topics.table,
       perMessageDeflate: deflateSettings(settings.perMessageDeflate),
       rateLimit: rateLimitSettings(settings.rateLimit),
-      silent: { errorHandler: settings.errorHandler, closeLogLevel: 'silent' }
+      silent: { errorHandler, ...answering, closeLogLevel: 'silent' }
     }
   }
 
@@ -163,28 +175,4 @@ export class WebSocketRoute {
       failed(error)
     }
   }
-}
-
-function isAsyncGenerator (value: unknown): value is AsyncGenerator<MessageData> {
-  return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
-}
-
-/** Sends what a generator handler yields, each when there is room for it. Its return closes, a close returns it. */
-async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
-  let returned: Promise<IteratorResult<MessageData>> | null = null
-  // once; what its finally block then rejects with reaches the loop
-  const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
-  // also while it awaits something else, which connection.signal can end
-  void connection.closed.then(giveBack).catch(() => {})
-  try {
-    for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
-      if (!connection.send(result.value)) await connection.drained()
-      else if (connection.isTurnOver) await nextTurn()
-      if (connection.readyState !== connection.OPEN) await giveBack()
-    }
-  } catch (error) {
-    void giveBack().catch(() => {}) // whatever it does then must not hold this up
-    throw error
-  }
-  connection.close(NORMAL_CLOSURE)
 }

@@ -9,9 +9,11 @@ import { describe, integer } from '../options/checks.ts'
 import { drainSettings } from '../options/drain-settings.ts'
 import { liveOptions } from '../options/live-options.ts'
 import type { PluginSettings } from '../options/settings.ts'
+import type { Topics } from '../topics/topics.ts'
 import { AddressSeats } from './address-seats.ts'
 import type { HandshakeRouter } from './handshake-router.ts'
 import { heaviest } from './heaviest.ts'
+import type { ScopeTopics } from './scope-topics.ts'
 import { Seats } from './seats.ts'
 import { Tally } from './tally.ts'
 
@@ -32,10 +34,20 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   /** By the pattern of the route; '' for what was refused before it was known which. */
   readonly tallies: Map<string, Tally> = new Map()
 
-  constructor (options: PluginSettings, router: HandshakeRouter) {
+  /** @internal */
+  readonly scopeTopics: ScopeTopics
+
+  constructor (options: PluginSettings, router: HandshakeRouter, topics: ScopeTopics) {
     super({ captureRejections: true })
     this.router = router
+    this.scopeTopics = topics
     this.options = liveOptions(options, () => { this.#revision++ })
+  }
+
+  get topics (): Topics { return this.scopeTopics.topics }
+
+  publish (...args: Parameters<Topics['publish']>): ReturnType<Topics['publish']> {
+    return this.topics.publish(...args)
   }
 
   /** Another number whenever the options have changed. */

@@ -63,15 +63,17 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
     : "'same-origin', '*', 'null', an origin such as 'https://example.com', a RegExp, a list of these or a function",
   verifyClient: A_FUNCTION,
   errorHandler: A_FUNCTION,
+  onInvalidMessage: A_FUNCTION,
   closeLogLevel: value => typeof value === 'string' ? null : "the name of a log level, or 'silent'",
   preClose: A_FUNCTION,
+  topics: value => isPlainObject(value) ? null : 'an object of options, or a Topics',
   shutdownCode: value => isWireCloseCode(value as number) ? null : 'a close code that can be sent',
   handshakeTimeout: integer(1, MAX_TIMEOUT),
   shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
 // of the options that may be lists
 const ELEMENTS: Readonly<Record<string, (value: unknown) => boolean>> = { protocols: isProtocol, origin: isOriginRule }
-const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose']
+const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose', 'topics']
 export const PLUGIN_NAMES = Object.keys(CHECKS)
 export const ROUTE_NAMES = PLUGIN_NAMES.filter(name => !PLUGIN_ONLY.includes(name))
 

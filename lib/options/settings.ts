@@ -5,10 +5,11 @@ import type {
 } from '../../types/options.ts'
 import type { RateLimit } from '../connection/incoming/rate-limited-frame-reader.ts'
 import { checked, CONNECTION_NAMES, describe, PLUGIN_NAMES, ROUTE_NAMES, withoutUndefined } from './checks.ts'
+import { Topics } from '../topics/topics.ts'
 import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS, type Defined, type DeflateSettings } from './defaults.ts'
 import { readAlias } from './ws-alias.ts'
 
-type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'verifyClient' | 'preClose'
+type Optional = 'handleProtocols' | 'protocols' | 'errorHandler' | 'onInvalidMessage' | 'verifyClient' | 'preClose' | 'topics'
 type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Options, Extract<Optional, keyof Options>>>
 
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
@@ -26,21 +27,28 @@ const STANDALONE_DEFAULTS = { ...DEFAULTS, holdTimeout: Infinity }
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
 /** @throws TypeError as pluginSettings() does */
-export function upgradeSettings ({ headers = {}, ...options }: UpgradeOptions): StandaloneSettings & Defined<UpgradeOptions &
-  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders } {
-  return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers }
+export function upgradeSettings ({ headers = {}, topics, ...options }: UpgradeOptions): StandaloneSettings & Defined<Omit<UpgradeOptions, 'topics'> &
+  Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders, readonly topics: Topics | undefined } {
+  if (topics !== undefined && !(topics instanceof Topics)) throw new TypeError(`the WebSocket option topics must be a Topics, not ${describe(topics)}`)
+  return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers, topics }
 }
 
 /** What connect() takes beside `headers` and `request`. */
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, ...options }: ConnectOptions): StandaloneSettings &
-  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects'>>> {
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy'>>> {
   if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
     throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
   }
-  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, ...(signal === undefined ? {} : { signal }) }
+  if (proxy !== false && typeof proxy !== 'string' && !(proxy instanceof URL)) {
+    throw new TypeError(`the WebSocket option proxy must be false, 'env' or a URL, not ${describe(proxy)}`)
+  }
+  if (proxy !== false && (request.agent !== undefined || request.createConnection !== undefined)) {
+    throw new TypeError('the WebSocket options proxy and request.agent or request.createConnection exclude each other: both say how to connect')
+  }
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */

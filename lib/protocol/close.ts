@@ -45,6 +45,12 @@ export function serializeClosePayload ({ code, reason }: Close): Buffer {
   return payload
 }
 
+/** The beginning of a text as a reason, in whole characters. */
+export function cutReason (text: string): Buffer {
+  const reason = Buffer.alloc(MAX_REASON)
+  return reason.subarray(0, new TextEncoder().encodeInto(text, reason).written)
+}
+
 /**
  * Checks what an application wants a Close frame to say. Without a code the frame is empty and the reason is dropped, as
  * nothing can carry it.

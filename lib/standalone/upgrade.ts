@@ -49,7 +49,7 @@ export async function upgrade (
 }
 
 async function accept (pending: Http1Handshake, request: IncomingMessage, options: UpgradeOptions): Promise<Connection> {
-  const settings = upgradeSettings(options)
+  const { topics, ...settings } = upgradeSettings(options)
   pending.limit(settings.handshakeTimeout)
   const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
@@ -75,7 +75,9 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   return await new Promise(resolve => {
     pending.accept(responseHeaders(key, protocol, agreed.extensions), (transport, head) => {
       const owner = new StandaloneOwner(request, settings.errorHandler)
-      const connection = new Connection({ ...settings, perMessageDeflate, rateLimit: rateLimitSettings(settings.rateLimit), role: 'server', hasHandler: false }, owner)
+      const table = topics === undefined ? undefined : () => topics.table
+      const rateLimit = rateLimitSettings(settings.rateLimit)
+      const connection = new Connection({ ...settings, perMessageDeflate, rateLimit, role: 'server', hasHandler: false, table }, owner)
       connection.open(transport, head, { protocol, ...agreed })
       resolve(connection)
     })

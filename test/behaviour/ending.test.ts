@@ -332,7 +332,7 @@ test('without a handler messages are held for as long as it takes', async t => {
 
 // A local close() waits for nobody who does not read
 
-const UNREAD: Record<string, (connection: WebSocketConnection) => unknown> = {
+const UNREAD: Record<string, (connection: WebSocketConnection) => ReturnType<WebSocketHandler>> = {
   'a message stream that is open and unread': async connection => {
     await connection.messageStreams().next()
     connection.emit('ready')

@@ -1,4 +1,4 @@
-// Messages in and out of an open connection, over a real Fastify app. How connections end: connection-closing.test.ts.
+// Messages in and out of an open connection, over a real Fastify app. How connections end: closing.test.ts.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -10,6 +10,7 @@ import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
 import { WebSocket as WsWebSocket } from 'ws'
 import type { MessageData, SendOptions, WebSocketConnection } from '../../types/connection.ts'
+import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { gate, startApp, startConnection, turn } from '../helpers/app.ts'
 import { clientFrame } from '../helpers/frames.ts'
@@ -828,7 +829,7 @@ test('the errorHandler gets error, connection, request and reply, with the insta
   t.strictSame(rest, [thrown, '/scope', 101])
 })
 
-const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => RawClient) => unknown]> = [
+const FAILURES: Array<[string, (connection: WebSocketConnection, client: () => RawClient) => ReturnType<WebSocketHandler>]> = [
   ['a message listener that throws', connection => { connection.on('message', throws) }],
   ['a message listener that rejects', connection => { connection.on('message', async () => throws()) }],
   ['a message listener given to addEventListener that throws', connection => { connection.addEventListener('message', throws) }],

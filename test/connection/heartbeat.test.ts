@@ -67,6 +67,26 @@ test('the clock stands still while nobody listens, and goes on from there', asyn
   t.ok(next! > last! && next! <= last! + 18, `${next} after ${last}`)
 })
 
+test('a jump of the wall clock ahead of the beats tells of a sleep, once', async t => {
+  const other = setInterval(() => {}, 1000)
+  const { now } = Date
+  t.teardown(() => {
+    clearInterval(other)
+    Date.now = now
+  })
+  for (const [jump, wakes] of [[1_000, 0], [-60_000, 0], [60_000, 1]] as const) {
+    let woken = 0
+    const heartbeat = Heartbeat.of(10)
+    const listener = { onBeat () {}, onExit () {}, onWake () { woken++ } }
+    heartbeat.add(listener)
+    Date.now = () => now() + jump
+    await listenFor(heartbeat, 3)
+    heartbeat.delete(listener)
+    Date.now = now
+    t.equal(woken, wakes, `${jump} ms`)
+  }
+})
+
 test('a process ends though there are listeners, and they are told first', async t => {
   const module = fileURLToPath(new URL('../../lib/connection/heartbeat.ts', import.meta.url))
   const { stdout, status } = spawnSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', `

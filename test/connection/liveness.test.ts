@@ -7,7 +7,7 @@ import { describe, text } from '../helpers/raw-client.ts'
 
 const SETTINGS = { heartbeat: { interval: 100, timeout: 50 }, stallTimeout: 1000 }
 
-function setUp (settings: LivenessSettings = SETTINGS) {
+function setUp (given: Omit<LivenessSettings, 'role'> & Partial<LivenessSettings> = SETTINGS) {
   const events: string[] = []
   const state = { reading: true, unsent: false }
   const owner: LivenessOwner = {
@@ -18,9 +18,10 @@ function setUp (settings: LivenessSettings = SETTINGS) {
     onExit () {},
     onDead () { events.push('dead') }
   }
+  const settings: LivenessSettings = { role: 'server', ...given }
   const liveness = new Liveness(settings, owner)
   const start = clockOf(settings)
-  return { events, state, liveness, beat: (time: number) => { liveness.onBeat(start + time) } }
+  return { events, state, liveness, beat: (time: number) => { liveness.onBeat(start + time) }, wake: (time: number) => { liveness.onWake(start + time) } }
 }
 
 /** What the clock shows now that a Liveness with these settings goes by. */
@@ -162,4 +163,35 @@ test('a peer that takes nothing for stallTimeout is dropped', async t => {
   for (let i = 0; i < 12; i++) sent = connection.send(Buffer.alloc(1_000_000))
   t.equal(sent, false)
   t.match(await connection.closed, { code: 1006 })
+})
+
+test('a client that wakes asks at once, and waits five seconds for the answer, or for the timeout if that is less', async t => {
+  for (const [timeout, patience] of [[30_000, 5_000], [200, 200]] as const) {
+    const { events, liveness, beat, wake } = setUp({ heartbeat: { interval: 30_000, timeout }, stallTimeout: 60_000, role: 'client' })
+    t.teardown(() => { liveness.stop() })
+    wake(10)
+    t.strictSame(events, ['ask'])
+    beat(10 + patience - 1)
+    t.strictSame(events, ['ask'])
+    beat(10 + patience)
+    t.strictSame(events, ['ask', 'dead'])
+  }
+})
+
+test('a client that wakes and is answered goes on as before', async t => {
+  const { events, liveness, beat, wake } = setUp({ heartbeat: { interval: 30_000, timeout: 30_000 }, stallTimeout: 60_000, role: 'client' })
+  t.teardown(() => { liveness.stop() })
+  wake(10)
+  liveness.heard()
+  beat(6_000)
+  t.strictSame(events, ['ask'])
+})
+
+test('a server, or a client without a heartbeat, asks nobody when it wakes', async t => {
+  for (const settings of [{ ...SETTINGS, role: 'server' }, { heartbeat: false, stallTimeout: 1000, role: 'client' }] as const) {
+    const { events, liveness, wake } = setUp(settings)
+    t.teardown(() => { liveness.stop() })
+    wake(10)
+    t.strictSame(events, [])
+  }
 })

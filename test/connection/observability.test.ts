@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fast
 import { test, type Test } from 'tap'
 import { isObserved } from '../../lib/connection/observability.ts'
 import { connect } from '../../lib/index.ts'
-import { startConnecting } from '../../lib/standalone/connect.ts'
+import { startConnecting } from '../../lib/client/connect.ts'
 import type { ConnectionInfo, ConnectionStats, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
 import { close, echo, handshake, serve, text, within } from '../helpers/http.ts'

@@ -1,7 +1,8 @@
 // What the onRoute hook makes of the options of a route, before Fastify has them.
-import type { FastifyRequest, RouteOptions } from 'fastify'
+import Fastify, { type FastifyRequest, type RouteOptions } from 'fastify'
 import { test } from 'tap'
 import { declareRoute, isDeclared, isWebSocketRoute, speaksWebSocket } from '../../lib/fastify/declare-route.ts'
+import { MessageSchemas } from '../../lib/fastify/message-schemas.ts'
 import type { Scope } from '../../lib/fastify/websocket-route.ts'
 
 type Route = RouteOptions & { prefix?: string }
@@ -9,16 +10,18 @@ type Route = RouteOptions & { prefix?: string }
 const handler = (): void => {}
 const routeOf = (options: object): Route => ({ method: 'GET', url: '/ws', prefix: '', handler, ...options }) as Route
 
+const instance = Fastify()
+
 function newScope (): { scope: Scope, paths: string[] } {
   const paths: string[] = []
   const router = { addPath (path: string) { paths.push(path) }, upgradeOf: () => undefined }
-  return { scope: { router, server: {}, isLogDisabled: null } as unknown as Scope, paths }
+  return { scope: { router, server: {}, schemas: new MessageSchemas(), isLogDisabled: null } as unknown as Scope, paths }
 }
 
 function declare (options: object): { route: Route, paths: string[] } {
   const { scope, paths } = newScope()
   const route = routeOf(options)
-  declareRoute(scope, route)
+  declareRoute(scope, instance, route)
   return { route, paths }
 }
 
@@ -93,7 +96,7 @@ test('a route that an outer scope has declared is not declared again', async t =
     const { route } = declare(options)
     const before = { ...route }
     const { scope, paths } = newScope()
-    declareRoute(scope, route)
+    declareRoute(scope, instance, route)
     t.strictSame([{ ...route }, paths], [before, []])
   }
 })

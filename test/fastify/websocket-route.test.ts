@@ -4,6 +4,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
+import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import { ACCEPT, close, deferred, echo, handshake, listen, problem, request, serve, text, within } from '../helpers/http.ts'
 
@@ -592,7 +593,7 @@ interface Failure {
   reply: FastifyReply
 }
 
-const failures: Array<[title: string, handler: (connection: WebSocketConnection) => unknown]> = [
+const failures: Array<[title: string, handler: (connection: WebSocketConnection) => ReturnType<WebSocketHandler>]> = [
   ['throws', () => { throw new Error('oops') }],
   ['rejects', async () => { throw new Error('oops') }],
   ['rejects later', async connection => {

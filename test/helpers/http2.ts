@@ -5,8 +5,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import { startConnecting } from '../../lib/standalone/connect.ts'
-import { overHttp2 } from '../../lib/standalone/http2-request.ts'
+import { startConnecting } from '../../lib/client/connect.ts'
+import { overHttp2 } from '../../lib/client/http2-request.ts'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
@@ -24,7 +24,7 @@ export async function openOverHttp2 (app: FastifyInstance, path: string, { heade
   }
   const { connection, opened } = startConnecting(`ws://app.example${path}`, {
     ...options, headers: { host: 'app.example', ...headers }
-  }, overHttp2(session))
+  }, { exchange: overHttp2(session) })
   await opened
   return connection
 }

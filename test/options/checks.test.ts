@@ -1,5 +1,6 @@
 import { test } from 'tap'
 import { checked, checkOption, CONNECTION_NAMES, PLUGIN_NAMES, ROUTE_NAMES } from '../../lib/options/checks.ts'
+import { Topics } from '../../lib/topics/topics.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
 
 type Name = Exclude<keyof WebSocketPluginOptions, 'options'>
@@ -30,8 +31,10 @@ const right: Array<[name: Name, values: unknown[]]> = [
   ['perMessageDeflate', [true, false, {}, { contextTakeover: true, windowBits: 9, level: 0, memLevel: 9, threshold: 0, concurrency: 1 }]],
   ['verifyClient', [() => true]],
   ['errorHandler', [() => {}]],
+  ['onInvalidMessage', [async () => {}]],
   ['closeLogLevel', ['debug', 'silent', 'own']],
   ['preClose', [() => {}]],
+  ['topics', [{}, new Topics()]],
   ['shutdownCode', [1000, 1001, 1012, 4000]]
 ]
 for (const [name, values] of right) {
@@ -61,7 +64,9 @@ const wrong: Array<[name: Name, expected: string, values: unknown[]]> = [
   ['handleProtocols', 'a function', ['chat', ['chat'], {}, null, false, 1]],
   ['protocols', 'a list of tokens', ['chat', [''], ['a b'], ['a,b'], [1], [null], {}, new Set(['chat']), () => 'chat', null]],
   ['verifyClient', 'a function', [true, null, 'yes', {}]],
+  ['onInvalidMessage', 'a function', [true, null, 'close', {}]],
   ['closeLogLevel', "the name of a log level, or 'silent'", [true, null, 5, {}]],
+  ['topics', 'an object of options, or a Topics', [null, true, 'news', [], () => ({})]],
   ['shutdownCode', 'a close code that can be sent', [999, 1005, 1006, 1015, 2000, 5000, '1001', null, true]]
 ]
 for (const [name, expected, values] of wrong) {
@@ -104,8 +109,9 @@ test('an unknown option is an error that names it and those there are', async t 
   t.throws(() => check({ maxPayLoad: 5 } as WebSocketPluginOptions), {
     name: 'TypeError',
     message: 'unknown WebSocket option maxPayLoad: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ' +
-      'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel, preClose, ' +
-      'shutdownCode, handshakeTimeout, shutdownTimeout'
+      'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, ' +
+      'verifyClient, errorHandler, onInvalidMessage, closeLogLevel, preClose, ' +
+      'topics, shutdownCode, handshakeTimeout, shutdownTimeout'
   })
   for (const name of ['toString', 'constructor', '__proto__']) {
     t.throws(() => check(Object.defineProperty({}, name, { value: 5, enumerable: true })), { message: new RegExp(`^unknown WebSocket option ${name}`) })
@@ -148,9 +154,10 @@ test('an option that is undefined is not given', async t => {
 
 test('what only a registration may say is not of a route, and what needs Fastify not of a connection without it', async t => {
   const without = (names: readonly string[]): string[] => PLUGIN_NAMES.filter(name => !names.includes(name))
-  t.strictSame(without(ROUTE_NAMES), ['preClose', 'shutdownCode', 'handshakeTimeout', 'shutdownTimeout'])
+  t.strictSame(without(ROUTE_NAMES), ['preClose', 'topics', 'shutdownCode', 'handshakeTimeout', 'shutdownTimeout'])
   t.strictSame(without(CONNECTION_NAMES), [
-    'maxConnections', 'maxConnectionsPerAddress', 'handleProtocols', 'origin', 'verifyClient', 'closeLogLevel', 'preClose', 'shutdownCode', 'shutdownTimeout'
+    'maxConnections', 'maxConnectionsPerAddress', 'handleProtocols', 'origin', 'verifyClient', 'onInvalidMessage', 'closeLogLevel', 'preClose', 'topics',
+    'shutdownCode', 'shutdownTimeout'
   ])
   for (const name of PLUGIN_NAMES) t.throws(() => checked({ [name]: undefined, other: 1 }, [name]), { message: `unknown WebSocket option other: there are ${name}` })
 })

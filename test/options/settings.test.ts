@@ -63,7 +63,8 @@ test('an option of the plugin alone is an error on a route', async t => {
     t.throws(() => routeOptions({ [name]: 5 } as WebSocketRouteOptions), {
       name: 'TypeError',
       message: `unknown WebSocket option ${name}: there are maxPayload, highWaterMark, maxBufferedAmount, stallTimeout, holdTimeout, heartbeat, ` +
-        'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, verifyClient, errorHandler, closeLogLevel'
+        'maxConnections, maxConnectionsPerAddress, rateLimit, messageConcurrency, closeTimeout, perMessageDeflate, handleProtocols, protocols, origin, ' +
+        'verifyClient, errorHandler, onInvalidMessage, closeLogLevel'
     })
   }
 })

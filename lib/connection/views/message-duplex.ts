@@ -1,10 +1,11 @@
 // messages -> Duplex -> messages: a connection as a stream of bytes, or of messages in objectMode.
 import { Duplex } from 'node:stream'
 import type { ToDuplexOptions } from '../../../types/connection.ts'
-import { ConnectionClosedError } from '../../errors.ts'
+import { ConnectionClosedError, notTyped, SchemaError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
+import { isBytes } from '../../messages/message-encoder.ts'
 import { isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
-import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
+import type { MessageReader } from '../incoming/message-reader.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 import type { ViewedConnection } from './viewed-connection.ts'
 
@@ -27,6 +28,7 @@ export class MessageDuplex extends Duplex {
     { objectMode = false, binary, messageSize = MESSAGE_SIZE, ...options }: ToDuplexOptions = {}
   ) {
     if (!Number.isInteger(messageSize) || messageSize < 1) throw new RangeError(`messageSize must be a number of bytes from 1 on, not ${messageSize}`)
+    if (objectMode && binary !== undefined && connection.encodes) throw notTyped('the option binary', 'send')
     // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds. A message may
     // be large.
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
@@ -67,7 +69,7 @@ export class MessageDuplex extends Duplex {
   }
 
   #take (message: Message): void {
-    if (this.readableObjectMode) this.push(messageValue(message))
+    if (this.readableObjectMode) this.push(this.#connection.messageValue(message))
     else if (message.data.length > 0) this.push(message.data)
     else this._read() // no bytes
   }
@@ -85,7 +87,7 @@ export class MessageDuplex extends Duplex {
     try {
       if (connection.readyState !== connection.OPEN) throw this.#closedTooEarly()
       // whoever writes may use the memory again once the write is done
-      if (!connection.copies(message.length)) {
+      if (!this.#mayUseAgain(message)) {
         connection.send(message, this.#options, callback)
         return
       }
@@ -99,6 +101,11 @@ export class MessageDuplex extends Duplex {
       return
     }
     void connection.drained().then(mayGoOn => { process.nextTick(callback, mayGoOn ? null : this.#closedTooEarly()) })
+  }
+
+  /** Whoever has written it may change it, once it is sent: it was copied, or serialized. */
+  #mayUseAgain (message: string | Buffer): boolean {
+    return this.#connection.copies(message.length) || (this.#connection.encodes && !isBytes(message))
   }
 
   /** Where boundaries do not count a write may be more than the peer takes as one message (its maxPayload). */
@@ -133,7 +140,8 @@ export class MessageDuplex extends Duplex {
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     // An error that only says that the connection has ended must not cut off the Close frame that says why. Another connection's is
     // an error like any other: two that are joined end together.
-    if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
+    if (error instanceof SchemaError) this.#connection.closeFailed() // so that the peer gets to know, as when a handler sends such a value
+    else if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
     this.#reader.end(null)
     this.#reader.release()
     callback(error)

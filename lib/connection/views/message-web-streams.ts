@@ -1,8 +1,9 @@
 // messages -> ReadableStream, WritableStream -> messages: a connection by the rules of WHATWG Streams.
 import { ReadableStream, WritableStream } from 'node:stream/web'
 import type { MessageData, MessageWebStreams } from '../../../types/connection.ts'
+import { SchemaError } from '../../errors.ts'
 import { INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
-import { messageValue, type MessageReader } from '../incoming/message-reader.ts'
+import type { MessageReader } from '../incoming/message-reader.ts'
 import type { ViewedConnection } from './viewed-connection.ts'
 
 export function toWebStreams (connection: ViewedConnection, reader: MessageReader): MessageWebStreams {
@@ -26,7 +27,7 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
       const message = await reader.next() // a rejection is the stream's error
-      if (message !== null) controller.enqueue(messageValue(message))
+      if (message !== null) controller.enqueue(connection.messageValue(message))
       else controller.close()
     },
     cancel (reason) {
@@ -41,8 +42,14 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
       void connection.closed.then(() => { if (!isWritten) controller.error(connection.closedError('the connection is closed')) })
     },
     async write (chunk) {
-      // until it is out: whoever writes may use the memory again then
-      const isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
+      let isOut: boolean
+      try {
+        // until it is out: whoever writes may use the memory again then
+        isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
+      } catch (error) {
+        if (error instanceof SchemaError) connection.closeFailed() // as nothing more can be written
+        throw error
+      }
       setImmediate(releaseUnlocked)
       if (!isOut) throw connection.closedError('the connection was closed before all was written')
     },

@@ -1,5 +1,6 @@
 import type { WebSocketConnection } from '../../../types/connection.ts'
 import type { ConnectionClosedError } from '../../errors.ts'
+import type { Message } from '../../framing/message-assembler.ts'
 
 /** What a view needs of its connection beside what is public. */
 export interface ViewedConnection extends WebSocketConnection {
@@ -7,6 +8,12 @@ export interface ViewedConnection extends WebSocketConnection {
   readonly isTurnOver: boolean
   /** send() makes a copy of so many bytes: their memory may be used again at once. */
   copies (length: number): boolean
+  /** A schema says what is sent. */
+  readonly encodes: boolean
+  /** How what a reader gets is given out. */
+  readonly messageValue: (message: Message) => any
+  /** Closes with 1011. */
+  closeFailed (): void
   /** An error of a view that nobody listens for there. */
   viewFailed (error: Error): void
   /** Says of this connection that it has ended. */

@@ -27,7 +27,7 @@ app.get('/a', { websocket: true }, async (connection, request) => {
   yes<Equal<typeof connection, WebSocketConnection>>()
   yes<Equal<typeof request.ws, boolean>>()
 })
-app.get('/b', { websocket: { maxPayload: 1 } }, async function * (connection) { yield await connection.receive() })
+app.get('/b', { websocket: { maxPayload: 1 } }, async function * (connection) { yield await connection.receive() ?? '' })
 app.get('/c', { websocket: true, handler: connection => { yes<Equal<typeof connection, WebSocketConnection>>() } })
 app.route({ method: 'GET', url: '/d', websocket: { maxPayload: 1 }, handler: connection => { yes<Equal<typeof connection, WebSocketConnection>>() } })
 app.route({
@@ -68,6 +68,15 @@ typed.route({
     yes<Equal<typeof request.params.n, number>>()
   }
 })
+
+// messages typed by a schema
+const say = Type.Object({ text: Type.String() })
+typed.get('/k', { websocket: true, schema: { receive: say, send: say } }, async function * (connection) {
+  yes<Equal<typeof connection, WebSocketConnection<{ text: string }, { text: string }>>>()
+  for await (const { text } of connection) yield { text }
+})
+// @ts-expect-error yields what the schema does not allow
+typed.get('/l', { websocket: true, schema: { send: say } }, async function * (connection) { yield { text: connection.readyState } })
 
 // HTTP
 app.get('/http', (request, reply) => { reply.send(request.ws) })

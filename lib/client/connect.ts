@@ -1,7 +1,5 @@
 // The client's side of the opening handshake, over Node's own HTTP client. RFC 6455 §4.1.
-import { request as requestHttp, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
-import { request as requestHttps } from 'node:https'
-import type { Socket } from 'node:net'
+import type { IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
@@ -10,30 +8,18 @@ import { connectTimedOut, ConnectionClosedError, HandshakeError, unanswered, une
 import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
 import { connectSettings, deflateSettings, rateLimitSettings } from '../options/settings.ts'
 import { createOffer } from '../protocol/permessage-deflate.ts'
+import type { Exchange, HandshakeRequest } from './exchange.ts'
+import { overHttp1 } from './http1-exchange.ts'
+import { chooseProxy } from './proxy-choice.ts'
 import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
-import { StandaloneOwner } from './standalone-owner.ts'
-import { SocketTransport } from '../transport/socket-transport.ts'
-import type { Transport } from '../transport/transport.ts'
+import { StandaloneOwner } from '../standalone/standalone-owner.ts'
 
 // What of the body of a refusal is kept for the error.
 const MAX_BODY = 64 * 1024
 const FRAMING = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
 
-/** How a handshake gets to the server. */
-export interface Exchange {
-  readonly request: (options: RequestOptions) => ClientRequest
-  readonly transport: (stream: Duplex) => Transport
-}
-
-// by scheme, and with the names that WHATWG's WebSocket takes too
-const SCHEMES: Readonly<Record<string, typeof requestHttp>> = {
-  'ws:': requestHttp,
-  'http:': requestHttp,
-  'ws+unix:': requestHttp,
-  'wss:': requestHttps as typeof requestHttp,
-  'https:': requestHttps as typeof requestHttp,
-  'wss+unix:': requestHttps as typeof requestHttp
-}
+// with the names that WHATWG's WebSocket takes too
+const SCHEMES = new Set(['ws:', 'http:', 'ws+unix:', 'wss:', 'https:', 'wss+unix:'])
 
 /**
  * Opens a WebSocket to `url`: ws:, wss:, http:, https:, or ws+unix:/path/to.sock:/path for a Unix domain socket. Messages are held until somebody takes them.
@@ -48,17 +34,27 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
   return connection
 }
 
+/** Who connects, and how. */
+interface Connecting {
+  /** Default: what the options say. */
+  readonly exchange?: Exchange | null
+  /** Somebody tells by handlerSettled() when he is done with the connection. Default: false. */
+  readonly hasHandler?: boolean
+}
+
 /** As connect(), but gives the connection while it is CONNECTING. */
 export function startConnecting (
-  url: string | URL, options: ConnectOptions, exchange: Exchange | null = null
+  url: string | URL, options: ConnectOptions, { exchange: given = null, hasHandler = false }: Connecting = {}
 ): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
-  const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, request: requestOptions, ...settings } = connectSettings(options)
+  const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, proxy, request: requestOptions, ...settings } = connectSettings(options)
+  const exchange = given ?? overHttp1(url => chooseProxy(proxy, url, process.env))
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
-  let request: ClientRequest | null = null
+  let request: HandshakeRequest | null = null
   const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
-  const connectionSettings = { ...settings, perMessageDeflate, rateLimit: rateLimitSettings(settings.rateLimit), role: 'client' as const, hasHandler: false, url: target.href }
+  const rateLimit = rateLimitSettings(settings.rateLimit)
+  const connectionSettings = { ...settings, perMessageDeflate, rateLimit, role: 'client' as const, hasHandler, url: target.href }
   const connection = new Connection(connectionSettings, owner)
   const first: Destination = { url: target, headers: definedOf(headers), request: requestOptions }
   const redirects = new Redirects(first, maxRedirects)
@@ -69,15 +65,7 @@ export function startConnecting (
     let timer: NodeJS.Timeout | undefined
 
     const ask = ({ url, headers, request: requestOptions }: Destination): void => {
-      const send = exchange === null ? SCHEMES[url.protocol]! : exchange.request
-      const own = send({
-        // a connection of its own, which is not kept for other requests; with an agent Node would not ask createConnection
-        agent: requestOptions.createConnection === undefined ? false : undefined,
-        ...requestOptions,
-        ...addressOf(url),
-        headers: { ...headers, ...ownHeaders },
-        signal
-      } as RequestOptions)
+      const own = exchange.request(url, { ...requestOptions, ...addressOf(url), headers: { ...headers, ...ownHeaders }, signal } as RequestOptions)
       request = own
       let isAnswered = false // with something else than 101
       own.on('error', (error: Error & { code?: string }) => { // before 'close'
@@ -109,17 +97,16 @@ export function startConnecting (
           fail(error)
         }
       })
-      own.on('upgrade', (response: IncomingMessage, socket: Socket, head: Buffer) => {
+      own.on('upgrade', (response: IncomingMessage, stream: Duplex, head: Buffer) => {
         clearTimeout(timer)
         try {
           if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
           const answer = readHandshakeResponse(response, key, protocols)
           const agreed = readChosenExtensions(answer, perMessageDeflate)
-          const transport = exchange === null ? new SocketTransport(socket) : exchange.transport(socket)
-          connection.open(transport, head, { protocol: answer.protocol, ...agreed })
+          connection.open(exchange.transport(stream), head, { protocol: answer.protocol, ...agreed })
           resolve()
         } catch (error) {
-          socket.destroy()
+          stream.destroy()
           fail(error)
         }
       })
@@ -146,7 +133,7 @@ function closedTooEarly (): ConnectionClosedError {
 
 function parseUrl (url: string | URL): URL {
   const parsed = new URL(url)
-  if (!Object.hasOwn(SCHEMES, parsed.protocol)) throw new SyntaxError(`a WebSocket URL begins with ws: or wss:, not ${parsed.protocol}`)
+  if (!SCHEMES.has(parsed.protocol)) throw new SyntaxError(`a WebSocket URL begins with ws: or wss:, not ${parsed.protocol}`)
   if (unixSocketOf(parsed)?.socketPath === '') throw new SyntaxError('a ws+unix: URL names a socket: ws+unix:/path/to.sock:/path')
   if (parsed.hash !== '') throw new SyntaxError('a WebSocket URL has no fragment')
   return parsed

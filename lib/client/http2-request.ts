@@ -1,8 +1,8 @@
 // A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that connect.ts makes.
 import { EventEmitter, once } from 'node:events'
-import { validateHeaderName, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
+import { validateHeaderName, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
-import type { Exchange } from './connect.ts'
+import type { Exchange, HandshakeRequest } from './exchange.ts'
 import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
 import { acceptKey } from '../protocol/server-handshake.ts'
 import { Http2Transport } from '../transport/http2-transport.ts'
@@ -14,13 +14,13 @@ const OF_HTTP1 = new Set([...CONNECTION_FIELDS, 'host', 'sec-websocket-key'])
 /** Opens a WebSocket on `session`, which stays open after it. */
 export function overHttp2 (session: ClientHttp2Session): Exchange {
   return {
-    request: options => new ConnectRequest(session, options) as unknown as ClientRequest,
+    request: (_url, options) => new ConnectRequest(session, options),
     transport: stream => new Http2Transport(stream as ClientHttp2Stream)
   }
 }
 
 /** Emits 'upgrade' or 'response', 'error' and 'close', as a ClientRequest does. */
-class ConnectRequest extends EventEmitter {
+class ConnectRequest extends EventEmitter implements HandshakeRequest {
   readonly #session: ClientHttp2Session
   readonly #options: RequestOptions
   #stream: ClientHttp2Stream | null = null

@@ -1,6 +1,6 @@
 // Where a handshake goes when a server says elsewhere.
 import { test } from 'tap'
-import { Redirects, unixSocketOf, type Destination } from '../../lib/standalone/redirects.ts'
+import { Redirects, unixSocketOf, type Destination } from '../../lib/client/redirects.ts'
 
 const HEADERS = { Authorization: 'Bearer secret', cookie: 'a=b', Host: 'public.example', 'proxy-authorization': 'x', 'x-own': 'mine' }
 const REQUEST = { cert: 'c', key: 'k', pfx: 'p', passphrase: 's', servername: 'a', auth: 'u:p', port: 5, host: 'a', socketPath: '/s', ca: 'ca', family: 4 }

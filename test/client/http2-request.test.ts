@@ -1,10 +1,11 @@
 // An extended CONNECT by hand, against a server of node:http2: what goes out, and what comes back in the shape of HTTP/1.1.
 import { once, type EventEmitter } from 'node:events'
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { connect, createServer, type ClientHttp2Session, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { test, type Test } from 'tap'
-import { overHttp2 } from '../../lib/standalone/http2-request.ts'
+import type { HandshakeRequest } from '../../lib/client/exchange.ts'
+import { overHttp2 } from '../../lib/client/http2-request.ts'
 import { ACCEPT, KEY } from '../helpers/http.ts'
 
 type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void
@@ -21,8 +22,8 @@ async function setUp (t: Test, onStream: OnStream, enableConnectProtocol = true)
   return { server, session }
 }
 
-function send (session: ClientHttp2Session, headers: OutgoingHttpHeaders = {}, options: object = {}): ClientRequest {
-  const request = overHttp2(session).request({ path: '/chat?a=b', headers: { 'Sec-WebSocket-Key': KEY, ...headers }, ...options })
+function send (session: ClientHttp2Session, headers: OutgoingHttpHeaders = {}, options: object = {}): HandshakeRequest {
+  const request = overHttp2(session).request(new URL('ws://localhost/'), { path: '/chat?a=b', headers: { 'Sec-WebSocket-Key': KEY, ...headers }, ...options })
   request.end()
   return request
 }

@@ -1,0 +1,80 @@
+// A union of objects that one property tells apart. A validator of the whole would try one member after the other, and under Fastify's defaults
+// take away what the first that it tries does not have.
+
+type Schema = Readonly<Record<string, unknown>>
+export type Tag = string | number
+
+export interface TaggedUnion {
+  /** The property that all members have. */
+  readonly property: string
+  /** By the property's value, what is to be compiled. */
+  readonly members: ReadonlyMap<Tag, unknown>
+}
+
+/** The schema that a `$ref` in the union names, undefined where it is not known. */
+export type Resolve = (reference: string) => unknown
+
+// what says nothing of the value: a union with nothing else is no more than its members
+const SILENT = new Set(['anyOf', 'oneOf', '$id', '$schema', '$comment', 'title', 'description'])
+
+/** @returns null where `schema` is no plain JSON Schema of a union whose members can be told apart */
+export function findTaggedUnion (schema: unknown, resolve: Resolve): TaggedUnion | null {
+  const members = unionMembers(schema)
+  if (members === null) return null
+  const resolved = members.map(member => resolveMember(member, schema as Schema, resolve))
+  const property = findProperty(resolved)
+  if (property === null) return null
+  const rest = Object.fromEntries(Object.entries(schema as Schema).filter(([name]) => name !== 'anyOf' && name !== 'oneOf' && name !== '$id'))
+  const isPlain = Object.keys(rest).every(name => SILENT.has(name))
+  const compiled = (member: unknown): unknown => isPlain ? member : { ...rest, allOf: [...listOf(rest.allOf), member] }
+  return { property, members: new Map(members.map((member, i) => [tagOf(resolved[i], property)!, compiled(member)])) }
+}
+
+/** The members of a union in plain JSON Schema; null for what is none. */
+export function unionMembers (schema: unknown): readonly unknown[] | null {
+  if (!isObject(schema) || Array.isArray(schema.anyOf) === Array.isArray(schema.oneOf)) return null
+  const members = (schema.anyOf ?? schema.oneOf) as readonly unknown[]
+  return members.length > 1 ? members : null
+}
+
+/** The first property that all members demand, each with another value. */
+function findProperty (members: readonly unknown[]): string | null {
+  const [first] = members
+  if (!isObject(first) || !isObject(first.properties)) return null
+  const isTag = (property: string): boolean => {
+    const tags = members.map(member => tagOf(member, property))
+    return !tags.includes(undefined) && new Set(tags).size === tags.length
+  }
+  return Object.keys(first.properties).find(isTag) ?? null
+}
+
+function tagOf (member: unknown, property: string): Tag | undefined {
+  if (!isObject(member) || !isObject(member.properties) || !listOf(member.required).includes(property)) return undefined
+  const schema = member.properties[property]
+  if (!isObject(schema)) return undefined
+  const value = Array.isArray(schema.enum) && schema.enum.length === 1 ? schema.enum[0] as unknown : schema.const
+  return typeof value === 'string' || typeof value === 'number' ? value : undefined
+}
+
+function resolveMember (member: unknown, root: Schema, resolve: Resolve): unknown {
+  if (!isObject(member) || typeof member.$ref !== 'string') return member
+  return member.$ref.startsWith('#/') ? followPointer(root, member.$ref) : resolve(member.$ref)
+}
+
+/** RFC 6901 §6. */
+function followPointer (root: Schema, pointer: string): unknown {
+  let value: unknown = root
+  for (const token of pointer.slice('#/'.length).split('/')) {
+    if (!isObject(value)) return undefined
+    value = value[decodeURIComponent(token).replaceAll('~1', '/').replaceAll('~0', '~')]
+  }
+  return value
+}
+
+function listOf (value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+function isObject (value: unknown): value is Schema {
+  return typeof value === 'object' && value !== null
+}

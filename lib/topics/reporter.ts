@@ -1,0 +1,40 @@
+import { TOPIC_CHANNELS } from './channels.ts'
+
+/** Where errors are told that no promise's owner may have heard of. */
+export interface Log {
+  error (fields: object, message: string): void
+}
+
+const QUIET = 10_000 // ms
+
+/** Counts every error, and tells of one of a kind in ten seconds: a broker that is away fails each publish(). */
+export class Reporter {
+  readonly #topics: unknown
+  readonly #clock: () => number
+  readonly #toldAt = new Map<string, number>()
+  log: Log | null = null
+  errors = 0
+
+  /** @param topics what the channel says whose error it is */
+  constructor (topics: unknown, clock: () => number) {
+    this.#topics = topics
+    this.#clock = clock
+  }
+
+  report (error: unknown): void {
+    this.errors++
+    if (TOPIC_CHANNELS.error.hasSubscribers) TOPIC_CHANNELS.error.publish({ topics: this.#topics, error })
+    const kind = kindOf(error)
+    const now = this.#clock()
+    if (now - (this.#toldAt.get(kind) ?? -Infinity) < QUIET) return
+    this.#toldAt.set(kind, now)
+    try {
+      this.log?.error({ err: error, errors: this.errors }, 'topics: something has failed')
+    } catch {} // anything can be thrown, even what no logger can print
+  }
+}
+
+function kindOf (error: unknown): string {
+  const { code, name } = (error ?? {}) as { code?: unknown, name?: unknown }
+  return typeof code === 'string' ? code : typeof name === 'string' ? name : typeof error
+}

@@ -1,0 +1,41 @@
+// Which topics are kept, and how: by name.
+import type { Rule, TopicRule } from '../../types/topics.ts'
+
+/** What is asked of a topic of which no rule speaks: with a broker it is numbered, without it is nothing but delivered. */
+const UNRULED = { size: 0, ttl: 300_000 }
+
+export class Rules {
+  readonly #rules: ReadonlyArray<{ readonly matches: (topic: string) => boolean, readonly rule: Rule }>
+  readonly #other: Rule
+
+  /** @param isPlain whether topics without a rule are not numbered */
+  constructor (rules: readonly TopicRule[], headTtl: number, isPlain: boolean) {
+    this.#rules = rules.map(({ topic, size = UNRULED.size, ttl = UNRULED.ttl, plain = false }) => ({
+      matches: matcher(topic),
+      rule: { size: plain ? 0 : size, ttl, headTtl, plain }
+    }))
+    this.#other = { ...UNRULED, headTtl, plain: isPlain }
+  }
+
+  of (topic: string): Rule {
+    for (const { matches, rule } of this.#rules) if (matches(topic)) return rule
+    return this.#other
+  }
+}
+
+/** In time that grows with the length of the name alone, where a regular expression of several stars could be made to take its time. */
+function matcher (pattern: string): (topic: string) => boolean {
+  const [start, ...rest] = pattern.split('*') as [string, ...string[]]
+  const end = rest.pop()
+  if (end === undefined) return topic => topic === start
+  return topic => {
+    if (!topic.startsWith(start)) return false
+    let from = start.length
+    for (const part of rest) {
+      const at = topic.indexOf(part, from)
+      if (at < 0) return false
+      from = at + part.length
+    }
+    return topic.length - end.length >= from && topic.endsWith(end)
+  }
+}

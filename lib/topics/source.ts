@@ -1,0 +1,378 @@
+// Where the messages of a numbered topic come from, for all its subscribers in this process: in order, without a hole, or it is told.
+//
+// state     what it is                                           what comes           goes on
+// --------  ---------------------------------------------------  -------------------  ------------------------------------------------
+// joining   the broker has not said from where on it delivers    waits                live, when it has answered
+// live      each message is the next of the one before           is delivered         doubtful, at a hole, a fork, a new epoch; when the
+//                                                                                     broker was away
+// doubtful  something may be missing; the broker is asked        waits                live, with what was missing, or after a 'gap'
+//
+// An answer counts only if nothing was delivered since it was asked for: then it is from the same point as `last`. What waited before it was
+// asked for is covered by it.
+import type { Entry, GapReason, Head, Rule } from '../../types/topics.ts'
+import { Missing, type CatchUp } from './catch-up.ts'
+import { isSame } from './position.ts'
+import { follows, Proof } from './proof.ts'
+import { Publication } from './publication.ts'
+import type { Topic } from './topic.ts'
+
+export interface SourceOwner {
+  /** Never throws. */
+  read (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }>
+  /** Makes a message of an entry. Null: it is none. @param isNew it was not delivered here before */
+  open (topic: string, entry: Entry, isNew: boolean): Publication | null
+  /** To all subscribers in this process. */
+  pass (topic: Topic, publication: Publication): void
+  gap (topic: Topic, reason: GapReason, from: Head | null, to: Head | null): void
+  /** Something may be missing. */
+  onDoubt (topic: Topic): void
+  onError (error: unknown): void
+  /** @returns whether so many more bytes may wait */
+  reserve (bytes: number): boolean
+  release (bytes: number): void
+  /** The broker can be asked. */
+  readonly isUp: boolean
+  readonly clock: () => number
+  readonly schedule: (callback: () => void, delay: number) => () => void
+}
+
+type State = 'joining' | 'live' | 'doubtful'
+
+interface Question {
+  /** What was asked for. */
+  readonly since: Head | null
+  /** What had been delivered. */
+  readonly last: Head | null
+  /** What waited. */
+  readonly covered: number
+  readonly isRecovering: CatchUp[]
+  readonly generation: number
+}
+
+const MAX_WAITING = 1024 * 1024
+const RETRY_DELAY = 100
+const MAX_RETRY_DELAY = 5_000
+
+export class Source {
+  readonly topic: Topic
+  readonly #rule: Rule
+  readonly #owner: SourceOwner
+  #state: State = 'joining'
+  /** What was delivered last. Replaced, never changed: another object says that something was delivered. */
+  #last: Head | null = null
+  #waiting: Entry[] = []
+  #waitingBytes = 0
+  // the broker delivers: else there is no point in asking
+  #isSubscribed = false
+  #hasEnded = false
+  #question: Question | null = null
+  // after that answer
+  #mustAskAgain = false
+  #wasInterrupted = false
+  // who waits for what is said of its position
+  #undecided: CatchUp[] = []
+  // increases with each gap
+  #generation = 0
+  // the head that the broker had at the last check, ahead of what was delivered: that may have been on its way
+  #ahead: Head | null = null
+  #retries = 0
+  #cancelRetry: (() => void) | null = null
+  #renewedAt = 0
+  /** The newest that this process has published and the broker has accepted. */
+  accepted: Head | null = null
+
+  constructor (topic: Topic, rule: Rule, owner: SourceOwner) {
+    this.topic = topic
+    this.#rule = rule
+    this.#owner = owner
+    this.#renewedAt = owner.clock()
+  }
+
+  get rule (): Rule { return this.#rule }
+  get state (): State { return this.#state }
+  /** Null while it is not live: what it says then may be wrong. */
+  get position (): Head | null { return this.#state === 'live' ? this.#last : null }
+
+  /** What this process has published is here. */
+  get isUpToDate (): boolean {
+    const { accepted } = this
+    return accepted === null || (this.#last !== null && (this.#last.epoch !== accepted.epoch || this.#last.number >= accepted.number))
+  }
+
+  /** A topic without numbers: what comes is delivered. */
+  get #isPlain (): boolean { return this.#rule.plain }
+
+  /** The broker delivers from now on. */
+  subscribed (): void {
+    this.#isSubscribed = true
+    if (this.#isPlain) this.#goLivePlain()
+    else this.#ask()
+  }
+
+  /** What the broker has answered at once, where it can. */
+  joined (answer: { head: Head, entries: Entry[] }): void {
+    this.#isSubscribed = true
+    this.#state = 'live'
+    this.#last = answer.head
+  }
+
+  interrupted (): void {
+    this.#undecided.push(...this.#question?.isRecovering ?? [])
+    this.#question = null
+    this.#mustAskAgain = false
+    this.#cancelRetry?.()
+    this.#clearWaiting(0)
+    if (this.#state !== 'live') return
+    this.#wasInterrupted = true
+    this.#setDoubtful()
+  }
+
+  restored (): void {
+    if (!this.#isSubscribed) return
+    if (!this.#isPlain) {
+      this.#ask()
+      return
+    }
+    if (this.#wasInterrupted) this.#owner.gap(this.topic, 'interrupted', null, null)
+    this.#goLivePlain()
+  }
+
+  /** No more subscribers. */
+  end (): void {
+    this.#hasEnded = true
+    this.#question = null
+    this.#cancelRetry?.()
+    this.#clearWaiting(0)
+  }
+
+  /** @param catchUp is decided when it is known where its position lies */
+  recover (catchUp: CatchUp): void {
+    if (this.#state === 'live' && (catchUp.since === null || this.#isPlain)) {
+      catchUp.decide({ recovered: false, head: this.#last, missed: [] })
+      return
+    }
+    this.#undecided.push(catchUp)
+    // once for all of this turn
+    if (this.#undecided.length === 1) queueMicrotask(() => { this.#askForUndecided() })
+  }
+
+  /** From the broker. */
+  take (entry: Entry): void {
+    if (this.#state === 'live') this.#takeNext(entry)
+    else this.#wait(entry)
+  }
+
+  takePlain (publication: Publication): void {
+    this.#owner.pass(this.topic, publication)
+  }
+
+  /** Now and then it is compared with what the broker has. */
+  check (head: Head | null): void {
+    const last = this.#last
+    if (this.#state !== 'live' || last === null || this.#isPlain) return
+    const isAhead = head !== null && head.epoch === last.epoch && head.number > last.number
+    const isLate = isAhead && this.#ahead !== null && this.#ahead.number > last.number
+    this.#ahead = isAhead ? head : null
+    if (isLate) this.#setDoubtful()
+    const isOld = this.#owner.clock() - this.#renewedAt > this.#rule.headTtl / 3 // or the broker forgets it
+    if (isOld || head === null || !isSame(head, last)) this.#ask()
+  }
+
+  #takeNext (entry: Entry): void {
+    const { head } = entry
+    const last = this.#last!
+    if (follows(entry, last)) {
+      this.#deliver(entry)
+    } else if (head.epoch !== last.epoch || head.number > last.number || (head.number === last.number && head.tag !== last.tag)) {
+      this.#wait(entry)
+      this.#setDoubtful()
+      this.#ask()
+    }
+    // else it was delivered: a broker that has gone back is found out by what comes next
+  }
+
+  #setDoubtful (): void {
+    this.#state = 'doubtful'
+    this.#owner.onDoubt(this.topic)
+  }
+
+  #wait (entry: Entry): void {
+    const { length } = entry.body
+    if (this.#waitingBytes + length > MAX_WAITING || !this.#owner.reserve(length)) {
+      // too much to keep: it is asked for once more
+      this.#clearWaiting(0)
+      this.#mustAskAgain = this.#question !== null
+      return
+    }
+    this.#waiting.push(entry)
+    this.#waitingBytes += length
+  }
+
+  /** @returns those behind the first `count` */
+  #clearWaiting (count: number): Entry[] {
+    const rest = this.#waiting.slice(count)
+    this.#owner.release(this.#waitingBytes)
+    this.#waiting = []
+    this.#waitingBytes = 0
+    return rest
+  }
+
+  #askForUndecided (): void {
+    // a question that is on its way was asked before they came; while it is doubtful, what they are asked for could hide what it needs itself
+    if (this.#undecided.length > 0 && this.#state === 'live' && this.#question === null) this.#ask()
+  }
+
+  /** One question at a time. */
+  #ask (): void {
+    if (this.#hasEnded || !this.#isSubscribed || !this.#owner.isUp) return
+    if (this.#question !== null) {
+      this.#mustAskAgain = true
+      return
+    }
+    this.#cancelRetry?.()
+    const isRecovering = this.#state === 'doubtful' ? [] : this.#undecided
+    if (this.#state !== 'doubtful') this.#undecided = []
+    const question: Question = {
+      since: oldest(this.#last, isRecovering.map(({ since }) => since)),
+      last: this.#last,
+      covered: this.#waiting.length,
+      isRecovering,
+      generation: this.#generation
+    }
+    this.#question = question
+    this.#renewedAt = this.#owner.clock()
+    this.#owner.read(this.topic.name, question.since, this.#rule).then(({ head, entries }) => {
+      if (this.#question === question) this.#onAnswer(question, new Proof(head, entries))
+    }, (error: unknown) => {
+      if (this.#question !== question) return
+      this.#question = null
+      this.#undecided.push(...question.isRecovering)
+      this.#owner.onError(error)
+      this.#askLater()
+    })
+  }
+
+  #askLater (): void {
+    const delay = Math.min(RETRY_DELAY * 2 ** this.#retries++, MAX_RETRY_DELAY)
+    this.#cancelRetry?.()
+    this.#cancelRetry = this.#owner.schedule(() => { this.#ask() }, delay)
+  }
+
+  #onAnswer (question: Question, proof: Proof): void {
+    this.#question = null
+    this.#retries = 0
+    const isLive = this.#state === 'live'
+    if (this.#last === question.last) {
+      this.#adopt(proof, isLive)
+    } else {
+      // what came meanwhile was the next of the one before; more of that may be in the answer
+      const missed = isLive ? proof.since(this.#last!) : null
+      for (const entry of missed ?? []) this.#deliver(entry)
+    }
+    if (this.#mustAskAgain) {
+      this.#mustAskAgain = false
+      this.#undecided.push(...question.isRecovering)
+      this.#ask()
+      return
+    }
+    this.#state = 'live'
+    this.#wasInterrupted = false
+    const waiting = this.#clearWaiting(question.covered)
+    this.#decide(question, proof)
+    for (const entry of waiting) this.take(entry)
+    // where nothing has come since, what they wait for is on its way
+    if (this.#undecided.length > 0 && this.#last === question.last) this.#askLater()
+    else this.#askForUndecided()
+  }
+
+  #adopt (proof: Proof, isLive: boolean): void {
+    const last = this.#last
+    const { head } = proof
+    if (last === null) {
+      this.#last = head
+      return
+    }
+    const missed = proof.since(last)
+    if (missed !== null) {
+      for (const entry of missed) this.#deliver(entry)
+      return
+    }
+    // what is kept does not reach back to what was delivered last, and what is between is likely on its way: see check()
+    if (isLive && head.epoch === last.epoch && head.number > last.number) return
+    this.#ahead = null
+    this.#generation++
+    this.#last = head
+    const reason = head.epoch !== last.epoch ? 'epoch' : this.#wasInterrupted ? 'interrupted' : 'lost'
+    this.#owner.gap(this.topic, reason, last, head)
+  }
+
+  #deliver (entry: Entry): void {
+    this.#last = entry.head
+    this.#renewedAt = this.#owner.clock()
+    const publication = this.#owner.open(this.topic.name, entry, true)
+    if (publication !== null) this.#owner.pass(this.topic, publication)
+  }
+
+  #decide ({ since: asked, isRecovering, generation }: Question, proof: Proof): void {
+    const { head } = proof
+    const undecided = [...isRecovering, ...this.#undecided]
+    this.#undecided = []
+    const opened = new Map<Entry, Publication | null>()
+    for (const catchUp of undecided) {
+      const { since } = catchUp
+      if (since === null) {
+        catchUp.drop(Infinity)
+        catchUp.decide({ recovered: false, head: this.#last, missed: [] })
+        continue
+      }
+      const isOutside = since.epoch !== head.epoch || since.number >= head.number
+      const isCovered = isOutside || (asked !== null && asked.epoch === head.epoch && asked.number <= since.number)
+      if (!isCovered || !this.#dropUpTo(head, catchUp, generation)) {
+        this.#undecided.push(catchUp)
+        continue
+      }
+      const entries = proof.since(since)
+      const missed = (entries ?? []).map(entry => {
+        if (!opened.has(entry)) opened.set(entry, this.#owner.open(this.topic.name, entry, false))
+        return opened.get(entry) ?? null
+      }).filter(publication => publication !== null)
+      catchUp.decide({ recovered: entries !== null, head, missed })
+    }
+  }
+
+  /** Drops of what was delivered since it came what the answer has too. @returns false where one does not lead to the other */
+  #dropUpTo (head: Head, catchUp: CatchUp, generation: number): boolean {
+    if (isSame(this.#last!, head)) {
+      catchUp.drop(Infinity)
+      return true
+    }
+    if (generation !== this.#generation) return false
+    let covered = 0
+    for (const live of catchUp.live) {
+      const entry = live instanceof Missing ? null : live.entry
+      if (entry !== null && follows(entry, head)) {
+        catchUp.drop(covered)
+        return true
+      }
+      covered++
+    }
+    return false
+  }
+
+  #goLivePlain (): void {
+    this.#state = 'live'
+    this.#wasInterrupted = false
+    const undecided = this.#undecided
+    this.#undecided = []
+    for (const catchUp of undecided) catchUp.decide({ recovered: false, head: null, missed: [] })
+  }
+}
+
+/** Of those of one epoch: `last`'s, or else that of the first. */
+function oldest (last: Head | null, heads: ReadonlyArray<Head | null>): Head | null {
+  let oldest = last
+  for (const head of heads) {
+    if (head !== null && (oldest === null || (head.epoch === oldest.epoch && head.number < oldest.number))) oldest = head
+  }
+  return oldest
+}

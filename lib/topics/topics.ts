@@ -1,0 +1,98 @@
+// Topics of one process, or with a broker of many.
+import type { MessageData, PreparedMessage as Prepared } from '../../types/connection.ts'
+import type { Broker, PublishOptions, PublishResult, TopicsOptions, TopicsStats, TopicsTable } from '../../types/topics.ts'
+import { brokerInUse, topicsClosed } from '../errors.ts'
+import { NODE, type Environment } from './environment.ts'
+import { Link } from './link.ts'
+import { MemoryBroker } from './memory-broker.ts'
+import { Reporter, type Log } from './reporter.ts'
+import { Rules } from './rules.ts'
+import { checkName, topicsSettings } from './settings.ts'
+import { Table } from './table.ts'
+
+const inUse = new WeakSet<Broker>()
+
+/**
+ * What connections subscribe to and publish on. The plugin makes one, or is given one by its option `topics`; without Fastify `upgrade()` is.
+ */
+export class Topics implements TopicsTable {
+  readonly #table: Table<Link>
+  readonly #link: Link
+  readonly #broker: Broker | null
+  readonly #reporter: Reporter
+  #closed: Promise<void> | null = null
+
+  /**
+   * @throws TypeError with the code FST_WS_TOPICS_OPTION for an option that is wrong, Error with FST_WS_TOPICS_BROKER_IN_USE for a broker that
+   * another Topics has
+   */
+  constructor (options?: TopicsOptions)
+  /** @param environment time and chance, for tests @internal */
+  constructor (options: TopicsOptions, environment: Environment)
+  constructor (options: TopicsOptions = {}, environment: Environment = NODE) {
+    const settings = topicsSettings(options)
+    const { broker, rules, headTtl, memory } = settings
+    if (broker !== null) {
+      if (inUse.has(broker)) throw brokerInUse()
+      inUse.add(broker)
+    }
+    this.#broker = broker
+    this.#reporter = new Reporter(this, environment.clock)
+    const onError = (error: unknown): void => { this.#reporter.report(error) }
+    this.#table = new Table(settings, table => new Link(
+      broker ?? new MemoryBroker({ memory }, environment), settings, new Rules(rules, headTtl, broker === null), environment, { table, topics: this, onError }))
+    this.#link = this.#table.upstream
+  }
+
+  /** What connections see of it. @internal */
+  get table (): Table<Link> { return this.#table }
+
+  /** What is behind that. @internal */
+  get link (): Link { return this.#link }
+
+  /** Where errors go that no promise's owner may have heard of; the first counts. @internal */
+  logTo (log: Log): void { this.#reporter.log ??= log }
+
+  get size (): number { return this.#table.topics.size }
+
+  names (): IterableIterator<string> { return this.#table.topics.keys() }
+
+  subscribers (topic: string): number { return this.#table.topics.get(topic)?.size ?? 0 }
+
+  stats (): TopicsStats {
+    const { pending, pendingBytes, malformed } = this.#link
+    return { topics: this.size, ...this.#table.counts, malformed, pending, pendingBytes, errors: this.#reporter.errors }
+  }
+
+  publish (topic: string, data: Exclude<MessageData, Blob> | Prepared, options?: PublishOptions): Promise<PublishResult> {
+    return this.#table.publish(topic, data, options)
+  }
+
+  async position (topic: string): Promise<string> {
+    checkName(topic)
+    return await this.#link.position(topic)
+  }
+
+  async flush (): Promise<void> {
+    await this.#link.flush()
+  }
+
+  async start (): Promise<void> {
+    if (this.#closed !== null) throw topicsClosed()
+    await this.#link.start()
+  }
+
+  async close (): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  async #close (): Promise<void> {
+    this.#table.close()
+    try {
+      await this.#link.close()
+    } finally {
+      if (this.#broker !== null) inUse.delete(this.#broker)
+    }
+  }
+}
