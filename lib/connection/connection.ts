@@ -44,13 +44,13 @@ export interface ConnectionOwner {
   onClose (connection: Connection, info: CloseInfo): void
   /** Our Close is about to go out. */
   onSendingClose? (connection: Connection): void
-  /** The peer has answered a Ping that measures. */
-  onRoundTrip? (milliseconds: number, connection: Connection): void
   /**
    * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
    * where this is absent: it fails the connection
    */
   onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
+  /** The peer has answered a Ping that measures. */
+  onRoundTrip? (milliseconds: number, connection: Connection): void
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }

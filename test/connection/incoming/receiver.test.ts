@@ -288,7 +288,7 @@ const decoder = new MessageDecoder(JSON.parse, value => {
 function setUpDecoding (onInvalidMessage: () => Promise<unknown> | boolean) {
   const all = setUp({ decoder })
   all.state.onInvalidMessage = onInvalidMessage
-  all.receiver.onListeners(true)
+  all.receiver.delivery.onListeners(true)
   return all
 }
 
