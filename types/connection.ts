@@ -350,7 +350,7 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
   /**
    * Has this connection sent what is published on `topic`, at once. It ends with the connection. Whoever subscribes to what a client names should know
    * which names those may be.
-   * @returns resolves when it is known whether it goes on after `since`. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
+   * @returns resolves when what was missed since `since`, or the snapshot, was sent: what is sent then comes behind that. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
    * FST_WS_TOPICS_UNSUBSCRIBED when it ended before, FST_WS_TOPICS_REFUSED, and with what the snapshot rejects with. Need not be waited for
    * @throws TypeError with the code FST_WS_TOPICS_NAME or FST_WS_TOPICS_OPTION, Error with FST_WS_TOPICS_NONE where there are no topics: of
    * connect(), and of upgrade() without them

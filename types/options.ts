@@ -215,6 +215,11 @@ export interface ConnectOptions extends ConnectionOptions {
    * `FST_WS_PROXY` with its status. Default: false.
    */
   proxy?: 'env' | (string & {}) | URL | false | undefined
+  /**
+   * HTTP/2 (RFC 8441), on sessions that connections to the same origin share. true: nothing else, for ws: without TLS too. 'auto': for wss: where
+   * the server speaks it, else HTTP/1.1, as for whoever says by `request.agent` or `request.createConnection` how to connect. Default: false.
+   */
+  http2?: boolean | 'auto' | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined

@@ -118,17 +118,20 @@ test('a slow reader is sent what it has missed as it reads, and what is publishe
   for (let i = 0; i < 30; i++) await topics.publish('a', Buffer.alloc(30_000, i))
   const slow = await enter()
   const count = await fill(slow)
-  t.match(await slow.connection.subscribe('a', { since: position }), { recovered: true })
+  const subscribed = slow.connection.subscribe('a', { since: position })
+  void subscribed.then(() => { slow.connection.send(Buffer.from([200])) })
+  await turn()
   t.equal(slow.connection.readyState, 1)
   for (let i = 30; i < 35; i++) await topics.publish('a', Buffer.alloc(30_000, i))
   t.equal(topics.stats().waiting, 5)
   slow.client.resume()
   const got: number[] = []
-  for (let i = 0; i < count + 35; i++) {
+  for (let i = 0; i < count + 36; i++) {
     const message = await slow.client.receive() as Buffer
     if (i >= count) got.push(message[0]!)
   }
-  t.strictSame(got, Array.from({ length: 35 }, (_, i) => i))
+  t.strictSame(got, [...Array(30).keys(), 200, 30, 31, 32, 33, 34], 'and what was sent when it was done stands between the two')
+  t.match(await subscribed, { recovered: true })
   t.match(topics.stats(), { waiting: 0, skipped: 0 })
 })
 
