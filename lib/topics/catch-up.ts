@@ -170,9 +170,8 @@ export class CatchUp {
   async #tell (result: SubscribeResult): Promise<void> {
     this.#isTold = this.#isTelling = true
     this.#resolve(result)
-    await null // behind who has waited for it; and a little further, for who has done so in a function of his own
-    await null
-    await null
+    // behind who has waited for it; and a little further, for who has done so in a function of his own
+    for (let i = 0; i < 3; i++) await Promise.resolve()
     this.#isTelling = false
     this.pump()
   }
