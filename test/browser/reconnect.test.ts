@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import ts from 'typescript'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
+import type { Encode } from '../../types/topics.ts'
 import { CERTIFICATE, within } from '../helpers/http.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
 
@@ -40,6 +41,26 @@ reconnect('/stay', async connection => {
 }, { backoff: { min: 1 } })
 </script>`
 
+// Asks to be cut at any message, and says where it was.
+const NEWS = `<!doctype html><title>news</title><script type="module">
+import { reconnect } from '/loop.js'
+window.numbers = []
+let since = ''
+let lives = 0
+window.done = reconnect(() => '/feed?since=' + encodeURIComponent(since), async connection => {
+  let left = Math.ceil(Math.random() * 30)
+  lives++
+  for await (const { number, position } of connection) {
+    numbers.push(number)
+    since = position
+    if (left-- > 0) continue
+    if (lives === 20) break
+    connection.send('cut')
+    left = Infinity
+  }
+}, { json: true, backoff: { min: 1, max: 10 } }).then(({ sent }) => 'ended with ' + sent.code, error => 'failed: ' + error)
+</script>`
+
 interface Site {
   url: string
   app: FastifyInstance
@@ -50,7 +71,7 @@ interface Site {
 
 async function serve (t: Test, isHttp2: boolean): Promise<Site> {
   const app = (isHttp2 ? Fastify({ http2: true, https: { ...CERTIFICATE, allowHTTP1: true } }) : Fastify({ forceCloseConnections: true })) as unknown as FastifyInstance
-  await app.register(websocket)
+  await app.register(websocket, { topics: { rules: [{ topic: '*', size: 5_000 }] } })
   const site: Site = { url: '', app, closes: [], versions: [], sessions: new Set() }
   if (isHttp2) {
     const server = app.server as unknown as Http2Server
@@ -59,7 +80,7 @@ async function serve (t: Test, isHttp2: boolean): Promise<Site> {
       session.once('close', () => { site.sessions.delete(session) })
     })
   }
-  for (const [path, page] of Object.entries({ '/': PAGE, '/away': AWAY, '/elsewhere': '<!doctype html><title>elsewhere</title>' })) {
+  for (const [path, page] of Object.entries({ '/': PAGE, '/away': AWAY, '/news': NEWS, '/elsewhere': '<!doctype html><title>elsewhere</title>' })) {
     app.get(path, async (_request, reply) => reply.type('text/html').send(page))
   }
   app.get('/loop.js', async (_request, reply) => reply.type('text/javascript').send(LOOP))
@@ -69,7 +90,10 @@ async function serve (t: Test, isHttp2: boolean): Promise<Site> {
     connection => { connection.close(1012) },
     connection => { connection.close(4000) },
     // with all that goes over it
-    () => { for (const session of site.sessions) session.destroy() }
+    connection => {
+      if (isHttp2) for (const session of site.sessions) session.destroy()
+      else connection.terminate()
+    }
   ]
   app.get('/ws', { websocket: true }, (connection, request) => {
     const life = lives++
@@ -77,9 +101,14 @@ async function serve (t: Test, isHttp2: boolean): Promise<Site> {
     connection.send(JSON.stringify({ life }))
     connection.on('message', () => {
       if (life === LIVES - 1) connection.close(1000)
-      else if (life % 4 === 3 && !isHttp2) connection.terminate()
       else cuts[life % 4]!(connection)
     })
+  })
+  let feeds = 0
+  const encode: Encode = (payload, { position }) => JSON.stringify({ number: Number(payload), position })
+  app.get<{ Querystring: { since: string } }>('/feed', { websocket: true }, async (connection, { query: { since } }) => {
+    connection.on('message', () => { cuts[feeds++ % cuts.length]!(connection) })
+    await connection.subscribe('news', { since, encode })
   })
   app.get('/stay', { websocket: true }, connection => {
     connection.send('hello')
@@ -104,6 +133,21 @@ for (const name of BROWSERS) {
         // an attempt that comes too early is another
         t.strictSame(events.filter((event, index) => event !== 'connecting' || events[index + 1] === 'open'), [...lives, 'ended'])
         t.strictSame(new Set(site.versions), new Set([isHttp2 ? '2.0' : '1.1']), 'none has gone back to HTTP/1.1')
+        await tab.close()
+      })
+    }
+
+    for (const isHttp2 of [false, true]) {
+      await t.test(`cut off at any moment it has every message of a topic once, over HTTP/${isHttp2 ? '2' : '1.1'}`, async t => {
+        const { app, url } = await serve(t, isHttp2)
+        let published = 0
+        const publishing = setInterval(() => { void app.websocketServer.topics.publish('news', String(published++)) }, 1)
+        t.teardown(() => { clearInterval(publishing) })
+        const tab = await browser.newPage()
+        await tab.goto(`${url}/news`)
+        t.equal(await within(60_000, tab.evaluate('done'), 'the loop'), 'ended with 1000')
+        const numbers = await tab.evaluate('numbers') as number[]
+        t.strictSame(numbers, numbers.map((_, index) => numbers[0]! + index))
         await tab.close()
       })
     }
