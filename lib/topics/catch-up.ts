@@ -79,6 +79,10 @@ export class CatchUp {
       return
     }
     if (isOver) this.drop(Infinity, true)
+    if (this.#hasEnded) { // as it was closed for a gap that had to be told
+      counts.skipped++
+      return
+    }
     counts.waiting++
     this.#live.push(publication)
     this.#liveBytes += publication.message.length
