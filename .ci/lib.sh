@@ -111,6 +111,7 @@ counted () {
 # Types, lint, the compiled package: whatever is the same on every Node.
 checks () {
   begin types node node_modules/typescript7/bin/tsc -p .
+  begin types-page node node_modules/typescript7/bin/tsc -p test/types/page
   begin lint node_modules/.bin/eslint -c .config/eslint.config.js .
   begin lint-types node_modules/.bin/oxlint --type-aware
   begin types-fastify6 node node_modules/typescript7/bin/tsc -p .ci/tsconfig.fastify6.json

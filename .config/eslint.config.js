@@ -1,8 +1,9 @@
 import neostandard from 'neostandard'
 
-// The folders of lib in their order: each imports only from those before it. README: How to read the source.
+// The folders of lib in their order: each imports only from those before it. docs/internals.md: Map of the source.
 const FOLDERS = [
-  'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'brokers', 'handshake', 'options', 'standalone', 'client', 'fastify'
+  'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'brokers', 'handshake', 'options', 'standalone', 'client', 'fastify',
+  'telemetry'
 ]
 
 export default [

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import websocket from '../lib/index.ts'
-import { ChatRoom, MAX_NAME_LENGTH } from './chat-room.ts'
+import { ChatRoom, MAX_BEHIND, MAX_NAME_LENGTH } from './chat-room.ts'
 import { MAX_UPLOADS, Uploads } from './upload.ts'
 
 const HTML = 'text/html; charset=utf-8'
@@ -59,7 +59,7 @@ interface ExampleOptions extends FastifyServerOptions {
 export async function buildApp ({ uploadFolder, ...options }: ExampleOptions = {}): Promise<FastifyInstance> {
   // browsers open spare connections ahead of need; without this `app.close()` waits for the ones that never carry a request
   const app = Fastify({ forceCloseConnections: true, ...options })
-  await app.register(websocket)
+  await app.register(websocket, { topics: { maxBehind: MAX_BEHIND } })
 
   app.get('/echo', { websocket: true }, (connection) => {
     connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })

@@ -245,6 +245,12 @@ export const connectTimedOut = (milliseconds: number) =>
 export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
 
+/** @param what of HTTP/2 it lacks */
+export const http2Missing = (what: string) =>
+  new HandshakeError('FST_WS_HTTP2', 501, `the option http2 asks for HTTP/2, and the server ${what}`)
+export const sessionWithoutRoom = () =>
+  new HandshakeError('FST_WS_HTTP2', 503, 'the server allows no stream at all (SETTINGS_MAX_CONCURRENT_STREAMS)')
+
 // What reconnect() adds
 export const lookUpTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)

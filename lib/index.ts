@@ -2,6 +2,7 @@ import { upgrade } from './standalone/upgrade.ts'
 import type { WebSocketConnection } from '../types/connection.ts'
 import { connect } from './client/connect.ts'
 import { reconnect } from './client/reconnect.ts'
+import { WebSocket as WebSocketClient, type WebSocketConstructor } from './client/websocket.ts'
 import { Connection as ConnectionClass } from './connection/connection.ts'
 import { ConnectionClosedError, HandshakeError, MessageError, ProtocolError, ReaderBusyError, SchemaError, TopicsError } from './errors.ts'
 import { Frame } from './protocol/frame.ts'
@@ -19,6 +20,11 @@ export type Connection = WebSocketConnection
 // eslint-disable-next-line @typescript-eslint/no-redeclare -- as a class is: a value and a type of one name
 export const Connection: Pick<typeof ConnectionClass, 'CONNECTING' | 'OPEN' | 'CLOSING' | 'CLOSED'> &
   (abstract new (...args: never) => WebSocketConnection) = ConnectionClass
+export type WebSocket = WebSocketConnection
+/** The constructor that libraries for browsers want: `new WebSocket(url, protocols, options)`. */
+// eslint-disable-next-line @typescript-eslint/no-redeclare -- as a browser's is
+export const WebSocket: WebSocketConstructor = WebSocketClient
+export type { WebSocketConstructor, WebSocketOptions } from './client/websocket.ts'
 export type { FrameParserOptions } from './framing/frame-parser.ts'
 export type { FrameSerializerOptions, OutgoingFrame } from './framing/frame-serializer.ts'
 export type { Role } from './protocol/role.ts'
@@ -46,7 +52,8 @@ const exported = {
   SchemaError,
   Topics,
   TopicsError,
-  upgrade
+  upgrade,
+  WebSocket
 }
 
 export const fastifyWebsocket: typeof registered & typeof exported & {

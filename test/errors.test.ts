@@ -65,6 +65,8 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   clientLeft: [[], 'WS_ERR_CONNECTION_CLOSED', undefined],
   connectTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
   proxyRefused: [['a:1', 407], 'FST_WS_PROXY', 407],
+  http2Missing: [['is old'], 'FST_WS_HTTP2', 501],
+  sessionWithoutRoom: [[], 'FST_WS_HTTP2', 503],
   lookUpTimedOut: [[5], 'FST_WS_HANDSHAKE_TIMEOUT', 504],
   notComingBack: [[{ code: 1008, reason: '', sent: null, cause: 'peer' }], 'WS_ERR_CONNECTION_CLOSED', 1008],
   unexpectedResponse: [[401], 'FST_WS_UNEXPECTED_RESPONSE', 401],

@@ -161,6 +161,8 @@ export interface ConnectionLoad {
   readonly held: number
   /** Bytes accepted by send() that the transport has not taken, as `bufferedAmount`. */
   readonly unsent: number
+  /** How many topics it is subscribed to. */
+  readonly topics: number
   /**
    * What its reading waits for: `rate`, the pace of `rateLimit`. `paused`: resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
    * takes. Null: nothing, it is read.
@@ -227,6 +229,8 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
   set binaryType (type: BinaryType)
   /** Bytes that send(), ping() and pong() took and the transport has not, frame headers included. */
   readonly bufferedAmount: number
+  /** Milliseconds that the peer took to answer the last Ping that measures (`heartbeat.rtt`); null until there is one. */
+  readonly rtt: number | null
   /** Between pause() and resume(): no message is delivered. */
   readonly isPaused: boolean
   /** Resolves when the connection is closed; never rejects. */
@@ -346,7 +350,7 @@ export interface WebSocketConnection<Receive = RawMessage, Send = RawMessage> ex
   /**
    * Has this connection sent what is published on `topic`, at once. It ends with the connection. Whoever subscribes to what a client names should know
    * which names those may be.
-   * @returns resolves when it is known whether it goes on after `since`. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
+   * @returns resolves when what was missed since `since`, or the snapshot, was sent: what is sent then comes behind that. Rejects with the code FST_WS_TOPICS_LIMIT beyond `maxTopics`,
    * FST_WS_TOPICS_UNSUBSCRIBED when it ended before, FST_WS_TOPICS_REFUSED, and with what the snapshot rejects with. Need not be waited for
    * @throws TypeError with the code FST_WS_TOPICS_NAME or FST_WS_TOPICS_OPTION, Error with FST_WS_TOPICS_NONE where there are no topics: of
    * connect(), and of upgrade() without them

@@ -93,10 +93,10 @@ export interface ConnectionOptions {
    */
   holdTimeout?: number
   /**
-   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). Default:
-   * `{ interval: 30_000, timeout: 30_000 }`; false for none.
+   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). With `rtt` a Ping is sent each
+   * so many milliseconds, whatever else is, that measures `connection.rtt`. Default: `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
-  heartbeat?: { interval: number, timeout: number } | false | undefined
+  heartbeat?: { interval: number, timeout: number, rtt?: number | undefined } | false | undefined
   /**
    * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
    * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
@@ -215,6 +215,11 @@ export interface ConnectOptions extends ConnectionOptions {
    * `FST_WS_PROXY` with its status. Default: false.
    */
   proxy?: 'env' | (string & {}) | URL | false | undefined
+  /**
+   * HTTP/2 (RFC 8441), on sessions that connections to the same origin share. true: nothing else, for ws: without TLS too. 'auto': for wss: where
+   * the server speaks it, else HTTP/1.1, as for whoever says by `request.agent` or `request.createConnection` how to connect. Default: false.
+   */
+  http2?: boolean | 'auto' | undefined
   /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined

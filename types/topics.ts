@@ -27,7 +27,7 @@ export interface SubscribeOptions {
 }
 
 export interface SubscribeResult {
-  /** All that was published after `since` was sent, or is on its way, without a hole: that is proven. */
+  /** All that was published after `since` was sent, without a hole: that is proven. */
   readonly recovered: boolean
   /** From where on messages are delivered; null for a topic without numbers. */
   readonly position: string | null

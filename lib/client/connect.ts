@@ -10,6 +10,7 @@ import { connectSettings, deflateSettings, rateLimitSettings } from '../options/
 import { createOffer } from '../protocol/permessage-deflate.ts'
 import type { Exchange, HandshakeRequest } from './exchange.ts'
 import { overHttp1 } from './http1-exchange.ts'
+import { overHttp2OrElse } from './http2-exchange.ts'
 import { chooseProxy } from './proxy-choice.ts'
 import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
 import { StandaloneOwner } from '../standalone/standalone-owner.ts'
@@ -47,12 +48,16 @@ export function startConnecting (
   url: string | URL, options: ConnectOptions, { exchange: given = null, hasHandler = false }: Connecting = {}
 ): { connection: Connection, opened: Promise<void> } {
   const target = parseUrl(url)
-  const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, proxy, request: requestOptions, ...settings } = connectSettings(options)
-  const exchange = given ?? overHttp1(url => chooseProxy(proxy, url, process.env))
+  const { handshakeTimeout, protocols, headers, errorHandler, signal, maxRedirects, proxy, http2, request: requestOptions, ...settings } = connectSettings(options)
+  const proxyOf = (url: URL): URL | null => chooseProxy(proxy, url, process.env)
+  const exchange = given ?? (http2 === false ? overHttp1(proxyOf) : overHttp2OrElse(http2, proxyOf))
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const { key, headers: ownHeaders } = createOpeningHandshake(protocols, perMessageDeflate === false ? [] : [createOffer(perMessageDeflate)])
   let request: HandshakeRequest | null = null
-  const owner = new StandaloneOwner(null, errorHandler, () => { request?.destroy() })
+  const owner = new StandaloneOwner(null, errorHandler, info => {
+    request?.left?.(info)
+    request?.destroy()
+  })
   const rateLimit = rateLimitSettings(settings.rateLimit)
   const connectionSettings = { ...settings, perMessageDeflate, rateLimit, role: 'client' as const, hasHandler, url: target.href }
   const connection = new Connection(connectionSettings, owner)

@@ -30,7 +30,7 @@ export function overHttp1 (proxyOf: (url: URL) => URL | null): Exchange {
 }
 
 /** A connection of its own, which is not kept for other requests. */
-function send (url: URL, options: RequestOptions): HandshakeRequest {
+export function send (url: URL, options: RequestOptions): HandshakeRequest {
   const [request, Agent] = isSecure(url) ? [requestHttps, HttpsAgent] : [requestHttp, HttpAgent]
   const { createConnection } = options
   // Without an agent Node keeps a connection that somebody else has made, and nobody hears of its errors.

@@ -20,17 +20,23 @@ export function overHttp2 (session: ClientHttp2Session): Exchange {
 }
 
 /** Emits 'upgrade' or 'response', 'error' and 'close', as a ClientRequest does. */
-class ConnectRequest extends EventEmitter implements HandshakeRequest {
+export class ConnectRequest extends EventEmitter implements HandshakeRequest {
   readonly #session: ClientHttp2Session
   readonly #options: RequestOptions
   #stream: ClientHttp2Stream | null = null
   #isDestroyed = false
+  #isClosed = false
 
   constructor (session: ClientHttp2Session, options: RequestOptions) {
     super()
     this.#session = session
     this.#options = options
   }
+
+  /** Its 'close' has been. */
+  get isClosed (): boolean { return this.#isClosed }
+  /** Of RST_STREAM; undefined while there is none. */
+  get rstCode (): number | undefined { return this.#stream?.rstCode }
 
   end (): void {
     this.#send().catch(error => { this.destroy(error as Error) })
@@ -44,6 +50,11 @@ class ConnectRequest extends EventEmitter implements HandshakeRequest {
       return
     }
     if (error !== undefined) this.emit('error', error)
+    this.#close()
+  }
+
+  #close (): void {
+    this.#isClosed = true
     this.emit('close')
   }
 
@@ -65,13 +76,17 @@ class ConnectRequest extends EventEmitter implements HandshakeRequest {
     }, { endStream: false, ...(signal === undefined ? {} : { signal }) })
     this.#stream = stream
     stream.on('error', error => { this.emit('error', error) })
-    stream.on('close', () => { this.emit('close') })
+    stream.on('close', () => { this.#close() })
     stream.on('response', fields => { this.#onResponse(stream, fields) })
   }
 
   /** As HTTP/2 writes them: of two that differ in case alone, the last. */
   get #fields (): OutgoingHttpHeaders {
-    return Object.fromEntries(Object.entries(this.#options.headers as OutgoingHttpHeaders).map(([name, value]) => [name.toLowerCase(), value]))
+    const { auth, headers } = this.#options
+    const fields = Object.entries(headers as OutgoingHttpHeaders).map(([name, value]) => [name.toLowerCase(), value])
+    // as node:http makes it of the user and the password of a URL
+    const authorization = typeof auth === 'string' ? { authorization: `Basic ${Buffer.from(auth).toString('base64')}` } : {}
+    return { ...authorization, ...Object.fromEntries(fields) }
   }
 
   #onResponse (stream: ClientHttp2Stream, { ':status': statusCode, ...headers }: IncomingHttpHeaders & IncomingHttpStatusHeader): void {

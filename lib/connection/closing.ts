@@ -232,7 +232,7 @@ export class Closing {
   }
 
   #endReader (): void {
-    const { reader } = this.#receiver
+    const { reader } = this.#receiver.delivery
     reader?.end(this.endError(reader))
   }
 
@@ -276,7 +276,7 @@ export class Closing {
     clearTimeout(this.#deadline ?? undefined)
     const { info } = this.ending
     this.#owner.onFinish(info)
-    const { reader } = this.#receiver
+    const { reader } = this.#receiver.delivery
     this.#receiver.clear()
     reader?.end(this.endError(reader))
     reader?.release()

@@ -26,6 +26,7 @@ import { Backpressure } from './outgoing/backpressure.ts'
 import { MessageSlot } from './outgoing/message-slot.ts'
 import { Sender, type SenderOwner } from './outgoing/sender.ts'
 import { prepare, PreparedMessage } from './prepared-message.ts'
+import { RoundTrip, type RoundTripOwner } from './round-trip.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
 import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
@@ -48,6 +49,8 @@ export interface ConnectionOwner {
    * where this is absent: it fails the connection
    */
   onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
+  /** The peer has answered a Ping that measures. */
+  onRoundTrip? (milliseconds: number, connection: Connection): void
   /** Something that whoever wrote the handler should know of. */
   onWarning (message: string): void
 }
@@ -76,10 +79,11 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   // what the opening handshake has agreed on
   #protocol = ''
   #extensions = ''
-  readonly #parts: ReceiverOwner & SenderOwner & LivenessOwner & ClosingOwner & StreamListener
+  readonly #parts: ReceiverOwner & SenderOwner & LivenessOwner & RoundTripOwner & ClosingOwner & StreamListener
   readonly #receiver: Receiver
   #sender: Sender | null = null
   #liveness: Liveness | null = null
+  #roundTrip: RoundTrip | null = null
   readonly #closing: Closing
   #hasHandlerFailed = false
 
@@ -102,7 +106,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   }
 
   /** The connection as its parts see it: one object with methods, where closures would cost each connection 2 KiB. */
-  static readonly #Inside = class implements ReceiverOwner, SenderOwner, LivenessOwner, ClosingOwner, StreamListener {
+  static readonly #Inside = class implements ReceiverOwner, SenderOwner, LivenessOwner, RoundTripOwner, ClosingOwner, StreamListener {
     readonly #connection: Connection
 
     constructor (connection: Connection) {
@@ -125,7 +129,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     }
 
     onPing (payload: Buffer): void { this.#connection.#onPing(payload) }
-    onPong (payload: Buffer): void { this.#connection.emitSafely('pong', payload) }
+    onPong (payload: Buffer): void { if (this.#connection.#roundTrip?.answers(payload) !== true) this.#connection.emitSafely('pong', payload) }
     onFarewell (word: Close | ProtocolError | null): void { this.#connection.#closing.onFarewell(word) }
     onTakenOn (): void { this.#connection.#closing.onTakenOn() }
     onClose (close: Close): void { this.#connection.#closing.onClose(close) }
@@ -148,6 +152,11 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     onStalled (): void { this.#connection.#onStalled() }
     onExit (): void { this.#connection.#sender!.flushNow() }
 
+    // RoundTrip
+    mayMeasure (): boolean { return this.#connection.readyState === OPEN && this.isReading() && this.#connection.bufferedAmount === 0 }
+    sendPing (payload: Buffer): void { this.#connection.#sender!.addControl(PING, payload) }
+    onRoundTrip (milliseconds: number): void { this.#connection.#owner.onRoundTrip?.(milliseconds, this.#connection) }
+
     // Closing
     onNotOpen (): void { this.#connection.#onNotOpen() }
     onSendingClose (): void { this.#connection.#owner.onSendingClose?.(this.#connection) }
@@ -163,7 +172,8 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   get extensions (): string { return this.#extensions }
   get url (): string { return this.#settings.url ?? '' }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
-  get isPaused (): boolean { return this.#receiver.isPaused }
+  get rtt (): number | null { return this.#roundTrip?.last ?? null }
+  get isPaused (): boolean { return this.#receiver.delivery.isPaused }
   // the type is that of ws, which has no 'blob'
   get binaryType (): Exclude<BinaryType, 'blob'> { return this.#binaryType as Exclude<BinaryType, 'blob'> }
   // what is none of them changes nothing, as with ws and in a browser
@@ -202,7 +212,9 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
     this.#publish('open')
     listen(stream, this.#parts)
     transport.tune()
-    if (this.#settings.heartbeat === false) transport.keepAlive()
+    const { heartbeat } = this.#settings
+    if (heartbeat === false) transport.keepAlive()
+    else if (heartbeat.rtt !== undefined) this.#roundTrip = new RoundTrip(heartbeat.rtt, this.#parts)
     process.nextTick(() => {
       if (stream.closed) this.#closing.onTransportClose()
       if (stream.destroyed) return
@@ -223,7 +235,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
 
   /** The handler is done: a message that nobody takes is from now on discarded. @internal */
   handlerSettled (): void {
-    this.#receiver.handlerSettled()
+    this.#receiver.delivery.handlerSettled()
   }
 
   // Receiving
@@ -301,19 +313,19 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
   }
 
   pause (): void {
-    if (this.readyState === OPEN) this.#receiver.pause()
+    if (this.readyState === OPEN) this.#receiver.delivery.pause()
   }
 
   resume (): void {
-    this.#receiver.resume()
+    this.#receiver.delivery.resume()
   }
 
   protected override onListeners (count: number): void {
-    this.#receiver.onListeners(count > 0)
+    this.#receiver.delivery.onListeners(count > 0)
   }
 
   protected override claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
-    const reader = this.#receiver.claim(create)
+    const reader = this.#receiver.delivery.claim(create)
     if (this.#closing.ending.isPeerDone && !this.#receiver.isHolding) reader.end(this.#closing.endError(reader))
     return reader
   }
@@ -534,6 +546,7 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
 
   #onFinish (info: CloseInfo): void {
     this.#liveness?.stop()
+    this.#roundTrip?.stop()
     this.#closedAt = performance.now()
     this.#backpressure.tell(false)
     if (CHANNELS.close.hasSubscribers) this.#publish('close', { ...info, stats: this.stats() })
@@ -583,6 +596,9 @@ export class Connection extends SubscribingConnection implements WebSocketConnec
 
   /** @internal */
   get route (): string { return this.#settings.route ?? '' }
+
+  /** On the clock of performance.now(). @internal */
+  get closedAt (): number | null { return this.#closedAt }
 
   /** Bytes of messages that came in and wait. @internal */
   get held (): number { return this.#receiver.counts.held }

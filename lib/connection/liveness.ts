@@ -3,8 +3,8 @@ import type { Role } from '../protocol/role.ts'
 import { Heartbeat, type HeartbeatListener } from './heartbeat.ts'
 
 export interface LivenessSettings {
-  /** Milliseconds of silence before a Ping, and then until the peer counts as gone; or false. */
-  readonly heartbeat: { readonly interval: number, readonly timeout: number } | false
+  /** Milliseconds of silence before a Ping, and then until the peer counts as gone, and between Pings that measure; or false. */
+  readonly heartbeat: { readonly interval: number, readonly timeout: number, readonly rtt?: number | undefined } | false
   /** Milliseconds that unsent bytes may wait without any progress. */
   readonly stallTimeout: number
   /** A client's connection may have died while this machine slept; a server's clients come back by themselves. */

@@ -38,7 +38,7 @@ export class Draining {
   readonly #random: () => number
   #phase: 'delay' | 'spread' | 'waiting' = 'delay'
   #isHurried = false
-  #cancel: () => void
+  #cancel: () => void = () => {}
   #setDone!: () => void
   // since when they leave, in which order, and how many were told to
   #begin = 0
@@ -51,14 +51,18 @@ export class Draining {
     this.#clock = clock
     this.#random = random
     this.done = new Promise(resolve => { this.#setDone = resolve })
-    this.#cancel = clock.after(settings.delay, () => { this.#start() })
-    settings.signal?.addEventListener('abort', this.#onAbort)
-    if (settings.signal?.aborted === true) this.hurry()
+  }
+
+  begin (): void {
+    const { delay, signal } = this.#settings
+    signal?.addEventListener('abort', this.#onAbort)
+    if (signal?.aborted === true) this.hurry()
+    else if (delay === 0) this.#start()
+    else this.#cancel = this.#clock.after(delay, () => { this.#start() })
   }
 
   /** Handshakes are refused. */
   get isRefusing (): boolean { return this.#phase !== 'delay' }
-  get code (): number { return this.#settings.code }
 
   /** Whoever is left is told at once. */
   hurry (): void {

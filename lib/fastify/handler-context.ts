@@ -66,6 +66,10 @@ export class HandlerContext implements ConnectionOwner {
     this.#server.onSendingClose(connection)
   }
 
+  onRoundTrip (milliseconds: number, connection: Connection): void {
+    this.#server.onRoundTrip(milliseconds, connection)
+  }
+
   onWarning (message: string): void {
     this.log('warn', {}, message)
   }

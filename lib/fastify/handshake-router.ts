@@ -9,6 +9,7 @@ import { listHasToken } from '../protocol/header-field.ts'
 import type { DrainSettings } from '../options/drain-settings.ts'
 import { Draining, type Crowd } from './draining.ts'
 import { Http2Sessions } from './http2-sessions.ts'
+import type { ServerObserver } from './observer.ts'
 import { hasAllFields, isWebSocketUpgrade, MAX_HEADER_FIELDS } from '../protocol/server-handshake.ts'
 import type { PendingHandshake } from '../handshake/pending-handshake.ts'
 import { afterEarlierAnswers, hasEarlierRequests, watchRequests } from '../handshake/pipelining.ts'
@@ -53,8 +54,11 @@ export class HandshakeRouter implements Crowd {
   readonly #http2: Http2Sessions | null
   readonly #leave: ReadonlyArray<() => void>
   readonly #closeListeners: Array<() => Promise<void>> = []
-  // one for each registration
-  readonly #servers: WebSocketServer[] = []
+  /** One for each registration. */
+  readonly servers: WebSocketServer[] = []
+  readonly observers: ServerObserver[] = []
+  /** Runs what makes a connection and its handler, in the context that is to be theirs. */
+  enter: <Result>(callback: () => Result) => Result = callback => callback()
   #draining: Draining | null = null
   #hasBegunClosing = false
   #closed: Promise<void> | null = null // made when closing begins
@@ -69,6 +73,11 @@ export class HandshakeRouter implements Crowd {
     owner[HUB] ??= new HandshakeRouter(server, app, route, settings, paths)
     if (owner[HUB].#app !== app) throw new Error('the WebSocket handshakes of this server belong to another Fastify app')
     return owner[HUB]
+  }
+
+  /** The router that a server has; undefined: none. */
+  static at (server: object): HandshakeRouter | undefined {
+    return (server as { readonly [HUB]?: HandshakeRouter })[HUB]
   }
 
   private constructor (server: Server, app: object, route: Router, settings: RouterSettings, paths: RoutePaths) {
@@ -102,18 +111,13 @@ export class HandshakeRouter implements Crowd {
     return this.#settings.shutdownTimeout
   }
 
-  /** What connections are told that came while they were told to go; undefined while none are. */
-  get drainCode (): number | undefined {
-    return this.#draining?.isRefusing === true ? this.#draining.code : undefined
-  }
-
   /** Adds the connections of a registration to those that drain() lets go. */
   add (server: WebSocketServer): void {
-    this.#servers.push(server)
+    this.servers.push(server)
   }
 
   connections (): Connection[] {
-    return this.#servers.flatMap(({ clients }) => [...clients])
+    return this.servers.flatMap(({ clients }) => [...clients])
   }
 
   /** How many header fields the server's parser keeps, where that is set. */
@@ -139,7 +143,10 @@ export class HandshakeRouter implements Crowd {
   /** Lets the connections of all scopes go while the server goes on. Later calls wait for the first, and all of them for close(). */
   drain (settings: DrainSettings): Promise<void> {
     if (this.#closed !== null && this.#draining === null) return this.#closed.catch(() => {}) // which tells somebody else
-    this.#draining ??= new Draining(settings, this)
+    if (this.#draining === null) {
+      this.#draining = new Draining(settings, this)
+      this.#draining.begin()
+    }
     return this.#draining.done
   }
 
@@ -287,7 +294,7 @@ export class HandshakeRouter implements Crowd {
     if (!handshake.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(handshake)
     void handshake.over.then(() => { this.#pending.delete(handshake) })
-    handshake.refusalListener = this.#servers[0]! // until it is known whose it is
+    handshake.refusalListener = this.servers[0]! // until it is known whose it is
     if (this.isClosing) this.#refuse(handshake)
     else this.#route(handshake.request, handshake.response)
   }

@@ -139,11 +139,11 @@ export class WebSocketRoute {
     for (const [name, value] of server.fieldsAddedTo(headers, request.raw)) reply.header(name, value)
     const seat = addressSeats.take(address, seats.take())
     const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seat)
-    const connection = new Connection(settings, owner)
+    const connection = router.enter(() => new Connection(settings, owner))
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
-      this.#serve(instance, connection, request, owner)
-      if (server.isClosing || router.isClosing) connection.shutDown(router.drainCode ?? server.options.shutdownCode) // since hooks had their turn
+      router.enter(() => { this.#serve(instance, connection, request, owner) })
+      if (server.isClosing) connection.shutDown(server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.

@@ -27,7 +27,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   readonly addressSeats = new AddressSeats()
   /** May be changed while it runs; what is wrong throws. */
   readonly options: PluginSettings
-  readonly #router: HandshakeRouter
+  readonly router: HandshakeRouter
   #isClosing = false
   #isClosed = false
   #revision = 0
@@ -39,7 +39,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   constructor (options: PluginSettings, router: HandshakeRouter, topics: ScopeTopics) {
     super({ captureRejections: true })
-    this.#router = router
+    this.router = router
     this.scopeTopics = topics
     this.options = liveOptions(options, () => { this.#revision++ })
   }
@@ -58,7 +58,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   get state (): WebSocketServerState {
     if (this.#isClosed) return 'closed'
-    return this.#isClosing ? 'closing' : this.#router.state
+    return this.#isClosing ? 'closing' : this.router.state
   }
 
   /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
@@ -93,13 +93,16 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   remove (connection: Connection, info: CloseInfo): void {
     if (!this.clients.delete(connection)) return
-    this.#tallyOf(connection.route).onClose(connection, info)
+    const { route } = connection
+    this.#tallyOf(route).onClose(connection, info)
+    for (const observer of this.router.observers) observer.onClosed(route, info, connection.stats().duration)
     this.#emitCloseIfEmpty()
   }
 
   onRefused (refusal: Refusal): void {
     this.#tallyOf(refusal.asker?.routeOptions.url ?? '').refused++
     publishRefusal(refusal)
+    for (const observer of this.router.observers) observer.onRefused(refusal)
   }
 
   #tallyOf (route: string): Tally {
@@ -121,8 +124,10 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   inspect ({ top = TOP }: { readonly top?: number | undefined } = {}): ConnectionLoad[] {
     const expected = isCount(top)
     if (expected !== null) throw new TypeError(`the option top of inspect() must be ${expected}, not ${describe(top)}`)
-    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount)
-      .map(({ info, held, bufferedAmount: unsent, waiting }) => ({ info, held, unsent, waiting }))
+    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount).map(connection => {
+      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = connection
+      return { info, held, unsent, topics: subscriptions?.names.size ?? 0, waiting }
+    })
   }
 
   close (callback?: (error?: Error) => void): void {
@@ -142,11 +147,15 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   }
 
   async drain (options?: DrainOptions): Promise<void> {
-    await this.#router.drain(drainSettings(options))
+    await this.router.drain(drainSettings(options))
+  }
+
+  onRoundTrip (milliseconds: number, { route }: Connection): void {
+    for (const observer of this.router.observers) observer.onRoundTrip(route, milliseconds)
   }
 
   onSendingClose (connection: Connection): void {
-    this.#router.onSendingClose(connection)
+    this.router.onSendingClose(connection)
   }
 
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */

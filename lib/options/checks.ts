@@ -47,7 +47,7 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   maxBufferedAmount: integer(0, Number.MAX_SAFE_INTEGER),
   stallTimeout: integer(1, MAX_TIMEOUT),
   holdTimeout: integer(1, MAX_TIMEOUT),
-  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout } in integers from 1 to ${MAX_TIMEOUT}`,
+  heartbeat: value => value === false || isHeartbeat(value) ? null : `false or { interval, timeout, rtt } (rtt may be left out) in integers from 1 to ${MAX_TIMEOUT}`,
   maxConnections: integer(0, Number.MAX_SAFE_INTEGER),
   maxConnectionsPerAddress: value => isPlainObject(value) || integer(1, Number.MAX_SAFE_INTEGER)(value) === null
     ? null
@@ -152,9 +152,9 @@ function isOriginRule (value: unknown): boolean {
 
 function isHeartbeat (value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
-  const { interval, timeout, ...rest } = value as { interval?: unknown, timeout?: unknown }
+  const { interval, timeout, rtt, ...rest } = value as { interval?: unknown, timeout?: unknown, rtt?: unknown }
   const check = integer(1, MAX_TIMEOUT)
-  return check(interval) === null && check(timeout) === null && Object.keys(rest).length === 0
+  return check(interval) === null && check(timeout) === null && (rtt === undefined || check(rtt) === null) && Object.keys(rest).length === 0
 }
 
 /** Of a list, its first element that is not as it must be. */

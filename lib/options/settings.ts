@@ -37,8 +37,8 @@ export function upgradeSettings ({ headers = {}, topics, ...options }: UpgradeOp
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
 /** @throws TypeError as pluginSettings() does */
-export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, ...options }: ConnectOptions): StandaloneSettings &
-  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy'>>> {
+export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, http2 = false, ...options }: ConnectOptions): StandaloneSettings &
+  Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy' | 'http2'>>> {
   if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
     throw new TypeError(`the WebSocket option maxRedirects must be an integer from 0, not ${describe(maxRedirects)}`)
   }
@@ -48,7 +48,8 @@ export function connectSettings ({ headers = {}, signal, request = {}, maxRedire
   if (proxy !== false && (request.agent !== undefined || request.createConnection !== undefined)) {
     throw new TypeError('the WebSocket options proxy and request.agent or request.createConnection exclude each other: both say how to connect')
   }
-  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, ...(signal === undefined ? {} : { signal }) }
+  if (typeof http2 !== 'boolean' && http2 !== 'auto') throw new TypeError(`the WebSocket option http2 must be true, false or 'auto', not ${describe(http2)}`)
+  return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, http2, ...(signal === undefined ? {} : { signal }) }
 }
 
 /** What is meant by the option perMessageDeflate, which is checked already. */

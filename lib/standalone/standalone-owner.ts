@@ -1,3 +1,4 @@
+import type { CloseInfo } from '../../types/connection.ts'
 import type { StandaloneErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
 import type { Connection, ConnectionOwner } from '../connection/connection.ts'
@@ -7,16 +8,16 @@ import { isThenable } from '../promises.ts'
 export class StandaloneOwner implements ConnectionOwner {
   readonly request: unknown
   readonly #errorHandler: StandaloneErrorHandler | undefined
-  readonly #onLeave: () => void
+  readonly #onLeave: (info: CloseInfo) => void
 
-  constructor (request: unknown, errorHandler: StandaloneErrorHandler | undefined, onLeave: () => void = () => {}) {
+  constructor (request: unknown, errorHandler: StandaloneErrorHandler | undefined, onLeave: (info: CloseInfo) => void = () => {}) {
     this.request = isObserved() ? request : undefined // which nobody else asks for
     this.#errorHandler = errorHandler
     this.#onLeave = onLeave
   }
 
-  onClose (): void {
-    this.#onLeave()
+  onClose (_connection: Connection, info: CloseInfo): void {
+    this.#onLeave(info)
   }
 
   onWarning (message: string): void {

@@ -1,5 +1,6 @@
 // What a subscriber gets before what is published now: what it has missed since its position, or a snapshot. Until that is sent, what is
 // published waits. Both go out as the connection takes them, and wait by reference.
+import { AsyncResource } from 'node:async_hooks'
 import type { GapReason, Head, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import { unsubscribed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
@@ -38,16 +39,19 @@ export class CatchUp {
   readonly #live = new Fifo<Publication | Missing>()
   #liveBytes = 0
   #isDecided = false
-  // whether what is first is there
-  #isReady = false
+  // Null until what is first is there.
+  #result: SubscribeResult | null = null
+  // what is first is sent: subscribe() is done, and whoever waits for it has his turn before what is published
+  #isTelling = false
+  #isTold = false
   #resolve!: (result: SubscribeResult) => void
   #reject!: (error: unknown) => void
 
-  /** @param snapshot called in the context of the subscriber */
+  /** @param snapshot called in the context in which this is made, whoever brings that about */
   constructor (subscription: Subscription, since: Head | null, snapshot: SubscribeOptions['snapshot'], owner: CatchUpOwner) {
     this.since = since
     this.#subscription = subscription
-    this.#snapshot = snapshot
+    this.#snapshot = snapshot === undefined ? undefined : AsyncResource.bind(snapshot)
     this.#owner = owner
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -75,6 +79,10 @@ export class CatchUp {
       return
     }
     if (isOver) this.drop(Infinity, true)
+    if (this.#hasEnded) { // as it was closed for a gap that had to be told
+      counts.skipped++
+      return
+    }
     counts.waiting++
     this.#live.push(publication)
     this.#liveBytes += publication.message.length
@@ -117,10 +125,14 @@ export class CatchUp {
 
   /** Sends what comes first, then what was published meanwhile, as far as the connection takes it now. */
   pump (): void {
-    if (!this.#isReady) return
+    if (this.#result === null || this.#isTelling) return
     const { subscriber, terms } = this.#subscription
     let hasRoom = !subscriber.mustWait
     while (hasRoom && !this.#hasEnded) {
+      if (!this.#isTold && this.#first.isEmpty) {
+        void this.#tell(this.#result)
+        return
+      }
       const isFirst = !this.#first.isEmpty
       const next = isFirst ? this.#first.shift() : this.#live.shift()
       if (next === undefined) {
@@ -155,8 +167,16 @@ export class CatchUp {
   #begin (first: readonly FirstMessage[], result: SubscribeResult): void {
     if (this.#hasEnded) return
     for (const message of first) this.#first.push(message)
-    this.#isReady = true
+    this.#result = result
+    this.pump()
+  }
+
+  async #tell (result: SubscribeResult): Promise<void> {
+    this.#isTold = this.#isTelling = true
     this.#resolve(result)
+    // behind who has waited for it; and a little further, for who has done so in a function of his own
+    for (let i = 0; i < 3; i++) await Promise.resolve()
+    this.#isTelling = false
     this.pump()
   }
 

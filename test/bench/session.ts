@@ -35,7 +35,7 @@ export function openSession (peer: Peer, server: ServerProcess, workload: Worklo
 }
 
 async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): Promise<Session> {
-  const path = peer === 'ours' && workload.path !== undefined ? workload.path : '/echo'
+  const path = (peer === 'ours' ? workload.path : workload.rivalPath) ?? '/echo'
   const ring = await checkedMessages(peer, server.port, workload, path)
   const connections = await open(server.port, openingHandshake(path, workload.deflate === true), workload.connections)
   await server.settle()
@@ -46,7 +46,7 @@ async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): 
 }
 
 async function broadcastSession (peer: Peer, server: ServerProcess, workload: Broadcast): Promise<Session> {
-  const path = workload.times === 1 ? '/broadcast' : '/burst'
+  const path = peer === 'ours' && workload.path !== undefined ? workload.path : workload.times === 1 ? '/broadcast' : '/burst'
   const ring = await checkedMessages(peer, server.port, broadcastMessage(workload), path, workload.times)
   const connections = await open(server.port, openingHandshake(path, false), workload.connections)
   await server.settle()

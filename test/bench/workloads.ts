@@ -26,13 +26,15 @@ export interface Echo extends Common {
   readonly kind: 'echo'
   /** Bytes of a payload. */
   readonly size: number
-  readonly content: 'binary' | 'ascii' | 'utf8' | 'json'
+  readonly content: 'binary' | 'ascii' | 'utf8' | 'json' | 'value'
   /** Messages that each connection has on the way. */
   readonly inFlight: number
   /** Default: 1. */
   readonly fragments?: number
-  /** Of our server; the others have /echo alone. */
-  readonly path?: '/iterator' | '/generator'
+  /** Of our server. Default: /echo. */
+  readonly path?: '/iterator' | '/generator' | '/json' | '/typed' | '/union'
+  /** Of the others. Default: /echo. */
+  readonly rivalPath?: '/json'
 }
 
 export interface Broadcast extends Common {
@@ -40,6 +42,8 @@ export interface Broadcast extends Common {
   readonly size: number
   /** What every connection gets for each message that one of them sends. */
   readonly times: 1 | typeof BURST
+  /** Of our server; the others have a loop alone. */
+  readonly path?: '/topic' | '/topic-burst'
 }
 
 /** `connections` that shake hands at a time, and stay until the measurement is over. */
@@ -89,8 +93,13 @@ export const WORKLOADS: readonly Workload[] = [
   { ...deflate1KiB, name: 'deflate 16 KiB x 1', size: 16 * KIB, goals: { ws: 1.7, 'fastify-websocket': 1.7 } },
   pull('iterator'),
   pull('generator'),
+  values('JSON by hand x 16', '/json'),
+  values('JSON by schema x 16', '/typed'),
+  values('JSON by schema, union of 8 x 16', '/union'),
   broadcast({ name: 'broadcast to 1,000', times: 1, goals: { ws: 1, 'fastify-websocket': 1.05 } }),
   broadcast({ name: 'broadcast of 16 to 1,000', times: BURST, goals: { ws: 12, 'fastify-websocket': 11 } }),
+  topic({ name: 'topic of 1,000', times: 1, path: '/topic', goals: { ws: 1, 'fastify-websocket': 1.05 } }),
+  topic({ name: 'topic of 1,000, 16 at a time', times: BURST, path: '/topic-burst', goals: { ws: 9, 'fastify-websocket': 9 } }),
   { kind: 'handshakes', name: 'handshakes', peers: PEERS, connections: 64, goals: { ws: 0.95, 'fastify-websocket': 1.1 } },
   { kind: 'memory', name: 'memory, idle', peers: PEERS, connections: 10_000, message: null, goals: { ws: 1, 'fastify-websocket': 1.33 } },
   // 248 KiB of ws against 10
@@ -105,6 +114,16 @@ function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Part
 function pull (way: 'iterator' | 'generator'): Echo {
   const goals = { ws: 2.5, 'fastify-websocket': 2.5 }
   return echo({ name: `${way} 125 B text x 16`, size: 125, content: 'ascii', inFlight: 16, path: `/${way}`, peers: FRAMED, goals })
+}
+
+/** Values, parsed and serialized: by ours as `path` says, by the others by hand, without looking at them. */
+function values (name: string, path: '/json' | '/typed' | '/union'): Echo {
+  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: FRAMED, goals: {} })
+}
+
+/** Ours publishes, the others send to all in a loop. */
+function topic (fields: Pick<Broadcast, 'name' | 'times' | 'goals'> & Required<Pick<Broadcast, 'path'>>): Broadcast {
+  return { kind: 'broadcast', peers: FRAMED, connections: 1_000, size: 128, ...fields }
 }
 
 function broadcast (fields: Pick<Broadcast, 'name' | 'times' | 'goals'>): Broadcast {

@@ -1,8 +1,6 @@
-import { EventEmitter } from 'node:events'
 import type { Browser, Page } from 'puppeteer-core'
 import t, { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
-import { ChatRoom } from '../../example/chat-room.ts'
 import { BROWSERS, testInBrowser, textOf } from './browsers.ts'
 
 // for the whole file: two browsers on a busy machine take their time
@@ -189,60 +187,44 @@ test('the pages and their files come with their types and a policy that allows n
 })
 
 test('the chat shows a member out with 1013 once too much waits for it, and goes on without it', async (t) => {
-  const room = new ChatRoom()
-  const ada = new FakeConnection()
-  const slow = new FakeConnection()
-  room.join(ada.asConnection(), 'Ada')
-  room.join(slow.asConnection(), 'Slow')
-  ada.sent.length = 0
-  slow.sent.length = 0
-
-  slow.taken = false
-  slow.bufferedAmount = 256 * 1024
-  ada.say('still')
-  t.equal(slow.closeCode, null)
-  slow.bufferedAmount++
-  ada.say('too much')
-  t.equal(slow.closeCode, 1013)
-  ada.say('after')
-  slow.say('late')
-  slow.emit('close', 1013, Buffer.alloc(0))
-  t.same(slow.sent.map(({ text }) => text), ['still', 'too much'])
-  t.same(ada.sent, [{ type: 'left', member: { id: 2, name: 'Slow' } }])
+  const app = await buildApp()
+  t.teardown(() => app.close())
+  const ada = await app.injectWS('/chat?name=Ada')
+  const slow = await app.injectWS('/chat?name=Slow')
+  slow.pause()
+  const text = 'still '.repeat(80)
+  const [, connection] = app.websocketServer.clients
+  while (connection!.readyState === connection!.OPEN) {
+    ada.send(JSON.stringify({ type: 'say', text }))
+    await ada.drained()
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  t.ok(connection!.bufferedAmount > 256 * 1024)
+  slow.send(JSON.stringify({ type: 'say', text: 'late' }))
+  slow.resume()
+  t.match(await slow.closed, { code: 1013 })
+  const grace = await app.injectWS('/chat?name=Grace')
+  grace.send(JSON.stringify({ type: 'say', text: 'after' }))
+  const told = []
+  while (told.length < 5) told.push(JSON.parse(String(await ada.receive())))
+  t.match(told, [
+    { type: 'members', you: 1, members: [{ id: 1, name: 'Ada' }] },
+    { type: 'joined', member: { id: 2, name: 'Slow' } },
+    { type: 'left', member: { id: 2, name: 'Slow' } },
+    { type: 'joined', member: { id: 3, name: 'Grace' } },
+    { type: 'said', member: { id: 3, name: 'Grace' }, text: 'after' }
+  ])
 })
 
 test('the chat holds no more than a hundred members', async (t) => {
-  const room = new ChatRoom()
-  const members = Array.from({ length: 101 }, () => new FakeConnection())
-  for (const member of members) room.join(member.asConnection(), 'Ada')
-  t.same(members.map(({ closeCode }) => closeCode), [...Array(100).fill(null), 1013])
-  t.equal(members[99]?.sent[0]?.['members']?.length, 100)
+  const app = await buildApp()
+  t.teardown(() => app.close())
+  for (let i = 0; i < 99; i++) await app.injectWS('/chat?name=Ada')
+  const last = await app.injectWS('/chat?name=Ada')
+  t.equal(JSON.parse(String(await last.receive())).members.length, 100)
+  const refused = await app.injectWS('/chat?name=Ada')
+  t.match(await refused.closed, { code: 1013, reason: 'the room is full' })
 })
-
-/** What a chat room touches of a connection. */
-class FakeConnection extends EventEmitter {
-  sent: Record<string, any>[] = []
-  taken = true
-  bufferedAmount = 0
-  closeCode: number | null = null
-
-  asConnection () {
-    return this as unknown as Parameters<ChatRoom['join']>[0]
-  }
-
-  send (data: string) {
-    this.sent.push(JSON.parse(data))
-    return this.taken
-  }
-
-  close (code: number) {
-    this.closeCode = code
-  }
-
-  say (text: string) {
-    this.emit('message', Buffer.from(JSON.stringify({ type: 'say', text })), false)
-  }
-}
 
 async function listen (t: Test) {
   const app = await buildApp()

@@ -337,6 +337,21 @@ export function contract (door: Door): void {
 
   // Plugins as their users register them
 
+  it('messages by schema: values in, values out, and 1007 for what the schema does not allow', async t => {
+    const schema = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'], additionalProperties: false }
+    const { open } = await serve(t, app => {
+      app.get<{ Receive: { n: number }, Send: { n: number } }>('/', { websocket: true, schema: { receive: schema, send: schema } }, async function * (connection) {
+        for await (const { n, ...rest } of connection) yield { n: n + 1, ...rest, secret: 'x' }
+      })
+    })
+    const client = await open()
+    client.send('{"n":1,"more":1}')
+    client.send('{"n":"2"}')
+    client.send('{"n":{}}')
+    t.strictSame([await client.receive(), await client.receive(), await client.receive()], ['{"n":2}', '{"n":3}', null])
+    t.match(await client.closed, { code: 1007, reason: 'message/n must be integer' })
+  })
+
   it('@fastify/cookie and @fastify/session: the session of a handshake, and a cookie on its 101', async t => {
     const cookies: string[] = []
     const { app, open } = await serve(t, async app => {

@@ -56,7 +56,9 @@ function party (count: number, options: DrainOptions, random: () => number = () 
     onRefusing: () => { log.push([clock.now(), 'refusing']) },
     shutdownTimeout: 5000
   }
-  return { clock, log, guests, draining: new Draining(drainSettings(options), crowd, clock, random) }
+  const draining = new Draining(drainSettings(options), crowd, clock, random)
+  draining.begin()
+  return { clock, log, guests, draining }
 }
 
 test('the k-th of n is told to go at k/n of the spread, behind a delay in which handshakes are taken', t => {
@@ -98,7 +100,6 @@ test('the order is a random one in which everybody has his place', t => {
 
 test('who leaves by himself leaves a hole, and is told nothing', t => {
   const { clock, log, guests } = party(4, { spread: 1000 })
-  clock.advance(0)
   guests[1]!.leave()
   clock.advance(1000)
   t.strictSame(log.slice(1).map(entry => (entry as number[]).slice(0, 2)), [[250, 0], [750, 2], [1000, 3]])
@@ -109,7 +110,6 @@ test('it is over when the last has left, and those who do not answer are dropped
   const { clock, log, guests, draining } = party(3, { spread: 0 })
   let isDone = false
   void draining.done.then(() => { isDone = true })
-  clock.advance(0)
   t.equal(log.length, 4, 'all at once')
   guests[0]!.leave()
   guests[1]!.leave()
@@ -121,7 +121,6 @@ test('it is over when the last has left, and those who do not answer are dropped
   t.strictSame(log.at(-1), [5000, 2, 'terminate'])
   await draining.done
   const other = party(1, { spread: 0 })
-  other.clock.advance(0)
   other.guests[0]!.leave()
   await other.draining.done
   t.equal(other.clock.pending, 0, 'nobody is waited for any more')

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import { test, type Test } from 'tap'
 import { HandlerContext } from '../../lib/fastify/handler-context.ts'
 import { Seats } from '../../lib/fastify/seats.ts'
@@ -20,13 +20,13 @@ const collectGarbage = runInNewContext('gc') as () => void
 const EVERYTHING = ['request', 'reply', 'raw request', 'raw reply']
 
 /** What is still in memory of the request of a connection that has echoed a message and is open. */
-async function keptBy (t: Test, handler: WebSocketHandler, options: WebSocketRouteOptions = {}): Promise<string[]> {
+async function keptBy (t: Test, handler: WebSocketHandler, options: WebSocketRouteOptions = {}, schema: FastifySchema = {}): Promise<string[]> {
   const refs: Array<WeakRef<object>> = []
   const { app, site } = await serve(t, app => {
-    app.get('/ws', { websocket: options, preHandler: async (request, reply) => { refs.push(...refsOf(request, reply)) } }, handler)
+    app.get('/ws', { websocket: options, schema, preHandler: async (request, reply) => { refs.push(...refsOf(request, reply)) } }, handler as never)
   }, { server: { logger: { level: 'trace', stream: { write () {} } } } })
   const peer = await site.open('/ws')
-  t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+  t.strictSame(await peer.write(text('5')).contents(1), ['5'])
   const [connection] = [...app.websocketServer.clients] as [WebSocketConnection]
   for (let i = 0; i < 3; i++) {
     await new Promise(resolve => { setImmediate(resolve) }) // a WeakRef holds on until the end of the turn
@@ -61,6 +61,14 @@ test('a request and its reply stay in memory for an errorHandler', async t => {
   t.strictSame(await keptBy(t, echo, { errorHandler: () => {} }), EVERYTHING)
 })
 
+test('a request stays in memory for an onInvalidMessage where a schema says what is received, and only there', async t => {
+  const onInvalidMessage = (): void => {}
+  const typed: WebSocketHandler = connection => { connection.on('message', message => { connection.send(message) }) }
+  t.ok((await keptBy(t, typed, { onInvalidMessage }, { receive: {} })).includes('request'))
+  t.strictSame(await keptBy(t, echo, { onInvalidMessage }), [])
+  t.strictSame(await keptBy(t, typed, {}, { receive: {} }), [])
+})
+
 test('who observes a connection gets its request if he did when it was accepted', async t => {
   const seen: Array<string | undefined> = []
   const channel = 'fastify-websocket-stream:close'
@@ -86,7 +94,7 @@ test('who observes a connection gets its request if he did when it was accepted'
 
 test('a seat is given back once, however often it is left', async t => {
   const seats = new Seats()
-  const server = new WebSocketServer(pluginSettings({}), null as never, null as never)
+  const server = new WebSocketServer(pluginSettings({}), { observers: [] } as never, null as never)
   const contexts = [1, 2].map(() => new HandlerContext({ request: { raw: {} } } as never, { closeLogLevel: 'silent' }, server, seats.take()))
   t.equal(seats.taken, 2)
   contexts[0]!.leave()

@@ -16,7 +16,7 @@ const right: Array<[name: Name, values: unknown[]]> = [
   ['closeTimeout', [1, MAX_TIMEOUT]],
   ['maxBufferedAmount', [0, Number.MAX_SAFE_INTEGER]],
   ['stallTimeout', [1, MAX_TIMEOUT]],
-  ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }]],
+  ['heartbeat', [false, { interval: 1, timeout: MAX_TIMEOUT }, { interval: 1, timeout: 1, rtt: 5 }]],
   ['maxConnections', [0, 5]],
   ['maxConnectionsPerAddress', [1, 5, { max: 5 }, { max: 1, key: () => null }]],
   ['rateLimit', [false, { messages: 0.1 }, { bytes: 65_536 }, { messages: 5, bytes: 5, burst: 0.5, onExceeded: 'wait', maxWait: 1 }]],
@@ -56,8 +56,8 @@ const wrong: Array<[name: Name, expected: string, values: unknown[]]> = [
   ['maxConnections', 'an integer from 0 to 9007199254740991', anInteger(0, Number.MAX_SAFE_INTEGER)],
   ['maxConnectionsPerAddress', 'an integer from 1, or { max, key }', [0, 1.5, -1, null, true, '5', [5], Infinity]],
   ['rateLimit', 'false or an object of its own options', [true, null, 5, [], () => true]],
-  ['heartbeat', 'false or { interval, timeout } in integers from 1 to 2147483647', [
-    true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }
+  ['heartbeat', 'false or { interval, timeout, rtt } .rtt may be left out. in integers from 1 to 2147483647', [
+    true, null, 5, {}, { interval: 5 }, { interval: 0, timeout: 5 }, { interval: 5, timeout: 5.5 }, { interval: 5, timeout: 5, more: 5 }, { interval: 5, timeout: 5, rtt: 0 }
   ]],
   ['shutdownTimeout', 'an integer from 1 to 2147483647', anInteger(1, MAX_TIMEOUT)],
   ['perMessageDeflate', 'true, false or an object of its own options', [null, 5, 'true', [], () => true]],

@@ -1,7 +1,7 @@
 // close-code.ts and close-payload.ts
 import { test } from 'tap'
 import { isWireCloseCode } from '../../lib/protocol/close-code.ts'
-import { createClose, parseClosePayload, serializeClosePayload } from '../../lib/protocol/close.ts'
+import { createClose, cutReason, parseClosePayload, serializeClosePayload } from '../../lib/protocol/close.ts'
 
 /** Octets in hexadecimal, as RFC 6455 writes them: `03 e8 62 79 65` */
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex')
@@ -177,4 +177,15 @@ test('a close reason is copied, so the caller may use its memory again', async t
   const { reason } = createClose(1000, given)
   given.fill(0)
   t.strictSame(reason, Buffer.from('bye'))
+})
+
+test('a reason is cut to 123 bytes, between two characters', async t => {
+  for (const [text, expected] of [
+    ['', ''], ['short', 'short'], ['x'.repeat(123), 'x'.repeat(123)], ['x'.repeat(124), 'x'.repeat(123)],
+    ['\u00e9'.repeat(100), '\u00e9'.repeat(61)], [`x${'\u{1F600}'.repeat(100)}`, `x${'\u{1F600}'.repeat(30)}`]
+  ] as const) {
+    const reason = cutReason(text)
+    t.equal(String(reason), expected)
+    t.strictSame(createClose(1000, reason).reason, reason)
+  }
 })

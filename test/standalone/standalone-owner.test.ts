@@ -64,7 +64,7 @@ test('what whoever wrote the program should know of is a warning, and the end of
   const warning = nextWarning()
   owner.onWarning('nobody listens')
   t.strictSame(await warning, { name: 'WebSocketWarning', message: 'nobody listens' })
-  owner.onClose()
+  owner.onClose({} as never, { code: 1000 } as never)
   t.strictSame(calls, ['left'])
 })
 

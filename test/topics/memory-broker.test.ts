@@ -118,17 +118,20 @@ test('a slow reader is sent what it has missed as it reads, and what is publishe
   for (let i = 0; i < 30; i++) await topics.publish('a', Buffer.alloc(30_000, i))
   const slow = await enter()
   const count = await fill(slow)
-  t.match(await slow.connection.subscribe('a', { since: position }), { recovered: true })
+  const subscribed = slow.connection.subscribe('a', { since: position })
+  void subscribed.then(() => { slow.connection.send(Buffer.from([200])) })
+  await turn()
   t.equal(slow.connection.readyState, 1)
   for (let i = 30; i < 35; i++) await topics.publish('a', Buffer.alloc(30_000, i))
   t.equal(topics.stats().waiting, 5)
   slow.client.resume()
   const got: number[] = []
-  for (let i = 0; i < count + 35; i++) {
+  for (let i = 0; i < count + 36; i++) {
     const message = await slow.client.receive() as Buffer
     if (i >= count) got.push(message[0]!)
   }
-  t.strictSame(got, Array.from({ length: 35 }, (_, i) => i))
+  t.strictSame(got, [...Array(30).keys(), 200, 30, 31, 32, 33, 34], 'and what was sent when it was done stands between the two')
+  t.match(await subscribed, { recovered: true })
   t.match(topics.stats(), { waiting: 0, skipped: 0 })
 })
 
@@ -161,6 +164,7 @@ test('messages are forgotten after their ttl, and numbers after theirs', async t
   t.strictSame(await broker.read('a', since, RULE), { head, entries: [] })
   pass(9999)
   t.strictSame(await broker.heads(['a', 'b']), [head, null], 'read since, so it is remembered for longer')
+  t.ok(broker.bytes > 0)
   pass(40_000)
   t.strictSame(await broker.heads(['a']), [null])
   t.equal(broker.bytes, 0)
@@ -193,6 +197,23 @@ test('beyond size the oldest go, not later than a tenth of it; beyond memory tho
   t.ok(broker.bytes <= 10_000)
   t.strictSame((await broker.heads(['a', 'c'])).map(head => head?.epoch), [epochs[0]![0], undefined], 'who is subscribed to it is not told a gap')
   await broker.stop()
+  await broker.stop()
+})
+
+test('messages that nobody asks for any more are swept, and the numbers of who is subscribed are kept whatever memory there is', async t => {
+  const { pass, ...time } = environment()
+  const broker = new MemoryBroker({ memory: 1000 }, time)
+  await broker.start(HOST)
+  await broker.subscribe(['a'])
+  await broker.publish('a', Buffer.alloc(100), { ...RULE, headTtl: 1_000_000 })
+  const bytes = broker.bytes
+  pass(30_000)
+  t.equal(bytes - broker.bytes, 100 + 256)
+  for (let i = 0; i < 5; i++) {
+    await broker.subscribe([`b${i}`])
+    await broker.publish(`b${i}`, Buffer.alloc(0), { ...RULE, headTtl: 1_000_000 })
+  }
+  t.strictSame((await broker.heads(['a', 'b0', 'b4'])).map(head => head?.number), [1, 1, 1])
   await broker.stop()
 })
 

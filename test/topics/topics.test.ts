@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { subscribe as listen, unsubscribe as unlisten } from 'node:diagnostics_channel'
 import { test } from 'tap'
-import { connect, prepare, Topics, upgrade } from '../../lib/index.ts'
+import { connect, memoryBroker, prepare, Topics, upgrade } from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { TopicGap } from '../../types/topics.ts'
 import { startConnection, turn } from '../helpers/app.ts'
@@ -124,8 +124,9 @@ test('who is more than maxBehind behind is closed with 1013 and told so; the oth
   t.match(await slow.client.closed, { code: 1013, reason: 'slow reader' })
   for (let i = 0; i < 5; i++) await turn()
   const again = await enter()
-  t.match(await again.connection.subscribe('a', { since: position }), { recovered: true })
+  const subscribed = again.connection.subscribe('a', { since: position })
   t.strictSame((await take(again.client, got.length)).map(text => text[0]), got)
+  t.match(await subscribed, { recovered: true })
 })
 
 test('one large message to who has nothing unsent is no reason to close it', async t => {
@@ -281,6 +282,7 @@ test('a snapshot is sent first, and what is published meanwhile after it; null i
   t.strictSame(await b.connection.subscribe('a', { snapshot: () => null, since: 'nonsense' }), { recovered: false, position: null })
   await topics.publish('a', '1')
   await topics.publish('a', '2')
+  await turn()
   t.match(topics.stats(), { waiting: 2, delivered: 2 })
   give!('snapshot')
   t.strictSame(await subscribed, { recovered: false, position: null })
@@ -322,12 +324,13 @@ test('a large snapshot goes to a slow reader as it reads, and is not held agains
   const { topics, enter } = await startTopics(t, { maxBehind: 100_000 })
   const slow = await enter()
   const count = await fill(slow)
-  await slow.connection.subscribe('a', { snapshot: () => Buffer.alloc(500_000) })
+  const subscribed = slow.connection.subscribe('a', { snapshot: () => Buffer.alloc(500_000) })
+  void subscribed.then(() => { slow.connection.send('done') })
   await topics.publish('a', 'behind it')
   t.equal(slow.connection.readyState, 1)
   slow.client.resume()
-  const messages = await take(slow.client, count + 2)
-  t.strictSame(messages.slice(-2).map(({ length }) => length), [500_000, 9])
+  const messages = await take(slow.client, count + 3)
+  t.strictSame(messages.slice(-3).map(text => text.length > 10 ? text.length : text), [500_000, 'done', 'behind it'])
 })
 
 test('names, options and limits that are wrong say so', async t => {
@@ -384,11 +387,24 @@ test('without Fastify upgrade() is given a Topics, or has none', async t => {
   await connections[1]!.publish('a', 'hello')
   t.equal(await clients[0]!.receive(), 'hello')
   t.throws(() => connections[2]!.subscribe('a'), { code: 'FST_WS_TOPICS_NONE' })
+  server.removeAllListeners('upgrade')
+  server.on('upgrade', (request, socket, head) => {
+    void t.rejects(upgrade(request, socket, head, { topics: {} as never }), { name: 'TypeError', message: /topics must be a Topics, not object/ })
+  })
+  await t.rejects(connect(url), { code: 'FST_WS_UNEXPECTED_RESPONSE' })
   await topics.close()
   t.equal(await codeOf(connections[0]!.publish('a', 'x')), 'FST_WS_TOPICS_CLOSED')
   t.equal(await codeOf(connections[1]!.subscribe('a')), 'FST_WS_TOPICS_CLOSED')
   await t.rejects(topics.start(), { code: 'FST_WS_TOPICS_CLOSED' })
   for (const client of clients) client.terminate()
+})
+
+test('a snapshot is made in the context of subscribe(), whoever decides that it is needed', async t => {
+  const store = new AsyncLocalStorage<string>()
+  const { enter } = await startTopics(t, { broker: memoryBroker({ delay: 1 }) })
+  const { client, connection } = await enter()
+  void store.run('of subscribe', () => connection.subscribe('a', { snapshot: () => store.getStore() }))
+  t.equal(await client.receive(), 'of subscribe')
 })
 
 test("a gap is told in the context of its connection's request", async t => {

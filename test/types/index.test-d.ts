@@ -6,8 +6,8 @@ import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Connection as InternalConnection } from '../../lib/connection/connection.ts'
 import type { ViewedConnection } from '../../lib/connection/views/viewed-connection.ts'
-import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, prepare, upgrade } from '../../lib/index.ts'
-import type { CloseInfo, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../../lib/index.ts'
+import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, memoryBroker, prepare, Topics, upgrade } from '../../lib/index.ts'
+import type { CloseInfo, PublishResult, TopicGap, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../../lib/index.ts'
 
 const app = Fastify()
 
@@ -29,6 +29,33 @@ app.register(websocket, { maxPayload: 'x' })
 expectTypeOf<WebSocketPluginOptions['maxPayload']>().toEqualTypeOf<number | undefined>()
 expectTypeOf(app.websocketServer.clients).toEqualTypeOf<Set<WebSocketConnection>>()
 app.websocketServer.on('connection', connection => { expectTypeOf(connection).toEqualTypeOf<WebSocketConnection>() })
+
+// topics
+app.register(websocket, { topics: { slow: 'latest', rules: [{ topic: 'room:*', size: 5 }], broker: memoryBroker({ delay: 5 }) } })
+app.register(websocket, { topics: new Topics({ maxBehind: 1 }) })
+// @ts-expect-error wrong policy
+app.register(websocket, { topics: { slow: 'never' } })
+expectTypeOf(app.websocketServer.publish('a', 'x', { binary: true })).toEqualTypeOf<Promise<PublishResult>>()
+expectTypeOf(app.websocketServer.topics.subscribers('a')).toEqualTypeOf<number>()
+app.get('/topics', { websocket: true }, async connection => {
+  const { recovered, position } = await connection.subscribe('a', {
+    since: null,
+    encode: (payload, { position }) => {
+      expectTypeOf(payload).toEqualTypeOf<Buffer>()
+      expectTypeOf(position).toEqualTypeOf<string | null>()
+      return payload
+    },
+    snapshot: async position => position === null ? null : 'x'
+  })
+  expectTypeOf(recovered).toEqualTypeOf<boolean>()
+  expectTypeOf(position).toEqualTypeOf<string | null>()
+  expectTypeOf(connection.topics).toEqualTypeOf<ReadonlySet<string>>()
+  connection.on('gap', gap => { expectTypeOf(gap).toEqualTypeOf<TopicGap>() })
+  // @ts-expect-error whose bytes are not there yet
+  void connection.publish('a', new Blob(['x']))
+  // @ts-expect-error a connection publishes for all but itself
+  void connection.publish('a', 'x', { except: connection })
+})
 
 // shorthand
 app.get('/x', { websocket: true }, function (connection, request) {

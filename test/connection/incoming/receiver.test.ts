@@ -4,6 +4,7 @@ import { test } from 'tap'
 import { MessageReader } from '../../../lib/connection/incoming/message-reader.ts'
 import { Receiver, type ReceiverOwner, type ReceiverSettings } from '../../../lib/connection/incoming/receiver.ts'
 import { ConnectionClosedError } from '../../../lib/errors.ts'
+import { MessageDecoder } from '../../../lib/messages/message-decoder.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
 import { gate, turn, type Gate } from '../../helpers/app.ts'
 import { clientFrame, closePayload } from '../../helpers/frames.ts'
@@ -65,12 +66,12 @@ function setUp (settings: Partial<ReceiverSettings> = {}) {
 }
 
 function readerOf (receiver: Receiver): MessageReader {
-  return receiver.claim(owner => new MessageReader(owner))
+  return receiver.delivery.claim(owner => new MessageReader(owner))
 }
 
 test('messages go to listeners in the order of their bytes, however those are cut', async t => {
   const { calls, receiver } = setUp()
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   const bytes = Buffer.concat([text('a'), FIRST, ping('p'), clientFrame({ opcode: 0, payload: 'b' }), text('')])
   for (const byte of bytes) {
     receiver.feed(Buffer.from([byte]))
@@ -85,7 +86,7 @@ test('a Ping and a Pong are told at once, before messages that wait for somebody
   receive(text('a'), ping('1'), text('b'), pong('2'))
   t.strictSame(since(), ['ping 1', 'pong 2'])
   t.strictSame([receiver.isHolding, receiver.isDone], [true, false])
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   t.strictSame(since(), [], 'not inside of the call that attaches a listener')
   await turn()
   t.strictSame(since(), ['a', 'b'])
@@ -110,7 +111,7 @@ for (const [title, say, atOnce, inTurn] of FAREWELLS) {
     the.receive(text('a'))
     say(the)
     t.strictSame(the.since(), [atOnce])
-    the.receiver.onListeners(true)
+    the.receiver.delivery.onListeners(true)
     await turn()
     t.strictSame(the.since(), ['taken on', 'a', 'taken on', 'b', inTurn])
   })
@@ -118,7 +119,7 @@ for (const [title, say, atOnce, inTurn] of FAREWELLS) {
 
 test('what comes behind a frame that breaks the protocol is ignored', async t => {
   const { calls, receiver, receive } = setUp()
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   receive(text('a'), FIRST, UNMASKED, text('b'), ping())
   receive(text('c'))
   receiver.end()
@@ -132,31 +133,31 @@ test('ignoreInput() reads on and drops what comes; what waits has its turn', asy
   receiver.ignoreInput()
   t.equal(stream.isPaused(), false, 'a socket that is closed with unread bytes drops what is on its way')
   receive(text('b'), ping())
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   await turn()
   t.strictSame(since(), ['a'])
 })
 
 test('pause() in the middle of a chunk keeps the rest, up to highWaterMark in messages and then as bytes', async t => {
   const { since, state, stream, receiver, receive } = setUp({ highWaterMark: 600 })
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   state.onMessage = text => {
-    if (text === 'a') receiver.pause()
+    if (text === 'a') receiver.delivery.pause()
     return null
   }
   receive(text('a'), ping('1'), ...numbered('held ', 3).map(text), ping('2'), text('z'))
   t.strictSame(since(), ['a', 'ping 1'], 'with what they cost beside, three messages are more than 600 bytes')
-  t.strictSame([receiver.isPaused, stream.isPaused()], [true, true])
-  receiver.resume()
+  t.strictSame([receiver.delivery.isPaused, stream.isPaused()], [true, true])
+  receiver.delivery.resume()
   t.strictSame(since(), [])
   await turn()
   t.strictSame(since(), ['held 0', 'held 1', 'held 2', 'ping 2', 'z'])
-  t.strictSame([receiver.isPaused, stream.isPaused()], [false, false])
+  t.strictSame([receiver.delivery.isPaused, stream.isPaused()], [false, false])
 })
 
 test('nothing is read while there is no room for the answers', async t => {
   const { since, state, stream, receiver, receive } = setUp()
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   state.mayRead = false
   receive(ping('1'), text('a'))
   t.strictSame([since(), stream.isPaused()], [[], true])
@@ -188,7 +189,7 @@ test('with messageConcurrency messages wait for the promises of listeners, and s
     gates.push(gate())
     return gates.at(-1)!.opened
   }
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   receive(text('a'), text('b'), close(1000))
   t.strictSame(since(), ['a', 'farewell 1000'])
   gates[0]!.open()
@@ -220,7 +221,7 @@ test('once the handler is done, a message that nobody takes is discarded, and th
   const { since, receiver, receive } = setUp()
   receive(text('a'), close(1000))
   since()
-  receiver.handlerSettled()
+  receiver.delivery.handlerSettled()
   await turn()
   t.strictSame(since(), ['close 1000'])
 })
@@ -235,21 +236,21 @@ test('a handler of whom nothing is seen is waited for during holdTimeout', async
 test('a message over maxPayload fails the connection for a listener, and waits for whoever may yet want it as a stream', async t => {
   const large = text('x'.repeat(1001))
   const listening = setUp()
-  listening.receiver.onListeners(true)
+  listening.receiver.delivery.onListeners(true)
   listening.receive(large)
   t.strictSame(listening.calls, ['farewell WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 'failure WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'])
   const undecided = setUp()
   undecided.receive(large)
   t.strictSame([undecided.calls, undecided.stream.isPaused()], [[], true])
-  undecided.receiver.handlerSettled()
+  undecided.receiver.delivery.handlerSettled()
   await turn()
   t.strictSame(undecided.calls, listening.calls)
 })
 
 test('after discardMessages() frames are read and messages are nobody\'s', async t => {
   const { since, receiver, receive } = setUp()
-  receiver.onListeners(true)
-  receiver.pause()
+  receiver.delivery.onListeners(true)
+  receiver.delivery.pause()
   receive(text('a'))
   receiver.discardMessages()
   receive(text('b'), ping('1'), close(1000))
@@ -263,7 +264,7 @@ test('after clear() nothing that waits or comes is told', async t => {
   receiver.clear()
   receive(ping('1'), text('b'))
   receiver.end()
-  receiver.onListeners(true)
+  receiver.delivery.onListeners(true)
   await turn()
   t.strictSame(since(), [])
 })
@@ -274,4 +275,61 @@ test('an error that is not the peer\'s is told as that', async t => {
   receive(ping('1'))
   t.strictSame(calls, ['ping 1', 'internal RangeError: out of memory'])
   t.equal(receiver.isReading, false)
+})
+
+// Messages that have a decoder
+
+const decoder = new MessageDecoder(JSON.parse, value => {
+  if (value === 'oops') throw new TypeError('oops')
+  return value
+})
+
+/** `calls` beside what a reader was given. */
+function setUpDecoding (onInvalidMessage: () => Promise<unknown> | boolean) {
+  const all = setUp({ decoder })
+  all.state.onInvalidMessage = onInvalidMessage
+  all.receiver.delivery.onListeners(true)
+  return all
+}
+
+test('a message is decoded when it is delivered, and what fails has its turn as what breaks the protocol', async t => {
+  const { calls, receive } = setUpDecoding(() => false)
+  receive(text('1'), text('nope'), text('2'), close(1000))
+  t.strictSame(calls, ['1', 'invalid FST_WS_JSON', 'farewell FST_WS_JSON', 'failure FST_WS_JSON'])
+})
+
+test('after an answer that is made at once the next message has its turn', async t => {
+  const { calls, receive } = setUpDecoding(() => true)
+  receive(text('1'), text('nope'), text('2'))
+  t.strictSame(calls, ['1', 'invalid FST_WS_JSON', '2'])
+})
+
+test('while an answer is made messages and the Close wait', async t => {
+  let settle!: () => void
+  const { calls, receive } = setUpDecoding(() => new Promise<void>(resolve => { settle = resolve }))
+  receive(text('nope'), text('2'), close(1000))
+  t.strictSame(calls, ['invalid FST_WS_JSON', 'farewell 1000'])
+  settle()
+  await turn()
+  t.strictSame(calls.slice(2), ['taken on', '2', 'close 1000'])
+})
+
+test('what a validator throws is no fault of the peer', async t => {
+  const { calls, receive } = setUpDecoding(() => false)
+  receive(text('"oops"'), text('2'))
+  t.strictSame(calls, ['internal TypeError: oops', '2'], 'its owner ends the connection')
+})
+
+test('a reader that asks is given what is held and can be decoded at once; what cannot is told in a later turn', async t => {
+  const { calls, receiver, receive, state } = setUp({ decoder })
+  state.onInvalidMessage = () => true
+  receive(text('1'), text('2'), text('nope'), text('3'))
+  const reader = readerOf(receiver)
+  t.match(await reader.next(), { data: 1 })
+  const second = reader.next()
+  t.match(await second, { data: 2 })
+  const third = reader.next()
+  t.strictSame(calls, [])
+  t.match(await third, { data: 3 })
+  t.strictSame(calls, ['invalid FST_WS_JSON'])
 })

@@ -1,0 +1,131 @@
+// Metrics of OpenTelemetry, and its context. Per message nothing of it runs: what connections count anyway is looked at when somebody collects.
+import { context, metrics, trace, type Attributes, type BatchObservableResult, type Counter, type Histogram, type Meter, type MeterProvider } from '@opentelemetry/api'
+import type { FastifyInstance } from 'fastify'
+import type { CloseInfo } from '../../types/connection.ts'
+import { HandshakeRouter } from '../fastify/handshake-router.ts'
+import type { ServerObserver } from '../fastify/observer.ts'
+import type { Refusal } from '../handshake/refusals.ts'
+import { boundedCloseCode, errorType } from './attributes.ts'
+import { Census, type RouteFigures } from './census.ts'
+
+export interface TelemetryOptions {
+  /** Default: the global one, as it is when the app is ready. */
+  readonly meterProvider?: MeterProvider | undefined
+  /**
+   * Handlers and listeners run without the span of the handshake, which ends long before they do: else whatever they do is a child of it, in one trace
+   * that grows for as long as the connection is open. What else is in the context stays. Default: false.
+   */
+  readonly traces?: boolean | undefined
+}
+
+const NAME = 'fastify-websocket-stream'
+// seconds; those of Kestrel, and what a connection may well last
+const DURATIONS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 1800, 3600, 14_400, 86_400]
+const ROUND_TRIPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+const RECEIVE = { 'network.io.direction': 'receive' }
+const TRANSMIT = { 'network.io.direction': 'transmit' }
+
+/**
+ * Measures all WebSockets of an app with OpenTelemetry, those of nested scopes too. To be called before the app is ready: the instruments are made
+ * then, as those that are made before an SDK has started record nothing for ever.
+ * @throws TypeError for a wrong option; ready() rejects where no scope of the app has registered the plugin
+ */
+export function telemetry (app: FastifyInstance, options: TelemetryOptions = {}): void {
+  checkOptions(options)
+  let census: Census | null = null
+  app.addHook('onReady', async () => {
+    const router = routerOf(app)
+    const meter = (options.meterProvider ?? metrics.getMeterProvider()).getMeter(NAME)
+    census = new Census(router.servers)
+    observe(meter, census)
+    router.observers.push(new Recorder(meter))
+    if (options.traces === true) router.enter = callback => context.with(trace.deleteSpan(context.active()), callback)
+  })
+  app.addHook('onClose', async () => { census?.finish() })
+}
+
+function checkOptions (options: object): void {
+  for (const name of Object.keys(options)) {
+    if (name !== 'meterProvider' && name !== 'traces') throw new TypeError(`unknown option ${name} of telemetry(): there are meterProvider, traces`)
+  }
+  const { meterProvider, traces } = options as { meterProvider?: Partial<MeterProvider> | null, traces?: unknown }
+  if (meterProvider !== undefined && typeof meterProvider?.getMeter !== 'function') {
+    throw new TypeError('the option meterProvider of telemetry() must be a MeterProvider of OpenTelemetry')
+  }
+  if (traces !== undefined && typeof traces !== 'boolean') throw new TypeError('the option traces of telemetry() must be true or false')
+}
+
+function routerOf (app: FastifyInstance): HandshakeRouter {
+  // the plugin's own, which may listen to another server
+  const server = app.hasDecorator('websocketServer') ? (app as unknown as { websocketServer: { router?: HandshakeRouter } }).websocketServer : {}
+  const router = server.router ?? HandshakeRouter.at(app.server)
+  if (router === undefined) throw new Error('telemetry() finds no registration of fastify-websocket-stream in this app')
+  return router
+}
+
+/** What is looked at when somebody collects. */
+function observe (meter: Meter, census: Census): void {
+  const upDown = (name: string, unit: string, description: string) => meter.createObservableUpDownCounter(`websocket.server.${name}`, { unit, description })
+  const counter = (name: string, unit: string, description: string) => meter.createObservableCounter(`websocket.server.${name}`, { unit, description })
+  const active = upDown('active_connections', '{connection}', 'WebSockets that are open.')
+  const messages = counter('messages', '{message}', 'Messages, whole.')
+  const io = counter('io', 'By', 'Bytes of frames.')
+  const unsent = upDown('unsent', 'By', 'Bytes that were sent and the transport has not taken.')
+  const held = upDown('held', 'By', 'Bytes of messages that came in and nobody has taken.')
+  const attributesOf = new Map<string, Record<'route' | 'receive' | 'transmit', Attributes>>()
+  const report = (result: BatchObservableResult, route: string, figures: RouteFigures): void => {
+    let attributes = attributesOf.get(route)
+    if (attributes === undefined) {
+      const own = ofRoute(route)
+      attributesOf.set(route, attributes = { route: own, receive: { ...own, ...RECEIVE }, transmit: { ...own, ...TRANSMIT } })
+    }
+    result.observe(active, figures.open, attributes.route)
+    result.observe(messages, figures.messagesReceived, attributes.receive)
+    result.observe(messages, figures.messagesSent, attributes.transmit)
+    result.observe(io, figures.bytesReceived, attributes.receive)
+    result.observe(io, figures.bytesSent, attributes.transmit)
+    result.observe(unsent, figures.unsent, attributes.route)
+    result.observe(held, figures.held, attributes.route)
+  }
+  meter.addBatchObservableCallback(async result => {
+    // '' is what was refused before its route was known: no connection has that
+    for (const [route, figures] of await census.take()) if (route !== '') report(result, route, figures)
+  }, [active, messages, io, unsent, held])
+}
+
+/** What is recorded when it happens: once for a connection, or a Ping that measures. */
+class Recorder implements ServerObserver {
+  readonly #durations: Histogram
+  readonly #roundTrips: Histogram
+  readonly #refusals: Counter
+
+  constructor (meter: Meter) {
+    this.#durations = meter.createHistogram('websocket.server.connection.duration', {
+      unit: 's', description: 'How long WebSockets were open, and how they ended.', advice: { explicitBucketBoundaries: DURATIONS }
+    })
+    this.#roundTrips = meter.createHistogram('websocket.server.rtt', {
+      unit: 's', description: 'How long peers took to answer a Ping (heartbeat.rtt).', advice: { explicitBucketBoundaries: ROUND_TRIPS }
+    })
+    this.#refusals = meter.createCounter('websocket.server.handshake.refusals', {
+      unit: '{handshake}', description: 'Opening handshakes that were answered otherwise than by a WebSocket.'
+    })
+  }
+
+  onClosed (route: string, info: CloseInfo, milliseconds: number): void {
+    this.#durations.record(milliseconds / 1000, {
+      ...ofRoute(route), 'websocket.close.code': boundedCloseCode(info), 'websocket.close.cause': info.cause
+    })
+  }
+
+  onRefused ({ asker, response: { statusCode }, refusalCode }: Refusal): void {
+    this.#refusals.add(1, { ...ofRoute(asker?.routeOptions.url ?? ''), 'http.response.status_code': statusCode, 'error.type': errorType(refusalCode) })
+  }
+
+  onRoundTrip (route: string, milliseconds: number): void {
+    this.#roundTrips.record(milliseconds / 1000, ofRoute(route))
+  }
+}
+
+function ofRoute (route: string): Attributes {
+  return route === '' ? {} : { 'http.route': route }
+}
