@@ -158,7 +158,8 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
       ...Array.from({ length: options.nodeKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'node' })),
       ...Array.from({ length: options.persistence === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
     ].sort((a, b) => a.at - b.at)
-    let killing = Promise.resolve()
+    // one at a time, while what is published goes on up to the next
+    let killing: Promise<void> | null = null
     const allDone = new Promise<void>(resolve => {
       const settle = (id: number, code: string | null): void => {
         if (!waiting.delete(id)) return
@@ -171,14 +172,17 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
       clients.push(publisher)
       const publish = (): void => {
         while (waiting.size < IN_FLIGHT && next < options.messages) {
+          if (kills[0] !== undefined && kills[0].at <= next) {
+            if (killing !== null) return
+            killing = kill(kills.shift()!.what).then(() => {
+              killing = null
+              publish()
+            })
+          }
           const id = next
           if (!publisher.send({ kind: 'publish', topic: topics[integer(chance, 0, topics.length - 1)]!, id, text: String(id) })) return
           next++
           waiting.add(id)
-          while (kills[0] !== undefined && kills[0].at <= next) {
-            const { what } = kills.shift()!
-            killing = killing.then(() => kill(what))
-          }
         }
       }
       void Promise.all(opened).then(() => publisher.run(() => {

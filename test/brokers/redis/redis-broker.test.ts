@@ -4,9 +4,11 @@ import { Cluster, Redis as Ioredis } from 'ioredis'
 import { createClientPool, createCluster } from 'redis'
 import { test, type Test } from 'tap'
 import { redisBroker } from '../../../lib/brokers/redis/index.ts'
+import { dialOf } from '../../../lib/brokers/redis/dial.ts'
 import { partitionOf } from '../../../lib/brokers/redis/layout.ts'
 import { RedisBroker, type RedisBrokerOptions } from '../../../lib/brokers/redis/redis-broker.ts'
 import { PUBLISH } from '../../../lib/brokers/redis/scripts.ts'
+import { Session } from '../../../lib/brokers/redis/session.ts'
 import { Topics } from '../../../lib/index.ts'
 import { NODE, type Environment } from '../../../lib/topics/environment.ts'
 import { bodyOf, PLAIN, Recorder, RULE, started } from '../../contract/broker.ts'
@@ -173,6 +175,7 @@ test('a subscription that is refused rejects, others are not in its way', { skip
   await admin.call('ACL', 'SETUSER', 'some', 'on', '>secret', '~*', '+@all', ...channels)
   const broker = new RedisBroker({ client: ioredis(server.port, { username: 'some', password: 'secret' }) })
   const host = await started(t, broker, 'a')
+  await t.rejects(broker.subscribe([bad, good]), /NOPERM/, 'of which one is')
   const refused = broker.subscribe([bad])
   const subscribed = broker.subscribe([good])
   await t.rejects(refused, /NOPERM/)
@@ -343,4 +346,16 @@ test('an answer that is none is an error, and a PING that is refused is told', a
   tick()
   await host.until(() => host.errors.length > 0)
   t.match(host.errors, [{ code: 'FST_WS_TOPICS_REFUSED' }])
+})
+
+test('what is asked of a session that has ended rejects, and it is told once', async t => {
+  const failures: string[] = []
+  const owner = { timeout: 1000, environment: NODE, message: () => {}, failed: (_: Session, { message }: Error) => { failures.push(message) } }
+  const session = new Session(dialOf(fakeClient(() => null)), owner)
+  await session.connect()
+  session.fail(new Error('cut'))
+  session.fail(new Error('again'))
+  session.close()
+  await t.rejects(session.call(['PING']), /cut/)
+  t.strictSame(failures, ['cut'])
 })
