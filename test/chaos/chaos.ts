@@ -159,7 +159,7 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
       ...Array.from({ length: options.persistence === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
     ].sort((a, b) => a.at - b.at)
     // one at a time, while what is published goes on up to the next
-    let killing: Promise<void> | null = null
+    let killing: Promise<void> | undefined
     const allDone = new Promise<void>(resolve => {
       const settle = (id: number, code: string | null): void => {
         if (!waiting.delete(id)) return
@@ -173,9 +173,9 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
       const publish = (): void => {
         while (waiting.size < IN_FLIGHT && next < options.messages) {
           if (kills[0] !== undefined && kills[0].at <= next) {
-            if (killing !== null) return
+            if (killing !== undefined) return
             killing = kill(kills.shift()!.what).then(() => {
-              killing = null
+              killing = undefined
               publish()
             })
           }
@@ -186,7 +186,8 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
         }
       }
       void Promise.all(opened).then(() => publisher.run(() => {
-        for (const id of [...waiting]) settle(id, 'connection lost')
+        const lost = [...waiting] // while others come to wait
+        for (const id of lost) settle(id, 'connection lost')
         publish()
       }))
     })
@@ -206,7 +207,7 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
       }
     }
     await allDone
-    await killing
+    await Promise.resolve(killing)
     const behind = await quiet(admin, clients)
     const result = { accepted, failed, delivered: 0, gaps: 0, recovered: 0, notRecovered: 0, undetected: [] as string[], doubles: 0, unknown: 0, behind, restored, seconds: (performance.now() - begin) / 1000 }
     for (const { ledgers } of clients) {
