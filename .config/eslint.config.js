@@ -1,6 +1,6 @@
 import neostandard from 'neostandard'
 
-// The folders of lib in their order: each imports only from those before it. README: How to read the source.
+// The folders of lib in their order: each imports only from those before it. docs/internals.md: Map of the source.
 const FOLDERS = [
   'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'handshake', 'options', 'standalone', 'client', 'fastify', 'telemetry'
 ]

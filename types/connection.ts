@@ -161,6 +161,8 @@ export interface ConnectionLoad {
   readonly held: number
   /** Bytes accepted by send() that the transport has not taken, as `bufferedAmount`. */
   readonly unsent: number
+  /** How many topics it is subscribed to. */
+  readonly topics: number
   /**
    * What its reading waits for: `rate`, the pace of `rateLimit`. `paused`: resume(). `unsent`: the peer has to take what it was sent. `consumer`: messages are held that nobody
    * takes. Null: nothing, it is read.

@@ -10,23 +10,23 @@ const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 export interface DeflaterSettings {
   /** Of zlib. */
   readonly level: number
-  /** Of zlib, at most: a small message takes less. */
+  /** Of zlib, at most: a small message is compressed with less. */
   readonly memLevel: number
-  /** Bytes from which a message is compressed. */
+  /** The smallest message that is compressed, in bytes. */
   readonly threshold: number
-  /** Of messages that are compressed beside the event loop, in the whole process. */
+  /** How many messages are compressed beside the event loop at a time, in the whole process. */
   readonly concurrency: number
 }
 
-// Beyond so many bytes compressing would hold up the event loop: some 0.3 ms.
+// Above this many bytes compressing would hold up the event loop: some 0.3 ms.
 const SYNC_LENGTH = 32 * 1024
 const TRAILER_LENGTH = 4 // 00 00 ff ff: §7.2.1
 const EMPTY_MESSAGE = Buffer.from([0]) // §7.2.3.6
 const MIN_WINDOW_BITS = 9 // of zlib
 
 /**
- * Compresses the messages of one connection, each with a call of its own: nothing is kept in between but, with context takeover,
- * the last bytes that were sent.
+ * Compresses the messages of one connection, each by a call of its own. Nothing is kept in between, except for the last bytes that
+ * were sent, with context takeover.
  */
 export class Deflater {
   readonly #settings: DeflaterSettings
@@ -36,20 +36,20 @@ export class Deflater {
   constructor ({ contextTakeover, windowBits }: Compression, settings: DeflaterSettings) {
     this.#settings = settings
     this.#windowBits = windowBits
-    // zlib has no window of 2^8: it would take 2^9, and nobody has to use the context
+    // zlib has no window of 2^8, it would use 2^9; and using the context is optional
     this.#window = contextTakeover && windowBits >= MIN_WINDOW_BITS ? new SlidingWindow(2 ** windowBits) : null
   }
 
-  /** A message may refer to those before it, so that it is no other connection's. */
+  /** A message may refer to those before it, so it cannot be shared with other connections. */
   get keepsContext (): boolean { return this.#window !== null }
 
-  /** What keep no context and have the same form make the same of a message. */
+  /** Deflaters without a context and with the same form compress a message to the same bytes. */
   get form (): string {
     const { level, memLevel } = this.#settings
     return `${level} ${memLevel} ${this.#windowBits}`
   }
 
-  /** Whether a message of so many bytes is compressed. */
+  /** Whether a message of `length` bytes is compressed. */
   takes (length: number): boolean {
     if (this.#windowBits < MIN_WINDOW_BITS && length > 2 ** this.#windowBits) return false
     return length >= this.#settings.threshold
@@ -74,12 +74,12 @@ export class Deflater {
 
   #taken (payload: Buffer, deflated: Buffer): Buffer | null {
     const length = deflated.length - TRAILER_LENGTH
-    if (length >= payload.length) return null // and the peer's window knows nothing of it
+    if (length >= payload.length) return null // and the message does not enter the window, as it does not enter the peer's
     this.#window?.add(payload)
     return deflated.subarray(0, length)
   }
 
-  // A call pays for the memory that zlib clears for it: 256 KiB with the usual settings, of which a message of 1 KiB needs 12.
+  // Each call pays for the memory that zlib clears: 256 KiB with the usual settings, of which a message of 1 KiB needs 12.
   #options (length: number): ZlibOptions {
     const { level, memLevel } = this.#settings
     const dictionary = this.#window?.bytes

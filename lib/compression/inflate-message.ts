@@ -7,15 +7,15 @@ import { MAX_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 export const MAX_CHUNK = 64 * 1024
-/** The largest that a peer may refer back over, whatever it has agreed to. */
+/** The largest window there is: a peer may refer back no further, whatever was agreed. */
 export const WINDOW_SIZE = 2 ** MAX_WINDOW_BITS
 
 /**
- * What is read behind a message. §7.2.2: 00 00 ff ff, which its sender has cut off. Then an empty block that is the last one, so that
- * zlib tells a message that was cut off in its middle from one that has ended.
+ * What is appended to a message. §7.2.2: 00 00 ff ff, which its sender has removed. Then an empty last block, by which zlib tells
+ * a complete message from one that was cut off in the middle.
  */
 export const TRAILER = Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])
-// §7.2.3.4: a message may hold last blocks. Each costs a call, and a stranger can put one into two bytes.
+// §7.2.3.4: a message may contain last blocks. Each costs a call, and a stranger can put one into two bytes.
 export const MAX_LAST_BLOCKS = 256
 const SYNC_LAST_BLOCKS = 3
 
@@ -33,7 +33,7 @@ interface Inflated {
   readonly engine: { readonly bytesWritten: number }
 }
 
-/** @returns null for more than `maxLength` bytes, or too many last blocks to be done with it at once */
+/** @returns null for more than `maxLength` bytes, or for too many last blocks to inflate it at once */
 export function inflateNow (data: Buffer, window: Buffer | undefined, maxLength: number): Buffer | null {
   try {
     const run = steps(data, window, maxLength)

@@ -4,12 +4,12 @@ import { invalidDeflate } from '../errors.ts'
 import { MAX_CHUNK, MAX_LAST_BLOCKS, TRAILER, toProtocolError, withDictionary } from './inflate-message.ts'
 import type { SlidingWindow } from './sliding-window.ts'
 
-/** One message, inflated while it comes and no faster than it is read. */
+/** One message, inflated as it arrives, and no faster than it is read. */
 export class InflateStream {
   readonly #window: SlidingWindow
   readonly #onReady: () => void
   #engine: InflateRaw
-  // what the engine is at work on, and how much it had read before that
+  // what the engine is working on, and how much it had read before that
   #input: Buffer | null = null
   #before = 0
   #isLast = false
@@ -59,7 +59,7 @@ export class InflateStream {
     this.#before = this.#engine.bytesWritten
     const engine = this.#engine
     engine.write(input, error => {
-      // one that has come to a last block may say so too, before its 'end' or behind it
+      // an engine that has reached a last block may report that too, before or after its 'end'
       const isConsumed = engine === this.#engine && engine.bytesWritten - this.#before === input.length
       if (!error && isConsumed) this.#onWritten()
     })
@@ -74,7 +74,7 @@ export class InflateStream {
     }
   }
 
-  /** The engine has come to a last block, and all that was before is read. */
+  /** The engine has reached a last block, and all before it has been read. */
   #onEnd (): void {
     const rest = this.#input!.subarray(this.#engine.bytesWritten - this.#before)
     if (rest.length === 0) {

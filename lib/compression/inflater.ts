@@ -1,4 +1,4 @@
-// compressed data frames -> data frames (RFC 7692 §7.2.2): which way each message goes
+// compressed data frames -> data frames (RFC 7692 §7.2.2): by which of three ways each message goes
 import { ByteCollector } from '../framing/byte-collector.ts'
 import { oversizedMessage } from '../errors.ts'
 import { Frame } from '../protocol/frame.ts'
@@ -8,21 +8,21 @@ import { InflateStream } from './inflate-stream.ts'
 import { Limiter } from './limiter.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
-// What is compressed to so many bytes, and inflates to no more than so many, is inflated at once: some 0.3 ms.
+// A message of up to this many bytes, inflated to no more than that many, is inflated at once: some 0.3 ms.
 const SYNC_INPUT = 16 * 1024
 const SYNC_OUTPUT = 256 * 1024
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
 /**
- * Inflates the messages of one connection. Whole messages: a small one at once, a large one beside the event loop, with one call of
- * zlib each, so that between messages nothing is kept but, with context takeover, the last bytes that came. Where messages are wanted
- * while they come, piece by piece.
+ * Inflates the messages of one connection. A whole message takes one call of zlib: a small one at once, a large one beside the event
+ * loop. So nothing is kept between messages, except for the last bytes received, with context takeover. Where messages are read as
+ * they arrive, they are inflated piece by piece.
  */
 export class Inflater {
-  /** Bytes of one message, inflated. Beyond it next() throws for as long as it is. */
+  /** The limit of one message, inflated, in bytes. While the message is over it, next() throws. */
   maxPayload = Infinity
-  /** Pieces of a message are wanted as they come. */
+  /** Messages are read piece by piece, as they arrive. */
   isStreaming = false
   readonly #limiter: Limiter
   readonly #onReady: () => void
@@ -31,7 +31,7 @@ export class Inflater {
   #opcode: Opcode = 0
   #inMessage = false
   #isWhole = false
-  // what has come of a message: all of it, or the pieces
+  // what has arrived of a message
   #input: Buffer | null = null
   #pieces: ByteCollector | null = null
   // bytes of the message that came out, or had to
@@ -48,16 +48,16 @@ export class Inflater {
     this.#window = contextTakeover ? new SlidingWindow(WINDOW_SIZE) : null
   }
 
-  /** A message has begun whose end next() has not given. */
+  /** A message has begun, and next() has not yet returned its end. */
   get inMessage (): boolean { return this.#inMessage }
 
-  /** More will come out without more going in. */
+  /** More will come out without any more input. */
   get isBusy (): boolean { return this.#isBusy || this.#stream?.isBusy === true }
 
   /** The message in progress does not fit into maxPayload. */
   get isOversized (): boolean { return this.#length > this.maxPayload }
 
-  /** Takes a piece of a compressed message in. What came before must be out: next() gives null, and it is not busy. */
+  /** Takes in a piece of a compressed message. All before must be out: next() returns null, and it is not busy. */
   feed ({ opcode, fin, last, payload }: Frame): void {
     const isFirst = !this.#inMessage
     if (isFirst) {
@@ -74,8 +74,8 @@ export class Inflater {
   }
 
   /**
-   * @returns the next piece of the message, inflated, or null when more has to come or it is busy
-   * @throws ProtocolError 1007 for data that are not valid, 1009 beyond maxPayload
+   * @returns the next piece of the message, inflated, or null while it is busy or needs more input
+   * @throws ProtocolError 1007 for invalid data, 1009 beyond maxPayload
    */
   next (): Frame | null {
     if (!this.#inMessage || this.#isBusy) return null
@@ -94,7 +94,7 @@ export class Inflater {
 
   #inflateWhole (): Frame | null {
     const input = this.#input = this.#takeInput()
-    if (input.length === 0) return this.#end(EMPTY) // no data are not valid ones, but some send an empty message so
+    if (input.length === 0) return this.#end(EMPTY) // no data is invalid data, but some clients send an empty message like this
     const maxLength = this.maxPayload
     if (input.length <= SYNC_INPUT) {
       const output = inflateNow(input, this.#window?.bytes, Math.min(maxLength, SYNC_OUTPUT))
@@ -119,7 +119,7 @@ export class Inflater {
     return this.#finish(result)
   }
 
-  /** Keeps the message, in case that the limit is raised. */
+  /** Keeps the message, in case the limit is raised. */
   #exceed (limit: number): null {
     this.#length = limit + 1
     return this.next() as null // which throws, or tries again if it was raised meanwhile

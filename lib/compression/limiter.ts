@@ -1,13 +1,13 @@
 import { Fifo } from '../framing/fifo.ts'
 
-/** At most so many jobs at a time, in the order in which they were asked for. */
+/** Runs a limited number of jobs at a time, in the order in which they were requested. */
 export class Limiter {
   static readonly #shared = new Map<string, Limiter>()
   readonly #limit: number
   #running = 0
   readonly #waiting = new Fifo<() => void>()
 
-  /** The one that everybody in the process has in common who wants this limit for these jobs. */
+  /** The limiter that is shared by all in the process that want this limit for this kind of job. */
   static of (jobs: string, limit: number): Limiter {
     const name = `${jobs} ${limit}`
     let limiter = Limiter.#shared.get(name)
@@ -30,7 +30,7 @@ export class Limiter {
     } finally {
       const next = this.#waiting.shift()
       if (next === undefined) this.#running--
-      else next() // in this one's place
+      else next() // it takes over this one's place
     }
   }
 }

@@ -1,5 +1,5 @@
-// Who listens to a connection, and how listeners are called: as an EventEmitter's, or in the browser's way
-// (addEventListener, onmessage, ...), as `ws` has both. Whatever they throw ends here.
+// The listeners of a connection, and how they are called: as those of an EventEmitter, or as in a browser
+// (addEventListener, onmessage, ...), both as in `ws`. Whatever they throw ends here.
 import { AsyncResource } from 'node:async_hooks'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
@@ -29,13 +29,13 @@ const toValueEvent = (target: WebSocketConnection, value: never): MessageEvent =
 type Listener = (...args: any[]) => unknown
 
 export abstract class ListenableConnection extends EventEmitter {
-  // The context in which the connection was made (the request's, in a handler), for everything that it calls.
+  // The context in which the connection was made (in a handler: that of the request), for everything that it calls.
   readonly #context = new AsyncResource('WebSocketConnection')
-  // by event, the listeners given in the browser's way and what stands for them among the EventEmitter's; made on first use
+  // by event, the listeners of addEventListener() and those that stand for them in the EventEmitter; made on first use
   #wrappers: Map<Type, Map<Handler, Wrapper>> | null = null
-  // what takes the listener behind a wrapper off the signal that ends it
+  // by wrapper, what removes its listener from the signal that would end it
   #releases: Map<Wrapper, () => void> | null = null
-  // by event, what was assigned to its on... property and the listener that stands for it
+  // by event, what was assigned to its on... property, and the listener that stands for it
   #handlers: { [T in Type]?: { readonly handler: Handler, readonly listener: Handler } } | null = null
 
   constructor () {
@@ -45,10 +45,10 @@ export abstract class ListenableConnection extends EventEmitter {
   /** What comes with 'message' is a value, as a schema says. */
   protected get decodes (): boolean { return false }
 
-  /** Somebody has started to listen to 'message', or has stopped. @param count of those who listen now */
+  /** A listener of 'message' was added or removed. @param count how many there are now */
   protected abstract onListeners (count: number): void
 
-  /** A listener or callback threw, or what it returned rejected. Must not throw. */
+  /** A listener or callback threw, or its promise rejected. Must not throw. */
   protected abstract onListenerError (error: unknown): void
 
   /** Calls `callback` in the context of this connection. */
@@ -56,7 +56,7 @@ export abstract class ListenableConnection extends EventEmitter {
     this.#context.runInAsyncScope(callback, undefined, ...args)
   }
 
-  /** An 'error' that nobody listens for is one of the connection's listeners, where an EventEmitter would throw it. */
+  /** An 'error' without a listener is treated as an error of a listener; a plain EventEmitter would throw it. */
   override emit (event: string | symbol, ...args: any[]): boolean {
     if (event !== 'error' || this.listenerCount('error') > 0) return super.emit(event, ...args)
     this.onListenerError(args[0])
@@ -69,11 +69,11 @@ export abstract class ListenableConnection extends EventEmitter {
     } catch (error) {
       this.onListenerError(error)
     }
-    // the last event: a signal that lives on does not hold on to this
+    // the last event: a signal that outlives the connection must not keep it in memory
     if (event === 'close') for (const release of this.#releases?.values() ?? []) release()
   }
 
-  /** As emitSafely(), and resolves when all promises that the listeners returned are settled; null when there are none. */
+  /** As emitSafely(). Resolves when all promises that the listeners returned are settled; null when there are none. */
   protected emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
     const settled: Array<Promise<unknown>> = []
     try {
@@ -101,7 +101,7 @@ export abstract class ListenableConnection extends EventEmitter {
     this.onListenerError(error)
   }
 
-  // Every way to add a listener, or to take one off, ends in one of these.
+  // Every way to add or remove a listener ends in one of these.
   override on (event: string | symbol, listener: Listener): this {
     return this.#changed(super.on(event, listener), event)
   }
@@ -131,7 +131,7 @@ export abstract class ListenableConnection extends EventEmitter {
     return self
   }
 
-  // in place of options a boolean may stand, as in a browser, which is nothing here
+  // options may be a boolean, as in a browser; here it means nothing
   addEventListener (type: Type, handler: Handler, options: ListenerOptions | boolean | null = {}): void {
     const { once = false, signal } = typeof options === 'object' && options !== null ? options : {}
     if (signal?.aborted === true || !Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
@@ -174,7 +174,7 @@ export abstract class ListenableConnection extends EventEmitter {
   get onerror (): AnyHandler | null { return this.#handler('error') }
   set onerror (handler: ((event: ErrorEvent) => unknown) | null) { this.#setHandler('error', handler) }
 
-  /** Of a listener that still listens: removeAllListeners() does not tell this map. */
+  /** Only if the listener is still there: removeAllListeners() does not update this map. */
   #wrapperOf (type: Type, handler: Handler): Wrapper | undefined {
     const wrapper = this.#wrappers?.get(type)?.get(handler)
     return wrapper !== undefined && this.listeners(type).includes(wrapper) ? wrapper : undefined

@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 
-/** By event; their names are frozen. README: Observability. */
+/** By event; their names are frozen. docs/reference.md: Logs, channels and context. */
 export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'stalled', Channel>> = {
   open: channel('fastify-websocket-stream:open'),
   close: channel('fastify-websocket-stream:close'),

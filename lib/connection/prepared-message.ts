@@ -1,4 +1,4 @@
-// A message that goes to many: encoded once, and compressed once for all who agreed on the same.
+// A message that goes to many: encoded once, and compressed once for all connections with the same agreement.
 import type { MessageData, PrepareOptions, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { Deflater } from '../compression/deflater.ts'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
@@ -8,9 +8,9 @@ import { BINARY, TEXT } from '../protocol/opcode.ts'
 type Deflated = Buffer | null
 
 /**
- * Makes a message that send() of many connections can be given: it is encoded once, and compressed once for all of them that agreed on
- * the same without context takeover. Its bytes are copied.
- * @throws TypeError for a Blob, and for what is no message
+ * Makes a message to pass to send() of many connections. It is encoded once, and compressed once for all of them that have the same
+ * agreement without context takeover. Its bytes are copied.
+ * @throws TypeError for a Blob, and for data that cannot be sent
  */
 export function prepare (data: MessageData, { binary, compress = true }: PrepareOptions = {}): PreparedMessage {
   const payload = toPayload(data)
@@ -24,7 +24,7 @@ export class PreparedMessage implements Prepared {
   readonly payload: Buffer
   readonly mayCompress: boolean
   #frame: Buffer | null = null
-  // whole frames, by what Deflater.form says; null where it would not get smaller
+  // whole frames, by Deflater.form; null where compression would not make it smaller
   readonly #deflated = new Map<string, Deflated | Promise<Deflated>>()
 
   constructor (opcode: typeof TEXT | typeof BINARY, payload: Buffer, mayCompress: boolean) {
@@ -53,7 +53,7 @@ export class PreparedMessage implements Prepared {
   }
 
   async #deflateLater (deflater: Deflater): Promise<Deflated> {
-    // whatever becomes of the compression, the message goes out
+    // if the compression fails, the message still goes out
     return this.#take(deflater, await deflater.deflate(this.payload).catch(() => null))
   }
 

@@ -1,4 +1,4 @@
-// Fairness: nobody has the event loop to himself. Who has worked for longer than a turn goes on in the next.
+// Fairness: no connection has the event loop to itself. One that has worked for its share of a turn goes on in the next.
 import { performance } from 'node:perf_hooks'
 
 const TURN = 2 // ms
@@ -7,7 +7,7 @@ const NO_TURN = -1
 interface Clock {
   /** In milliseconds. */
   now (): number
-  /** A number that is another in each turn of the event loop. */
+  /** A number that differs between turns of the event loop. */
   turn (): number
 }
 
@@ -15,10 +15,10 @@ const { nodeTiming } = performance as typeof performance & { nodeTiming: { uvMet
 
 const NODE: Clock = {
   now: () => performance.now(),
-  turn: () => nodeTiming.uvMetricsInfo?.loopCount ?? NO_TURN // other runtimes
+  turn: () => nodeTiming.uvMetricsInfo?.loopCount ?? NO_TURN // undefined in other runtimes
 }
 
-/** Tells when a turn of the event loop has been used for long enough, from the first time that it is asked in that turn. */
+/** Tells when a turn of the event loop has been used for long enough, counted from the first time it is asked in that turn. */
 export class TurnClock {
   readonly #clock: Clock
   #turn = NO_TURN
@@ -28,7 +28,7 @@ export class TurnClock {
     this.#clock = clock
   }
 
-  /** It is time to let others have their turn. Costs some 0.1 us: ask after some work, not after each piece of it. */
+  /** Whether it is time to let others go on. Asking costs some 0.1 us: ask after a batch of work, not after each piece. */
   get isOver (): boolean {
     const turn = this.#clock.turn()
     const now = this.#clock.now()

@@ -1,4 +1,4 @@
-// The other ways to read and to write a connection than by events: pull readers, and streams over both directions.
+// The ways to read and write a connection without events: pull readers, and streams over both directions.
 import type { Duplex } from 'node:stream'
 import type {
   IncomingMessageReadable, MessageStreamsOptions, MessageWebStreams, ReceiveOptions, ToDuplexOptions
@@ -18,7 +18,7 @@ import type { ViewedConnection } from './views/viewed-connection.ts'
 export abstract class ViewableConnection extends ListenableConnection {
   /** @throws ReaderBusyError while there is another */
   protected abstract claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader
-  /** The handler has left its loop. */
+  /** The handler has left its loop early. */
   protected abstract closeSoon (): void
   protected abstract readonly highWaterMark: number
 
@@ -29,7 +29,7 @@ export abstract class ViewableConnection extends ListenableConnection {
     return this.claimReader(owner => new MessageReader(owner))
   }
 
-  /** Options that are wrong must not leave a reader behind. */
+  /** Wrong options must not leave a reader behind. */
   #view<View> (create: (reader: MessageReader) => View): View {
     const reader = this.#claim()
     try {
@@ -57,7 +57,7 @@ export abstract class ViewableConnection extends ListenableConnection {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
       isLast = message === null // however it ended
       if (message !== null) return this.messageValue(message)
-      await nextTurn() // who does not look at it must not keep the event loop
+      await nextTurn() // a caller that ignores it must not block the event loop
       return null
     } finally {
       reader.release(!isLast)

@@ -63,7 +63,6 @@ export class Draining {
 
   /** Handshakes are refused. */
   get isRefusing (): boolean { return this.#phase !== 'delay' }
-  get code (): number { return this.#settings.code }
 
   /** Whoever is left is told at once. */
   hurry (): void {

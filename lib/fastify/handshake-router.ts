@@ -111,11 +111,6 @@ export class HandshakeRouter implements Crowd {
     return this.#settings.shutdownTimeout
   }
 
-  /** What connections are told that came while they were told to go; undefined while none are. */
-  get drainCode (): number | undefined {
-    return this.#draining?.isRefusing === true ? this.#draining.code : undefined
-  }
-
   /** Adds the connections of a registration to those that drain() lets go. */
   add (server: WebSocketServer): void {
     this.servers.push(server)

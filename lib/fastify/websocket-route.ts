@@ -143,7 +143,7 @@ export class WebSocketRoute {
     upgrade.accept(headers, (transport, head) => {
       connection.open(transport, head, { protocol, ...agreed })
       router.enter(() => { this.#serve(instance, connection, request, owner) })
-      if (server.isClosing || router.isClosing) connection.shutDown(router.drainCode ?? server.options.shutdownCode) // since hooks had their turn
+      if (server.isClosing) connection.shutDown(server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.

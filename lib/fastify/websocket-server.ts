@@ -124,8 +124,10 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   inspect ({ top = TOP }: { readonly top?: number | undefined } = {}): ConnectionLoad[] {
     const expected = isCount(top)
     if (expected !== null) throw new TypeError(`the option top of inspect() must be ${expected}, not ${describe(top)}`)
-    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount)
-      .map(({ info, held, bufferedAmount: unsent, waiting }) => ({ info, held, unsent, waiting }))
+    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount).map(connection => {
+      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = connection
+      return { info, held, unsent, topics: subscriptions?.names.size ?? 0, waiting }
+    })
   }
 
   close (callback?: (error?: Error) => void): void {

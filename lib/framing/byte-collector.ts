@@ -1,15 +1,15 @@
-// Most fragments are small; so little comes from the pool that small Buffers share.
+// Most fragments are small: a Buffer of this size still comes from the pool that small Buffers share.
 const MIN_CAPACITY = 1024
-// A piece as large as this, and not much smaller than the chunk that it is a view into, waits as it is.
+// A piece of at least this size, and not much smaller than the chunk that it is a view into, is kept as it is.
 const LARGE_PIECE = 4 * 1024
 
 /**
- * Bytes that come piece by piece and are wanted whole. Small pieces are laid into one growing buffer as they come, so that they
- * cost memory by their bytes (up to twice as many, while it grows) and not by their number.
+ * Bytes that arrive piece by piece and are needed as a whole. Small pieces are copied into one growing buffer as they arrive, so that
+ * they cost memory by their bytes (up to twice as many, while it grows) and not by their number.
  */
 export class ByteCollector {
   #parts: Buffer[] = []
-  // the end of what has come, behind the parts: small pieces, side by side
+  // the end of what has arrived, after the parts: small pieces, side by side
   #tail: Buffer | null = null
   #tailLength = 0
   #length = 0
@@ -34,7 +34,7 @@ export class ByteCollector {
     this.#tailLength = needed
   }
 
-  /** Takes out all that has come. */
+  /** Takes out everything so far. */
   take (): Buffer {
     this.#finishTail()
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)

@@ -1,7 +1,7 @@
-// how many places of what was taken out may stay behind before the rest is copied, or the memory is let go
+// how many empty places may be left at the front before the rest is copied, or the memory is released
 const COMPACT_FROM = 32
 
-/** A queue whose first is taken out in constant time; `Array.shift()` moves all that is behind it. */
+/** A queue whose first item is removed in constant time; `Array.shift()` moves all items after it. */
 export class Fifo<Item> {
   #items: Array<Item | undefined> = []
   #first = 0
@@ -9,7 +9,7 @@ export class Fifo<Item> {
   get length (): number { return this.#items.length - this.#first }
   get isEmpty (): boolean { return this.#first === this.#items.length }
 
-  /** The next that shift() takes out; undefined when there is none. */
+  /** The item that shift() would take out next; undefined when there is none. */
   peek (): Item | undefined {
     return this.#items[this.#first]
   }
@@ -21,7 +21,7 @@ export class Fifo<Item> {
   shift (): Item | undefined {
     if (this.isEmpty) return undefined
     const item = this.#items[this.#first]
-    this.#items[this.#first++] = undefined // or it would stay in memory
+    this.#items[this.#first++] = undefined // or the item would stay in memory
     if (this.#first >= COMPACT_FROM && this.#first * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#first)
       this.#first = 0
@@ -29,7 +29,7 @@ export class Fifo<Item> {
     return item
   }
 
-  /** Takes out the item at `index`, counted from the next, and all behind it. Default: all. */
+  /** Takes out the item at `index`, counted from the next one, and all after it. Default: all. */
   cut (index = 0): Item[] {
     const cut = this.#items.splice(this.#first + index) as Item[]
     if (this.isEmpty) this.#reset()

@@ -1,5 +1,5 @@
 // bytes -> frames (RFC 6455 §5)
-// A header or a control frame that a chunk's end cuts off ("cut" below) is kept until the rest has come; data frames go out
+// A header or a control frame that the end of a chunk cuts off ("cut" below) is kept until the rest arrives; data frames go out
 // in the pieces in which they come in.
 import { CloseFrame } from '../protocol/close.ts'
 import {
@@ -15,18 +15,18 @@ import type { TransformCallback } from 'node:stream'
 export interface FrameParserOptions {
   /** Who reads: a server demands masked frames, a client refuses them. RFC 6455 §5.1. */
   role: Role
-  /** Bytes that the frames of one message may announce together; beyond it the parser fails with 1009. Default: no limit. */
+  /** Bytes that the frames of one message may announce together; beyond that the parser fails with 1009. Default: no limit. */
   maxPayload?: number
   /** An extension is agreed that marks messages by RSV1, as permessage-deflate does. Default: false. RFC 7692 §6. */
   allowsRsv1?: boolean
   /**
-   * The chunks may be written to: payloads are unmasked where they lie. Only for memory that nobody else sees, such as what a
-   * socket of one's own has read. Default: false.
+   * The chunks may be written to: payloads are unmasked in place. Only for memory that nobody else sees, such as what your own
+   * socket has read. Default: false.
    */
   ownsChunks?: boolean
 }
 
-// What does not get smaller by compression gets larger: zlib adds 5 bytes to each 16 KiB or less.
+// What compression does not make smaller it makes larger: zlib adds 5 bytes for each 16 KiB or less.
 const DEFLATE_OVERHEAD = 1.01
 const MIN_DEFLATE_OVERHEAD = 64
 
@@ -34,13 +34,13 @@ const EMPTY: Buffer = Buffer.alloc(0)
 
 /**
  * A Transform from bytes to {@link Frame}s, for one direction of one connection. It fails with a ProtocolError when a frame's
- * header or a Close frame's payload breaks RFC 6455 §5 (text is judged by whoever joins the frames), after all frames before
+ * header or a Close frame's payload breaks RFC 6455 §5 (text is checked by whoever joins the frames), after all frames before
  * it were read. What follows a Close frame or an error is ignored.
  */
 export class FrameParser extends PullTransform<Buffer, Frame> {
   /**
-   * Bytes that the frames of one message may announce together. A message that is over it makes next() throw for as long as it
-   * is; the limit may change at any time.
+   * Bytes that the frames of one message may announce together. While a message is over it, next() throws; the limit may
+   * change at any time.
    */
   maxPayload: number
   readonly #role: Role
@@ -49,26 +49,26 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
 
   #chunk: Buffer = EMPTY
   #position = 0
-  // the start of a header that is not complete yet
+  // the start of an incomplete header
   #cutHeader: Buffer | null = null
   #cutHeaderLength = 0
-  // the payload of a control frame that is not complete yet
+  // the payload of an incomplete control frame
   #cutControl: Buffer | null = null
 
   readonly #header = new FrameHeader()
   #inFrame = false
-  // payload bytes of the frame that are out already
+  // payload bytes of the frame that are already out
   #taken = 0
 
-  // of the fragmented message in progress; CONTINUATION: there is none
+  // of the fragmented message in progress; CONTINUATION for none
   #messageOpcode: number = CONTINUATION
   #messageLength = 0
   #isCompressed = false
-  // Behind a Close frame or an error nothing counts.
+  // After a Close frame or an error nothing counts.
   #ended = false
 
   constructor ({ role, maxPayload = Infinity, allowsRsv1 = false, ownsChunks = false }: FrameParserOptions) {
-    // One frame: what waits is the reader's choice alone, and an error never overtakes a frame (see PullTransform).
+    // One frame: how much waits is up to the reader, and an error never overtakes a frame (see PullTransform).
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#role = role
     this.maxPayload = maxPayload
@@ -97,18 +97,18 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
       this.#ended = true
       throw error
     }
-    // by the announced length: nothing is allocated or waited for
+    // by the announced length, before anything is allocated or waited for
     if (this.isOversized) throw oversizedMessage(this.#messageLength, this.maxPayload)
     this.#releaseChunk()
     return null
   }
 
-  /** The message in progress announces more than maxPayload. */
+  /** The message in progress has announced more than maxPayload. */
   get isOversized (): boolean {
     return this.#messageLength > (this.#isCompressed ? this.maxPayload * DEFLATE_OVERHEAD + MIN_DEFLATE_OVERHEAD : this.maxPayload)
   }
 
-  /** Nothing of a frame or message is in it: the next bytes may be another connection's. @internal */
+  /** It holds no part of a frame or message: the next bytes may come from another connection. @internal */
   get isIdle (): boolean {
     return this.#chunk === EMPTY && this.#messageOpcode === CONTINUATION && !this.#inFrame && this.#cutHeader === null && !this.#ended
   }
@@ -118,7 +118,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     process.nextTick(callback, isUnfinished && !this.#ended ? unexpectedEnd() : null)
   }
 
-  /** @returns false when the header is not complete */
+  /** @returns false while the header is incomplete */
   #readHeader (): boolean {
     const header = this.#header
     if (this.#cutHeader === null) {
@@ -238,7 +238,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     return payload
   }
 
-  /** An idle connection must not keep the chunk that it read last. */
+  /** An idle connection must not keep its last chunk in memory. */
   #releaseChunk (): void {
     this.#chunk = EMPTY
     this.#position = 0

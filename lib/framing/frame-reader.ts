@@ -5,11 +5,11 @@ import { isControlOpcode } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
 import { Pool } from './pool.ts'
 
-/** What makes of the frames of a compressed message what was sent. */
+/** Turns the frames of a compressed message into those of the original. */
 export interface FrameInflater {
-  /** Bytes of one message, inflated; next() throws for as long as it is over that. */
+  /** The limit of one message, inflated, in bytes; while a message is over it, next() throws. */
   maxPayload: number
-  /** Pieces of a message are wanted as they come. */
+  /** Messages are read piece by piece, as they arrive. */
   isStreaming: boolean
   readonly inMessage: boolean
   readonly isBusy: boolean
@@ -19,13 +19,13 @@ export interface FrameInflater {
   destroy (): void
 }
 
-// A compressed message takes about as long as so many frames.
+// A compressed message takes about as long as this many frames.
 const FRAMES_OF_INFLATING = 8
 
-// by what parsersFor() makes of the options
+// by the key that parsersFor() makes of the options
 const PARSERS: Array<Pool<FrameParser> | undefined> = []
 
-/** Parsers for all connections that agreed on the same. */
+/** Parsers for all connections with the same agreement. */
 function parsersFor (options: Required<Pick<FrameParserOptions, 'role' | 'allowsRsv1' | 'ownsChunks'>>): Pool<FrameParser> {
   const index = Number(options.role === 'client') | Number(options.allowsRsv1) << 1 | Number(options.ownsChunks) << 2
   PARSERS[index] ??= new Pool(() => new FrameParser(options))
@@ -34,28 +34,28 @@ function parsersFor (options: Required<Pick<FrameParserOptions, 'role' | 'allows
 
 export class FrameReader {
   readonly #parsers: Pool<FrameParser>
-  // For as long as something is in it: a stream of Node takes 0.7 KiB, and most connections receive nothing most of the time.
+  // Only while there is something in it: a stream of Node takes 0.7 KiB, and most connections receive nothing most of the time.
   #parser: FrameParser | null = null
   readonly #inflater: FrameInflater | null
   #maxPayload = Infinity
   #effort = 0
 
-  /** @param inflater for messages that are compressed; null: none may be */
+  /** @param inflater for compressed messages; null: none are allowed */
   constructor (role: Role, ownsChunks: boolean, inflater: FrameInflater | null) {
     this.#parsers = parsersFor({ role, allowsRsv1: inflater !== null, ownsChunks })
     this.#inflater = inflater
   }
 
-  /** A message is being inflated: there is no frame until that is done. */
+  /** A message is being inflated: no frame comes until that is done. */
   get isBusy (): boolean { return this.#inflater?.isBusy === true }
 
-  /** The message in progress is over the limit: next() throws until the limit is another. */
+  /** The message in progress is over the limit: next() throws until the limit is changed. */
   get isOversized (): boolean { return this.#parser?.isOversized === true || this.#inflater?.isOversized === true }
 
-  /** What the frames so far have cost, in frames that are not compressed. */
+  /** What the frames so far have cost, counted in uncompressed frames. */
   get effort (): number { return this.#effort }
 
-  /** @param maxPayload bytes of a message @param isStreaming pieces of a compressed message are wanted as they come */
+  /** @param maxPayload bytes of a message @param isStreaming compressed messages are read piece by piece, as they arrive */
   limit (maxPayload: number, isStreaming: boolean): void {
     this.#maxPayload = maxPayload
     if (this.#parser !== null) this.#parser.maxPayload = maxPayload
@@ -73,7 +73,7 @@ export class FrameReader {
   }
 
   /**
-   * @returns null when more has to come, or it is busy
+   * @returns null while it is busy or needs more input
    * @throws ProtocolError
    */
   next (): Frame | null {
@@ -89,19 +89,19 @@ export class FrameReader {
     }
   }
 
-  /** Until more comes: lets others have the parser, if nothing is in it. */
+  /** Until more comes: returns the parser to the others, if it is empty. */
   releaseParser (): void {
     if (this.#parser?.isIdle !== true) return
     this.#parsers.giveBack(this.#parser)
     this.#parser = null
   }
 
-  /** Drops what is being inflated: nothing is read any more. */
+  /** Drops what is being inflated, as nothing will be read any more. */
   destroy (): void {
     this.#inflater?.destroy()
   }
 
-  /** The next as it came, compressed or not. */
+  /** The next frame as it came, compressed or not. */
   protected parse (): Frame | null {
     const frame = this.#parser === null ? null : this.#parser.next()
     if (frame !== null) this.#effort++

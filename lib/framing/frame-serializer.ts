@@ -1,6 +1,6 @@
 // frames -> bytes (RFC 6455 §5)
-// Small frames that are fed before the next pull are laid side by side into one buffer, large payloads pass by reference.
-// next() gives at most 64 KiB, so that whoever writes it on can stop in between.
+// Small frames that are fed before the next pull are copied side by side into one buffer; large payloads pass by reference.
+// next() returns at most 64 KiB, so that whoever writes that can stop in between.
 import { randomFillSync } from 'node:crypto'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
@@ -25,8 +25,8 @@ export interface FrameSerializerOptions {
 }
 
 /**
- * A payload of up to so many bytes is copied, a longer one goes out as the memory that it came in. Measured on loopback: one more
- * native copy of up to this much costs less than one more buffer in the write.
+ * A payload of up to this many bytes is copied; a longer one goes out by reference. Measured on loopback: one more native copy of up to
+ * this much costs less than one more buffer in the write.
  */
 export const COPY_UP_TO = 16 * 1024
 const MAX_PIECE = 64 * 1024
@@ -36,10 +36,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   readonly #masks: boolean
   // what is complete, in order
   #ready: Buffer[] = []
-  // small frames, side by side, behind what is ready
+  // small frames, side by side, after what is ready
   #batch: Buffer | null = null
   #batchLength = 0
-  // whose memory the first batch is laid into, whether that batch is not complete yet, and its length once it is
+  // the memory that the first batch is copied into, whether that batch is still open, and its length once it is complete
   #slab: WriteSlab | null = null
   #isInSlab = false
   #lengthInSlab = 0
@@ -54,7 +54,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     const payloadLength = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
     const headerLength = frameHeaderLength(payloadLength, this.#masks)
     const maskingKey = this.#masks ? randomMaskingKey() : null
-    // only here is a payload handed on as the memory that it came in
+    // only here is a payload passed on by reference
     const byReference = typeof payload !== 'string' && maskingKey === null && payloadLength > COPY_UP_TO
     const batch = this.#reserve(byReference ? headerLength : headerLength + payloadLength)
 
@@ -73,13 +73,13 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** Takes in a whole frame that is encoded already, and does not change. @returns its length in bytes @internal */
+  /** Takes in a whole frame that is encoded already and will not change. @returns its length in bytes @internal */
   feedFrame (frame: Buffer): number {
     if (frame.length > COPY_UP_TO) {
       this.#finishBatch()
       this.#ready.push(frame)
     } else if (this.#batch === null) {
-      // the only frame of its tick goes out as it is; there is no room in it, so that the next makes a copy
+      // the only frame of its tick goes out as it is; it has no room for another, so the next frame makes a copy
       this.#batch = frame
       this.#batchLength = frame.length
     } else {
@@ -89,7 +89,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return frame.length
   }
 
-  /** @param maxLength of what is wanted at once, in bytes; never more than 64 KiB */
+  /** @param maxLength how much to return at once, in bytes; never more than 64 KiB */
   override next (maxLength = MAX_PIECE): Buffer | null {
     if (this.#ready.length === 0) this.#finishBatch()
     const head = this.#ready[0]
@@ -105,10 +105,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#ready.length === 0 && this.#batch === null
   }
 
-  // The slab: what is fed first lies in it, so that the first call of next() takes all of that out, and only that.
+  // The slab holds what is fed first, so that the first call of next() takes out all of it, and nothing else.
 
   /**
-   * Lays what is fed from now on, while nothing waits, into `slab` for as long as there is room, if nobody else has it.
+   * Copies what is fed from now on, while nothing waits, into `slab` as long as it has room, unless somebody else is using it.
    * @internal
    */
   borrow (slab: WriteSlab): void {
@@ -118,12 +118,12 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#isInSlab = true
   }
 
-  /** After the first call of next(). @param isTaken nobody refers any more to what that returned @internal */
+  /** After the first call of next(). @param isTaken nobody refers to what that returned any more @internal */
   returnSlab (isTaken: boolean): void {
     this.#returnSlab(isTaken ? 0 : this.#lengthInSlab)
   }
 
-  /** Before that: what is in the slab has to wait, and does so elsewhere. @internal */
+  /** Before that: what is in the slab has to wait, and is moved elsewhere. @internal */
   vacateSlab (): void {
     if (this.#slab === null) return
     this.#finishBatch()
@@ -137,7 +137,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#lengthInSlab = 0
   }
 
-  /** Drops what was fed and did not come out by next(). @internal */
+  /** Drops what was fed and has not been taken out by next(). @internal */
   clear (): void {
     this.#ready = []
     this.#batch = null
@@ -155,7 +155,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
       return this.#reserve(length)
     }
     if (this.#batch === null) {
-      // the only frame of its tick, as most are: no byte more than it needs
+      // most frames are the only one of their tick: not a byte more than it needs
       this.#batch = Buffer.allocUnsafe(length)
     } else if (this.#batch.length < needed) {
       const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
@@ -177,7 +177,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   }
 }
 
-// §5.3, §10.3: a strong source of entropy, unpredictable for whoever provides the payload. One system call for many keys.
+// §5.3, §10.3: a strong source of entropy, unpredictable to whoever provides the payload. One system call makes many keys.
 const keys = new Int32Array(2048)
 let usedKeys = keys.length
 

@@ -12,27 +12,27 @@ export interface Message {
 }
 
 /**
- * Joins the data frames of one connection to messages, in the order the FrameParser gives them. Nothing is allocated for a length
- * that was only announced.
+ * Joins the data frames of one connection into messages, in the order in which the FrameParser gives them. Nothing is allocated for a
+ * length that was only announced.
  */
 export class MessageAssembler {
-  #opcode: typeof TEXT | typeof BINARY | null = null // null: no message has begun
-  // made for the first message that comes in pieces
+  #opcode: typeof TEXT | typeof BINARY | null = null // null: between messages
+  // made when the first message in pieces comes
   #pieces: ByteCollector | null = null
   #utf8: Utf8Validator | null = null
 
-  /** What the message is that has begun; null when none has. */
+  /** Whether the message in progress is binary; null between messages. */
   get isBinary (): boolean | null {
     return this.#opcode === null ? null : this.#opcode === BINARY
   }
 
-  /** Bytes that wait for the message to be complete. */
+  /** Bytes that wait for the rest of their message. */
   get length (): number {
     return this.#pieces?.length ?? 0
   }
 
   /**
-   * @returns the message that this piece completes, its data the piece's own memory if it is all of it; else null
+   * @returns the message that this piece completes, else null. Its data is the piece's own memory if the piece is the whole message
    * @throws ProtocolError 1007 at the first byte that cannot belong to a text
    */
   add (frame: Frame): Message | null {
@@ -50,12 +50,12 @@ export class MessageAssembler {
     return { data: this.#pieces.take(), isBinary }
   }
 
-  /** Takes out what has come of the message so far; add() then gives what comes behind. */
+  /** Takes out what has arrived of the message so far; add() then returns what follows. */
   take (): Buffer {
     return this.#pieces!.take()
   }
 
-  /** Drops what has come of a message: its end will not come. */
+  /** Drops an incomplete message, whose end will not come. */
   clear (): void {
     this.#opcode = this.#pieces = this.#utf8 = null
   }

@@ -1,7 +1,7 @@
-// What is given back beyond that is left to the garbage collector: after a broadcast there is one for every connection.
+// How many are kept. The rest is left to the garbage collector: after a broadcast there is one for every connection.
 const MAX = 1024
 
-/** Things that are in use for a moment only, kept for who needs one next. */
+/** Things that are used for a moment only, kept for whoever needs one next. */
 export class Pool<Item> {
   readonly #create: () => Item
   readonly #items: Item[] = []
@@ -14,7 +14,7 @@ export class Pool<Item> {
     return this.#items.pop() ?? this.#create()
   }
 
-  /** @param item as create() makes it */
+  /** @param item in the state in which create() makes it */
   giveBack (item: Item): void {
     if (this.#items.length < MAX) this.#items.push(item)
   }

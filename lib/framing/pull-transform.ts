@@ -3,19 +3,19 @@
 import { Transform, type TransformCallback } from 'node:stream'
 
 /**
- * A Transform that keeps to its backpressure inside a chunk. A plain Transform may push any number of results for one
- * chunk past the high-water mark; here one chunk goes in by feed(), and its results come out one by one by next(), which is
- * called again only when the reader wants more. The callback of the chunk is kept until then. With a readableHighWaterMark
- * of 1 in objectMode an error of next() never overtakes a result, as nothing else waits to be read when it comes.
+ * A Transform that respects backpressure inside a chunk. A plain Transform may push any number of results for one chunk
+ * past the high-water mark; here a chunk goes in by feed(), and its results come out one by one by next(), which is called
+ * again only when the reader wants more. The callback of the chunk is kept until then. With a readableHighWaterMark
+ * of 1 in objectMode an error of next() never overtakes a result, as nothing else waits to be read at that point.
  *
  * feed() and next() are also a second way in, past both stream queues, for an owner that pulls by itself. Both ways run the
- * same code on the same state and can take turns, as long as nothing waits in the queues when the way changes.
+ * same code on the same state, and may alternate as long as nothing waits in the queues at that moment.
  */
 export abstract class PullTransform<In, Out> extends Transform {
-  // the callback of a chunk whose results are not all out
+  // the callback of a chunk whose results are not all out yet
   #parked: TransformCallback | null = null
 
-  /** Takes one chunk in. What an earlier chunk left over comes first. */
+  /** Takes in one chunk. What an earlier chunk left over comes first. */
   abstract feed (chunk: In): void
 
   /** @returns the next result, or null when more input is needed */
@@ -46,7 +46,7 @@ export abstract class PullTransform<In, Out> extends Transform {
       try {
         result = this.next()
       } catch (error) {
-        // _read() runs before its caller has taken the last result out: the error has its turn behind that
+        // _read() runs before its caller has taken out the last result: the error must come after that
         process.nextTick(callback, error)
         return
       }

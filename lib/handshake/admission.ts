@@ -1,4 +1,4 @@
-// Whether the application wants a connection whose handshake is right: by the page that asks for it, by verifyClient.
+// Whether the application accepts a valid handshake: by the origin of the page, or by verifyClient.
 import type { IncomingMessage } from 'node:http'
 import type { OriginFunction, OriginRule, VerifyClient } from '../../types/options.ts'
 import { notVerified, otherOrigin, repeatedOrigin, wrongOrigin, type HandshakeError } from '../errors.ts'
@@ -10,28 +10,28 @@ export interface AdmissionRules<Request> {
   readonly verifyClient?: VerifyClient | undefined
 }
 
-/** What of a request the rules look at. */
+/** What the rules look at in a request. */
 export interface Asker<Request> {
-  /** What a function for `origin` gets. */
+  /** Passed to a function for `origin`. */
   readonly request: Request
   readonly raw: IncomingMessage
   readonly host: string | undefined
-  /** The client is known to speak TLS, with us or with a proxy that is trusted. */
+  /** The client is known to use TLS, to us or to a trusted proxy. */
   readonly isSecure: boolean
 }
 
-/** Null: it is. A promise when the application takes its time. */
+/** Null: admitted. A promise when the application decides asynchronously. */
 type Admission = HandshakeError | null | Promise<HandshakeError | null>
 
 /** @returns why the request is not admitted */
 export function admit<Request> (rules: AdmissionRules<Request>, asker: Asker<Request>): Admission {
-  // who verifies clients judges their origin too
+  // verifyClient judges the origin too
   return rules.verifyClient === undefined ? admitOrigin(rules.origin, asker) : verify(rules.verifyClient, asker)
 }
 
 function admitOrigin<Request> (rule: OriginRule<Request>, asker: Asker<Request>): Admission {
   const { origin } = asker.raw.headers
-  if (rule === '*' || origin === undefined) return null // no browser: it could say what it likes
+  if (rule === '*' || origin === undefined) return null // not a browser, and could send any origin
   if (asker.raw.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'origin').length > 1) return repeatedOrigin()
   if (typeof rule !== 'function') {
     const patterns: ReadonlyArray<string | RegExp> = typeof rule === 'string' || rule instanceof RegExp ? [rule] : rule
@@ -48,12 +48,12 @@ function isAllowed (pattern: string | RegExp, origin: string, { host, isSecure }
 }
 
 function settle (verdict: unknown, refusal: () => HandshakeError): Admission {
-  // a promise is true, whatever it resolves with
+  // a promise is truthy, whatever it resolves with
   if (isThenable(verdict)) return Promise.resolve(verdict).then(isWelcome => isWelcome ? null : refusal())
   return verdict ? null : refusal()
 }
 
-/** As `ws` calls it: with a second parameter it calls back. */
+/** As `ws` calls it: a function with a second parameter gets a callback. */
 function verify (verifyClient: VerifyClient, { raw, isSecure }: Asker<unknown>): Admission {
   const info = { origin: raw.headers.origin, secure: isSecure, req: raw }
   if (verifyClient.length < 2) return settle(verifyClient(info, () => {}), () => notVerified())

@@ -7,12 +7,12 @@ import { hasBody } from '../protocol/server-handshake.ts'
 import { headWithoutUpgrade } from '../protocol/request-head.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
 
-// From 26 on Node parses the body of an upgrade like any other. Before, it leaves it to whoever takes the socket.
+// From 26 on Node parses the body of an upgrade like any other. Before, it left that to whoever takes the socket.
 const PARSES_BODY = Number.parseInt(process.versions.node) >= 26
 
 /** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
 class UpgradeResponse extends ServerResponse {
-  /** Header fields of the 101, which nobody can change. */
+  /** Header fields of the 101 that nobody else can change. */
   agreed: OutgoingHttpHeaders | null = null
 
   constructor (request: IncomingMessage) {
@@ -22,7 +22,7 @@ class UpgradeResponse extends ServerResponse {
   }
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
-    if (this.writableEnded) return this // somebody else has answered for a handler that was late
+    if (this.writableEnded) return this // it was answered already, in place of a handler that was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
     const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
@@ -58,28 +58,28 @@ export class Http1Handshake extends PendingHandshake {
     // Node's time-outs for requests end here. Node's HTTP takes any Duplex for a connection.
     const connection: Partial<Socket> = this.request.socket
     connection.setTimeout?.(0)
-    // who reads on would lose the body
+    // reading on would lose the body
     if (!this.#isBodyOpen) this.read()
-    // as Node's own listener did: a long refusal waits for it
+    // as Node's own listener did: a long refusal waits for that
     socket.on('drain', this.#onDrain)
     this.limit(timeout)
     return true
   }
 
-  /** The request can still be read: its body is not among the bytes behind its head. */
+  /** The request can still be read: its body is not among the bytes that came after its head. */
   get hasBodyApart (): boolean {
     return this.#isBodyOpen || (PARSES_BODY && hasBody(this.request.headers))
   }
 
-  // Node hands over a stream that begins where the body ends, and it has not come to that.
+  // Node hands over a stream that begins where the body ends, and has not reached that point.
   get #isBodyOpen (): boolean {
     return this.#socket !== this.request.socket && !this.request.complete
   }
 
   /**
-   * Makes an ordinary request of it, as one is that came to a server without 'upgrade' listeners: RFC 9110 §7.8, a server may ignore
-   * an Upgrade field. Node has ended the parsing of this connection, so it begins anew.
-   * @param server has the options of the server that the request came to
+   * Turns it into an ordinary request, as on a server without 'upgrade' listeners: RFC 9110 §7.8, a server may ignore an Upgrade
+   * field. Node has stopped parsing this connection, so parsing starts afresh.
+   * @param server with the options of the server that the request came to
    */
   giveBack (server: Server): void {
     if (!this.#claim()) return
@@ -96,25 +96,25 @@ export class Http1Handshake extends PendingHandshake {
     this.letGo()
   }
 
-  /** Somebody else has the socket: not the client has left. */
+  /** Somebody else has taken the socket; the client has not left. */
   get isTaken (): boolean {
     return this.#isTaken
   }
 
-  /** @returns whether there is somebody to answer, and nobody else who does */
+  /** @returns whether the client is still there, and left to us to answer */
   #claim (): boolean {
     const socket = this.#socket
     if (socket.writableEnded) { // the answer to an earlier request was the last one here
       this.#onAnswered()
       return false
     }
-    if (socket.destroyed || socket.readableEnded) { // before our listeners were there
+    if (socket.destroyed || socket.readableEnded) { // before we listened
       this.abort()
       return false
     }
     try {
       this.#response.assignSocket(socket)
-    } catch { // another 'upgrade' listener of the server has taken the socket for a response of its own
+    } catch { // another 'upgrade' listener of the server uses the socket for a response of its own
       this.leave()
       return false
     }
@@ -153,7 +153,7 @@ export class Http1Handshake extends PendingHandshake {
 
   protected override abort (): void {
     super.abort()
-    // Node no longer does it: request.signal and onRequestAbort hang on the request's 'close'
+    // Node no longer does that: request.signal and onRequestAbort depend on the request's 'close'
     this.request.destroy()
     this.#socket.destroy()
   }

@@ -7,7 +7,7 @@ import { Http2Transport } from '../transport/http2-transport.ts'
 
 const NOTHING = Buffer.alloc(0)
 
-// of Node's, without their overloads
+// those of Node, without their overloads
 type Method = (this: unknown, ...given: unknown[]) => unknown
 type Methods<Names extends string> = Readonly<Record<Names, Method>>
 
@@ -16,16 +16,16 @@ export function isWebSocketConnect ({ headers }: Http2ServerRequest): boolean {
   return headers[':protocol']?.toString().toLowerCase() === 'websocket'
 }
 
-/** Answers a CONNECT that is none of ours. RFC 9220 §3 for a protocol that is unknown; Node's own answer for one without. */
+/** Answers a CONNECT that is not for us: by RFC 9220 §3 for an unknown protocol, as Node does for one without a protocol. */
 export function declineConnect ({ headers }: Http2ServerRequest, response: Http2ServerResponse): void {
   response.writeHead(headers[':protocol'] === undefined ? 405 : 501)
-  response.stream.once('finish', () => { closeOnceSent(response.stream) }) // the client's half of it may be open for ever
+  response.stream.once('finish', () => { closeOnceSent(response.stream) }) // or the client's half may stay open for ever
   response.end()
 }
 
 /**
- * What the application has in hand is what it has on HTTP/1.1: a GET request, and a response of which status 101 opens the
- * WebSocket. On the wire it is 200, and no other 2xx may pass: to the client each would be an open tunnel.
+ * The application sees what it sees on HTTP/1.1: a GET request, and a response whose status 101 opens the WebSocket. On the wire
+ * that is 200, and no other 2xx may pass: to the client each of them would be an open tunnel.
  */
 export class Http2Handshake extends PendingHandshake {
   readonly request: IncomingMessage
@@ -36,32 +36,32 @@ export class Http2Handshake extends PendingHandshake {
   // the acceptance is about to go out; has gone out
   #isAccepting = false
   #isAccepted = false
-  // a refusal that reads one
+  // the refusal is read from a file
   #isFile = false
 
   constructor (request: Http2ServerRequest, response: Http2ServerResponse) {
     super(request.stream, NOTHING)
-    ;(request as { method: string }).method = 'GET' // by which a router finds the route
+    ;(request as { method: string }).method = 'GET' // routers look it up
     this.#request = request
     this.#stream = request.stream
-    request.on('error', () => {}) // of a hook that destroys it
+    request.on('error', () => {}) // a hook may destroy it
     this.#guardStream()
     this.#teachResponse(response)
     this.#stream.once('finish', () => { this.#onAnswered() })
     this.#stream.once('wantTrailers', () => { closeOnceSent(this.#stream) }) // Node sends them now
     this.#stream.on('drain', () => { this.progressed() })
-    // no router looks for more than both kinds have
+    // no router uses more than both kinds of request have
     this.request = request as unknown as IncomingMessage
     this.response = response as unknown as ServerResponse
   }
 
   start (timeout = 0): boolean {
     const stream = this.#stream
-    if (stream.destroyed || stream.closed) { // before our listeners were there
+    if (stream.destroyed || stream.closed) { // before we listened
       this.abort()
       return false
     }
-    if (!stream.endAfterHeaders) this.read() // else it is for the route to say what is wrong with it
+    if (!stream.endAfterHeaders) this.read() // if it has ended, the route says what is wrong with it
     this.limit(timeout)
     return true
   }
@@ -75,7 +75,7 @@ export class Http2Handshake extends PendingHandshake {
     new Http2Transport(this.#stream).abort()
   }
 
-  /** No 2xx gets out that is not ours, and no field of an HTTP/1.1 connection, whoever answers and by which way. */
+  /** Lets out no 2xx but our own, and no field of an HTTP/1.1 connection, whoever answers and in whatever way. */
   #guardStream (): void {
     const stream = this.#stream
     const guard = (headers: OutgoingHttpHeaders | null = {}): OutgoingHttpHeaders => {
@@ -89,7 +89,7 @@ export class Http2Handshake extends PendingHandshake {
         respond.call(stream, guard(headers), options)
         return
       }
-      // not as in `options`: the stream does not end, and no trailers are waited for
+      // `options` do not count: the stream stays open, and no trailers follow
       respond.call(stream, headers)
       this.#isAccepted = true
     }
@@ -109,16 +109,16 @@ export class Http2Handshake extends PendingHandshake {
     }
   }
 
-  /** Node's response of HTTP/2 takes no 101, and ends its stream when it ends. */
+  /** Node's HTTP/2 response accepts no status 101, and ends its stream when it ends. */
   #teachResponse (response: Http2ServerResponse): void {
     const prototype = Object.getPrototypeOf(response) as Http2ServerResponse
     const { writeHead, end, destroy } = response as unknown as Methods<'writeHead' | 'end' | 'destroy'>
     let is101 = false
     const taught: { readonly [Name in keyof Http2ServerResponse]?: (...given: never[]) => unknown } = {
       writeHead: (statusCode: number, ...rest: unknown[]) => {
-        if (response.writableEnded) return response // somebody else has answered for a handler that was late
+        if (response.writableEnded) return response // it was answered already, in place of a handler that was late
         const last = rest.at(-1)
-        // without the reason phrase, of which HTTP/2 has none
+        // without the reason phrase, which HTTP/2 does not have
         const fields = typeof last === 'object' && last !== null ? last as OutgoingHttpHeaders : {}
         if (statusCode !== 101) return writeHead.call(response, statusCode, fields)
         this.#isAccepting = this.#agreed !== null
@@ -138,7 +138,7 @@ export class Http2Handshake extends PendingHandshake {
         }
         return response
       },
-      // which Node calls for a write() after end()
+      // Node calls it for a write() after end()
       destroy: (error?: Error) => this.#isAccepted ? response : destroy.call(response, error)
     }
     for (const [name, value] of Object.entries(taught)) Object.defineProperty(response, name, { value, writable: true, configurable: true })
@@ -164,17 +164,17 @@ export class Http2Handshake extends PendingHandshake {
     stream.end = () => stream
     end.call(response)
     Reflect.deleteProperty(stream, 'end')
-    // Node would say so when the stream has ended: onResponse and the log do not wait for that
+    // Node would do so when the stream has ended, but onResponse and the log cannot wait for that
     process.nextTick(() => { response.emit('finish') })
-    // nor is it an aborted request when its stream has no proper end
+    // nor does a stream without a proper end make it an aborted request
     Object.defineProperty(this.#request, 'aborted', { value: false })
     if (this.isWaiting) this.switchTo(new Http2Transport(stream), this.switchListener!)
   }
 
-  /** After a refusal. RFC 9113 §8.1: a client that has more to send is told that it need not. */
+  /** After a refusal. RFC 9113 §8.1: tells a client that has more to send that it need not. */
   #onAnswered (): void {
     if (this.#isAccepted) return
-    if (this.#isFile) { // it has only begun, and Node crashes when it reads for a stream that is closed
+    if (this.#isFile) { // sending has only begun, and Node crashes when it reads a file for a stream that is closed
       this.refused()
     } else {
       this.linger(() => { this.#stream.close() })
@@ -189,8 +189,8 @@ export class Http2Handshake extends PendingHandshake {
 }
 
 /**
- * RST_STREAM drops what the session has not sent of the stream yet, so not before END_STREAM is out. It is in the turn after the
- * next, when the session has nothing else to write.
+ * RST_STREAM drops whatever of the stream the session has not sent yet, so it must wait until END_STREAM is out. That is so in the
+ * turn after the next, when the session has nothing else to write.
  */
 function closeOnceSent (stream: ServerHttp2Stream): void {
   const look = (): void => { if (stream.state.localClose === 1) stream.close() }

@@ -1,14 +1,14 @@
-// RFC 9112 §9.3.2: requests may be sent before the answers to earlier ones have come, and are answered in their order. To an
-// upgrade Node does not apply this, and what it does for the earlier ones ends with the upgrade.
+// RFC 9112 §9.3.2: requests may be sent before the answers to earlier ones have come, and are answered in their order. Node
+// does not apply this to an upgrade, and its handling of the earlier ones ends with the upgrade.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-// By Node's channel and not by 'request', as listen('localhost') makes a second server, of which Fastify passes on nothing but
-// the upgrades. It tells of every server of the process: so only while somebody takes upgrades.
+// By Node's channel and not by 'request': listen('localhost') makes a second server, of which Fastify passes on only the upgrades.
+// The channel covers every server of the process, so it is used only while somebody takes upgrades.
 const REQUEST_START = 'http.server.request.start'
 
-// By socket, the requests that are not answered, in their order.
+// By socket, the unanswered requests in their order.
 const unanswered = new WeakMap<Socket, Map<ServerResponse, IncomingMessage>>()
 let watchers = 0
 
@@ -19,7 +19,7 @@ function onRequest (message: unknown): void {
   response.once('close', () => { requests.delete(response) })
 }
 
-/** Takes notice of the requests that come from now on. @returns ends that, once nobody else wants it */
+/** Keeps track of requests from now on. @returns stops that, once nobody else needs it */
 export function watchRequests (): () => void {
   if (watchers++ === 0) subscribe(REQUEST_START, onRequest)
   let isOver = false
@@ -29,22 +29,22 @@ export function watchRequests (): () => void {
   }
 }
 
-/** Tells whether an earlier request of `socket` is not answered. */
+/** Tells whether an earlier request on `socket` is still unanswered. */
 export function hasEarlierRequests (socket: Socket): boolean {
   const requests = unanswered.get(socket)
   return requests !== undefined && requests.size > 0
 }
 
-/** Calls back when all earlier requests of `socket` are answered, at once if they are. */
+/** Calls back when all earlier requests on `socket` are answered; at once if they are already. */
 export function afterEarlierAnswers (socket: Socket, callback: () => void): void {
   const requests = unanswered.get(socket)
   if (requests === undefined || requests.size === 0) {
     callback()
     return
   }
-  // Node has taken its own listeners off: the answer that is on its way waits for this,
+  // Node has removed its own listeners: an answer that is on its way waits for this one,
   const onDrain = (): void => { for (const response of [...requests.keys()].slice(0, 1)) response.emit('drain') }
-  // and whoever is at work on one for this.
+  // and whoever is working on an answer waits for this one.
   const onClose = (): void => { for (const request of requests.values()) request.destroy() }
   const next = (): void => {
     const [last] = [...requests.keys()].slice(-1)

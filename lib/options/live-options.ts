@@ -1,10 +1,10 @@
-// The options of a registration while it runs: whoever changes one is told at once if it is wrong, as when the plugin was registered.
+// The options of a registration while it runs: setting a wrong value throws at once, as at registration.
 import { checkOption, PLUGIN_NAMES } from './checks.ts'
 import type { PluginSettings } from './settings.ts'
 
 /**
  * @param onChange called after each change
- * @returns a copy of `settings` to change; undefined stands for what the registration said. What is no option of ours is kept as it is
+ * @returns a copy of `settings` that may be changed; setting undefined restores what the registration said. Unknown names are kept as they are
  */
 export function liveOptions (settings: PluginSettings, onChange: () => void): PluginSettings {
   const set = (target: PluginSettings, name: string | symbol, value: unknown): boolean => {

@@ -1,10 +1,10 @@
-// What stands under `options`, in the words of `ws`, as @fastify/websocket takes it.
+// What `options` may hold, in the words of `ws`, as with @fastify/websocket.
 import type { Server } from 'node:http'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../../types/options.ts'
 import { checked, describe, isPlainObject, ROUTE_NAMES } from './checks.ts'
 import type { Defined } from './defaults.ts'
 
-/** What `ws` has besides: by name the one value that says nothing else than what is done anyway, and why. */
+/** What only `ws` has: by name, the one value that asks for what is done anyway, and why no other has an effect. */
 const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>> = {
   path: [undefined, 'it is the URL of a route that decides'],
   host: [undefined, 'it is Fastify that listens'],
@@ -17,7 +17,7 @@ const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>
   allowSynchronousEvents: [true, 'messages of one chunk come in one turn']
 }
 
-/** What stands under `options`, as for @fastify/websocket. */
+/** What `options` holds, as with @fastify/websocket. */
 export interface Alias {
   readonly options: Defined<WebSocketRouteOptions>
   /** Another server to listen to. */
@@ -32,7 +32,7 @@ export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>
   const { server, noServer, ...given } = alias
   // null is a default of ws
   const rest = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
-  if (rest.maxPayload === 0) rest.maxPayload = Number.MAX_SAFE_INTEGER // as ws says that there is no limit
+  if (rest.maxPayload === 0) rest.maxPayload = Number.MAX_SAFE_INTEGER // 0 means no limit to ws
   if (noServer === true) throw new TypeError('the WebSocket option noServer is not supported: without Fastify there is upgrade()')
   const warnings: string[] = []
   for (const [name, [idle, reason]] of Object.entries(FOREIGN)) {
@@ -51,7 +51,7 @@ export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>
   }
 }
 
-/** What ws says about compression; what it has besides changes nothing that a peer could see. */
+/** The options of ws for compression; those that are not read here change nothing that a peer could see. */
 function readDeflateAlias (option: unknown): unknown {
   if (!isPlainObject(option)) return option
   const {
@@ -59,8 +59,8 @@ function readDeflateAlias (option: unknown): unknown {
     concurrencyLimit, maxPayload, ...rest
   } = option as Record<string, unknown>
   const { level, memLevel } = (zlibDeflateOptions ?? {}) as Record<string, unknown>
-  // of ws too, false says only that it is not asked for
+  // to ws too, false only means that it is not asked for
   const contextTakeover = serverNoContextTakeover === false && clientNoContextTakeover === false ? { contextTakeover: true } : {}
-  const windowBits = serverMaxWindowBits === 8 ? 9 : serverMaxWindowBits ?? undefined // which zlib makes of it
+  const windowBits = serverMaxWindowBits === 8 ? 9 : serverMaxWindowBits ?? undefined // as zlib does
   return { ...contextTakeover, windowBits, level, memLevel, concurrency: concurrencyLimit, ...rest }
 }

@@ -36,7 +36,7 @@ export interface HandshakeResponse {
 }
 
 /**
- * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether the extensions are what was offered is for who
+ * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether its extensions were offered is checked by whoever
  * offered them.
  * @throws HandshakeError for the first rule that it breaks
  */

@@ -26,7 +26,7 @@ export function isWireCloseCode (code: number): boolean {
     (code >= 3000 && code <= 4999))
 }
 
-/** Whether a code says that something went wrong, so that what came before it may not be all. 1000, 1001 and 1005 do not, nor do those of applications. */
+/** Whether a code reports a failure, so that what came before it may be incomplete. 1000, 1001 and 1005 do not, nor do codes of applications. */
 export function isFailureCode (code: number): boolean {
   return code >= 1002 && code <= 1015 && code !== NO_STATUS_RECEIVED
 }

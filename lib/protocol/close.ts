@@ -36,7 +36,7 @@ export function parseClosePayload (payload: Buffer): Close {
   return { code, reason }
 }
 
-/** @returns the payload for a Close frame; empty for code 1005, which is how the absence of a code is said */
+/** @returns the payload for a Close frame; empty for code 1005, which stands for no code at all */
 export function serializeClosePayload ({ code, reason }: Close): Buffer {
   if (code === NO_STATUS_RECEIVED) return EMPTY
   const payload = Buffer.allocUnsafe(2 + reason.length)
@@ -45,15 +45,15 @@ export function serializeClosePayload ({ code, reason }: Close): Buffer {
   return payload
 }
 
-/** The beginning of a text as a reason, in whole characters. */
+/** As much of a text as fits into a reason, cut between characters. */
 export function cutReason (text: string): Buffer {
   const reason = Buffer.alloc(MAX_REASON)
   return reason.subarray(0, new TextEncoder().encodeInto(text, reason).written)
 }
 
 /**
- * Checks what an application wants a Close frame to say. Without a code the frame is empty and the reason is dropped, as
- * nothing can carry it.
+ * Checks what an application wants a Close frame to say. Without a code the frame is empty and the reason is dropped:
+ * a reason needs a code before it.
  * @throws TypeError or RangeError for a code that cannot be sent, a reason that is not UTF-8 or longer than 123 bytes
  */
 export function createClose (code?: number, reason?: string | Uint8Array): Close {

@@ -43,8 +43,8 @@ export class FrameHeader {
 }
 
 /**
- * Reads the frame header in `source` between `start` and `end`. What the first bytes already show to be wrong is refused
- * before the rest has come. `header` changes only when it is complete. RFC 6455 §5.2.
+ * Reads the frame header in `source` between `start` and `end`. Whatever is wrong in the first bytes is refused
+ * before the rest arrives. `header` changes only when it is complete. RFC 6455 §5.2.
  * @returns the header's length in bytes, or 0 when it goes on beyond `end`
  * @throws ProtocolError for reserved bits and opcodes, bad control frames and bad lengths
  */
@@ -106,7 +106,7 @@ export function frameHeaderLength (payloadLength: number, masked: boolean): numb
 /**
  * Writes a frame header to `target` at `position`, its length in the minimal encoding.
  * @param maskingKey 32 bits, or null for a frame that is not masked
- * @returns the position behind it
+ * @returns the position after it
  */
 export function encodeFrameHeader (
   target: Buffer, position: number, opcode: Opcode, fin: boolean, rsv1: boolean, payloadLength: number, maskingKey: number | null

@@ -1,5 +1,5 @@
-// Header field values by the grammars of RFC 9110 §5.6 and RFC 6455 §9.1. One pass over the characters and no regular
-// expression that could backtrack: the input is a stranger's.
+// Header field values by the grammars of RFC 9110 §5.6 and RFC 6455 §9.1. One pass over the characters, and no regular
+// expression that could backtrack: the input comes from strangers.
 
 /** An extension as offered or agreed: parameters in their order; `true` for one without a value. RFC 6455 §9.1. */
 export interface Extension {
@@ -20,14 +20,14 @@ export function isToken (value: string): boolean {
 /** Tells whether a comma-separated list holds `token`, in any case. `token` is given in lower case. */
 export function listHasToken (value: string | undefined, token: string): boolean {
   if (value === undefined) return false
-  if (value.length === token.length) return value.toLowerCase() === token // as most are: a list of one
+  if (value.length === token.length) return value.toLowerCase() === token // most lists have one element
   return value.split(',').some(item => trim(item).toLowerCase() === token)
 }
 
 /**
- * Parses a comma-separated list of tokens, as Sec-WebSocket-Protocol is one.
+ * Parses a comma-separated list of tokens, such as Sec-WebSocket-Protocol.
  * @returns the tokens in their order, or null when the value is not such a list. Empty elements are skipped, as RFC 9110
- * §5.6.1.2 asks of a recipient; a list of nothing else, which no sender should send (RFC 6455 §4.3: 1#token), says nothing
+ * §5.6.1.2 asks of a recipient; a list of nothing but those, which no sender should send (RFC 6455 §4.3: 1#token), counts as empty
  */
 export function parseTokenList (value: string): string[] | null {
   const tokens: string[] = []

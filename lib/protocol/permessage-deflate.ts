@@ -35,7 +35,7 @@ interface Parameters {
 
 /**
  * The server's choice: the first offer that it can accept. §5.1, §7.1.
- * @returns null for none, which is no error: the connection is not compressed
+ * @returns null for none, which is not an error: the connection is not compressed then
  */
 export function acceptOffer (
   offers: readonly Extension[], { contextTakeover, windowBits }: DeflateWishes
@@ -51,7 +51,7 @@ export function acceptOffer (
       },
       client: {
         contextTakeover: contextTakeover && !clientNoContextTakeover,
-        // §7.1.2.2: a client that has not mentioned it may not understand it
+        // §7.1.2.2: a client that did not mention it may not understand it
         windowBits: clientMaxWindowBits === null ? MAX_WINDOW_BITS : Math.min(windowBits, clientMaxWindowBits === true ? MAX_WINDOW_BITS : clientMaxWindowBits)
       }
     }
@@ -68,7 +68,7 @@ export function createOffer ({ contextTakeover, windowBits }: DeflateWishes): Ex
 
 /**
  * Reads the server's answer to createOffer(wishes). §7.1.
- * @returns null when it is not one: the client must fail the connection
+ * @returns null when it does not answer that offer: the client must fail the connection
  */
 export function readAnswer (answers: readonly Extension[], wishes: DeflateWishes): DeflateAgreement | null {
   const [answer] = answers
@@ -78,7 +78,7 @@ export function readAnswer (answers: readonly Extension[], wishes: DeflateWishes
   const { serverNoContextTakeover, clientNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits } = parameters
   if (clientMaxWindowBits === true) return null
   const server = { contextTakeover: !serverNoContextTakeover, windowBits: serverMaxWindowBits ?? MAX_WINDOW_BITS }
-  // what was asked of the server is not a wish only
+  // what was demanded of the server must be in its answer
   if (server.windowBits > wishes.windowBits || (server.contextTakeover && !wishes.contextTakeover)) return null
   const client = {
     contextTakeover: wishes.contextTakeover && !clientNoContextTakeover,
@@ -97,7 +97,7 @@ function describe ({ server, client }: DeflateAgreement, namesServerBits: boolea
   return { name: NAME, parameters }
 }
 
-/** @returns null for a parameter that is unknown, given twice, or has a value that it must not have */
+/** @returns null for a parameter that is unknown or repeated, or has an invalid value */
 function readParameters ({ parameters }: Extension): Parameters | null {
   const values = new Map(parameters)
   if (values.size < parameters.length) return null

@@ -8,18 +8,18 @@ export interface RequestHead {
 }
 
 /**
- * The head of a request that Node has parsed, without its wish to upgrade: no Connection field names "upgrade" any more, all else is
- * as it came. What ends a line is in none of it: Node's parser lets that through as little when it is told to be lenient.
+ * The head of a request that Node has parsed, without its request to upgrade: no Connection field names "upgrade" any more, and all else
+ * is as it came. No value holds a line end: Node's parser refuses those even when it is told to be lenient.
  */
 export function headWithoutUpgrade ({ method = '', url = '', httpVersion, rawHeaders }: RequestHead): Buffer {
   let head = `${method} ${url} HTTP/${httpVersion}\r\n`
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
     const value = rawHeaders[i + 1]!
-    // without a space: what was just small enough for the parser stays that
+    // without a space, so that a head which just fitted the parser's limit still does
     head += `${name}:${name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value}\r\n`
   }
-  return Buffer.from(`${head}\r\n`, 'latin1') // as it was read
+  return Buffer.from(`${head}\r\n`, 'latin1') // the encoding in which Node read it
 }
 
 function withoutUpgrade (connection: string): string {

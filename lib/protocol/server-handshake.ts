@@ -8,12 +8,12 @@ import {
 import { acceptOffer, type DeflateAgreement, type DeflateWishes } from './permessage-deflate.ts'
 import { formatExtensions, listHasToken, parseExtensions, parseTokenList, type Extension } from './header-field.ts'
 
-/** What a handshake is judged by; a node:http IncomingMessage is one. */
+/** What a handshake is judged by. A node:http IncomingMessage fits. */
 export interface HandshakeRequest {
   readonly method?: string | undefined
   readonly httpVersion: string
   readonly headers: IncomingHttpHeaders
-  /** Names and values in turn, as received: shows what `headers` hides, repeated fields. */
+  /** Names and values in turn, as received: shows repeated fields, which `headers` hides. */
   readonly rawHeaders: readonly string[]
   /** Of HTTP/2, which "HTTP/2.0" in a request line does not show. */
   readonly stream?: { readonly endAfterHeaders: boolean }
@@ -29,7 +29,7 @@ export interface OpeningHandshake {
 
 // §1.3
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
-// §4.1: 16 bytes in base64. The 22nd character carries 2 bits; clients exist that fill its other 4, and nothing depends on them.
+// §4.1: 16 bytes in base64. The 22nd character carries 2 bits; some clients set its other 4 too, and nothing depends on them.
 const KEY = /^[A-Za-z0-9+/]{22}==$/
 
 /** Tells whether a request asks for WebSocket, well-formed or not; `Upgrade: h2c` and others do not. */
@@ -37,31 +37,31 @@ export function isWebSocketUpgrade (headers: IncomingHttpHeaders): boolean {
   return listHasToken(headers.upgrade, 'websocket')
 }
 
-/** @returns what is wrong with an HTTP request that looks like a handshake which a proxy has made an ordinary request of; null for others */
+/** @returns what is wrong with an HTTP request that looks like a handshake whose upgrade a proxy has dropped; null for others */
 export function findLostUpgrade ({ httpVersion, headers }: HandshakeRequest): HandshakeError | null {
   if (headers['sec-websocket-key'] === undefined) return null
   if (httpVersion === '2.0') return lostConnect()
-  // who has both has not come by a connection that could be upgraded
+  // both fields are there: it came over a connection that cannot be upgraded
   return isWebSocketUpgrade(headers) && listHasToken(headers.connection, 'upgrade') ? null : lostUpgrade(headers.upgrade, headers.connection)
 }
 
-/** Tells whether a body follows, be it an empty one in chunks. RFC 9112 §6.3. */
+/** Tells whether a body follows, even an empty chunked one. RFC 9112 §6.3. */
 export function hasBody (headers: IncomingHttpHeaders): boolean {
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
-/** Where Node 20 begins to drop header fields without a word. */
+/** From how many header fields on Node 20 drops some silently. */
 export const MAX_HEADER_FIELDS = 1000
 
-/** Tells whether what the parser shows is all that came. */
+/** Tells whether the parser shows all fields that came. */
 export function hasAllFields ({ rawHeaders }: Pick<HandshakeRequest, 'rawHeaders'>, maxHeaderFields: number): boolean {
   return rawHeaders.length < 2 * maxHeaderFields
 }
 
 /**
  * Reads the client's opening handshake. RFC 6455 §4.2.1, over HTTP/2 RFC 8441 §5.
- * @param maxHeaderFields how many fields the HTTP parser keeps: of as many or more it may have dropped some, and what
- * they said (a body, a second Host) cannot be seen
+ * @param maxHeaderFields how many fields the HTTP parser keeps: at that many it may have dropped others, which
+ * may have announced a body or a second Host
  * @throws HandshakeError 400, 405, 426 or 431 for the first rule that it breaks
  */
 export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields = MAX_HEADER_FIELDS): OpeningHandshake {
@@ -75,9 +75,9 @@ export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields
   if (hosts !== 1) throw wrongHost(hosts)
   if (!isWebSocketUpgrade(headers)) throw wrongUpgrade(headers.upgrade)
   if (!listHasToken(headers.connection, 'upgrade')) throw wrongConnection(headers.connection)
-  // A body's bytes would be taken for frames. Content-Length: 0 is what Java's client sends.
+  // A body's bytes would be taken for frames. Java's client sends Content-Length: 0.
   if (hasBody(headers)) throw handshakeWithBody()
-  // a server takes no other version, "013" and "13, 13" included
+  // no other version is accepted, and neither are "013" and "13, 13"
   const version = headers['sec-websocket-version']
   if (version !== '13') throw wrongVersion(version)
   const key = headers['sec-websocket-key']
@@ -89,13 +89,13 @@ export function readOpeningHandshake (request: HandshakeRequest, maxHeaderFields
   }
 }
 
-/** What is left to check of a CONNECT with `:protocol: websocket`: nghttp2 has seen to its other pseudo-header fields. */
+/** What is left to check of a CONNECT with `:protocol: websocket`: nghttp2 has checked its other pseudo-header fields. */
 function readExtendedConnect ({ headers, rawHeaders }: HandshakeRequest, { endAfterHeaders }: { endAfterHeaders: boolean }): OpeningHandshake {
   if ((headers['content-length'] ?? '0') !== '0') throw handshakeWithBody()
   if (endAfterHeaders) throw endedHandshake()
   const version = headers['sec-websocket-version']
   if (version !== '13') throw wrongVersionOverHttp2(version)
-  // not asked for; proxies pass on that of their client, and some clients wait for the answer to it
+  // not required; proxies pass their client's key on, and some clients wait for the answer to it
   const key = headers['sec-websocket-key'] ?? ''
   return {
     key: KEY.test(key) && countField(rawHeaders, 'sec-websocket-key') === 1 ? key : null,
@@ -148,7 +148,7 @@ export function chooseExtensions (offers: readonly Extension[], deflate: Deflate
   return accepted === null ? NO_EXTENSIONS : { extensions: formatExtensions([accepted.answer]), deflate: accepted.agreement }
 }
 
-/** The header fields of the 101 response. RFC 6455 §4.2.2; in its letters, by which small clients look for them. */
+/** The header fields of the 101 response. RFC 6455 §4.2.2, in its upper and lower case, which small clients rely on. */
 export function responseHeaders (key: string | null, protocol: string, extensions = ''): Record<string, string> {
   return {
     Upgrade: 'websocket',
@@ -160,8 +160,8 @@ export function responseHeaders (key: string | null, protocol: string, extension
 }
 
 /**
- * Fields, in lower case, that nobody but the handshake may set in a 101, where they are agreed on or not there: a client that is told
- * of an extension or a subprotocol which is not spoken fails the connection.
+ * Fields, in lower case, that only the handshake may set in a 101: a client that is told of an extension or a subprotocol that was not
+ * agreed on fails the connection.
  */
 export const AGREED_FIELDS: ReadonlySet<string> = new Set([
   'upgrade', 'connection', 'sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions', 'sec-websocket-key', 'sec-websocket-version'

@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * Checks text that comes in pieces cut anywhere, even inside a character, and finds the first bad byte when it comes, not
+ * Checks text that comes in pieces cut anywhere, even inside a character, and finds the first bad byte as it arrives, not
  * at the end of the message. RFC 6455 §8.1, RFC 3629.
  */
 export class Utf8Validator {
-  // the bytes of a character that the last piece began and did not finish: at most 3
+  // the bytes of a character that the last piece left unfinished: at most 3
   #open: number[] = []
 
   /** @returns false when the text so far cannot be the start of valid UTF-8; no more of it may be written then */
@@ -42,7 +42,7 @@ function openCharacterStart (piece: Buffer): number {
   return piece.length
 }
 
-/** By the first byte; 1 for those that cannot start a character, which isUtf8() or isCharacterPrefix() then refuses. */
+/** By the first byte; 1 for a byte that cannot start a character, which isUtf8() or isCharacterPrefix() then refuses. */
 function characterLength (first: number): number {
   if (first < 0xc0) return 1
   if (first < 0xe0) return 2

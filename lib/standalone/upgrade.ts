@@ -15,20 +15,20 @@ import { PUBLISHER } from '../handshake/refusals.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
-// Of a request that came before the first handshake nobody has taken notice.
+// Nobody has kept track of a request that came before the first handshake.
 let isWatching = false
 
 /**
  * Answers an opening handshake, with the arguments of an 'upgrade' event of node:http, in whose turn it must be called.
  * RFC 6455 §4.2. Messages are held until somebody takes them.
  * @returns resolves when the 101 is on its way
- * @throws HandshakeError after the client was refused, ConnectionClosedError when it has left before, or when another answers on the
- * socket, TypeError (after a refusal with 500) for options that are wrong
+ * @throws HandshakeError after the client was refused, ConnectionClosedError when it had left before, or when somebody else answers on
+ * the socket, TypeError (after a refusal with 500) for wrong options
  */
 export async function upgrade (
   request: IncomingMessage, stream: Duplex, head: Buffer, options: UpgradeOptions = {}
 ): Promise<WebSocketConnection> {
-  const socket = stream as Socket // as Node's types have it in 'upgrade'
+  const socket = stream as Socket // Node's type of it in 'upgrade'
   const pending = new Http1Handshake(request, socket, head)
   pending.refusalListener = PUBLISHER
   const isFirst = !isWatching
@@ -37,7 +37,7 @@ export async function upgrade (
   try {
     await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
     if (!pending.start()) {
-      if (isFirst) socket.destroy() // whom an earlier request is answered to would wait for this answer for ever
+      if (isFirst) socket.destroy() // a client with an earlier request would wait for this answer for ever
       throw pending.isTaken ? socketTaken() : clientLeft()
     }
     return await accept(pending, request, options)
@@ -53,12 +53,12 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   pending.limit(settings.handshakeTimeout)
   const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
-  // whoever judges may take longer than there is time, or than the client stays
+  // judging may take longer than there is time, or than the client stays
   const tooLate = new Promise<HandshakeError>((resolve, reject) => {
     pending.onRefusal(resolve)
     void pending.over.then(() => { reject(clientLeft()) })
   })
-  tooLate.catch(() => {}) // the client leaves at some time
+  tooLate.catch(() => {}) // every client leaves some day
   try {
     const refusal = await Promise.race([tooLate, admit(settings, { request, raw: request, host: request.headers.host, isSecure })])
     if (refusal !== null) throw refusal
@@ -68,7 +68,7 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   const protocol = chooseProtocol(protocols, request, settings)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const agreed = chooseExtensions(offers, perMessageDeflate)
-  // one that cannot be sent throws here, while there is still an answer to give
+  // a field that cannot be sent throws here, while the client can still be refused
   for (const [name, value] of Object.entries(settings.headers)) {
     if (value !== undefined) pending.response.setHeader(name, value)
   }

@@ -79,6 +79,10 @@ export class CatchUp {
       return
     }
     if (isOver) this.drop(Infinity, true)
+    if (this.#hasEnded) { // as it was closed for a gap that had to be told
+      counts.skipped++
+      return
+    }
     counts.waiting++
     this.#live.push(publication)
     this.#liveBytes += publication.message.length
@@ -170,9 +174,8 @@ export class CatchUp {
   async #tell (result: SubscribeResult): Promise<void> {
     this.#isTold = this.#isTelling = true
     this.#resolve(result)
-    await null // behind who has waited for it; and a little further, for who has done so in a function of his own
-    await null
-    await null
+    // behind who has waited for it; and a little further, for who has done so in a function of his own
+    for (let i = 0; i < 3; i++) await Promise.resolve()
     this.#isTelling = false
     this.pump()
   }

@@ -4,16 +4,16 @@ import { SessionTurns } from './session-turns.ts'
 import { unlisten } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
 
-// Milliseconds in which a client may read what is on its way when the connection has ended here; and after something came of it.
+// Milliseconds that a client has, once the connection has ended here, to read what is on its way; and after each sign of life.
 const TIME_TO_READ = 30_000
 const TIME_TO_ANSWER = 1000
 
 /** A stream of an HTTP/2 session, which it shares with others. */
 export class Http2Transport implements Transport {
   readonly stream: Http2Stream
-  readonly ownsChunks = true // a chunk goes to one stream alone
+  readonly ownsChunks = true // each chunk goes to one stream only
 
-  // Of all streams of a session together Node takes 10 MB (maxSessionMemory), and refuses new streams beyond.
+  // Node buffers up to 10 MB for all streams of a session (maxSessionMemory), and refuses new streams beyond that.
   readonly maxInFlight = 16 * 1024
 
   constructor (stream: Http2Stream) {
@@ -41,11 +41,11 @@ export class Http2Transport implements Transport {
 
   takeTurn (write: () => void): void {
     const { session } = this.stream
-    if (session === undefined) write() // it is gone, and the stream with it
+    if (session === undefined) write() // the session is gone, and the stream with it
     else SessionTurns.of(session).take(write)
   }
 
-  /** A stream of HTTP/2 is not destroyed by an error, such as a write after RST_STREAM with NO_ERROR while it is paused. */
+  /** An HTTP/2 stream is not destroyed by every error, such as that of a write after RST_STREAM with NO_ERROR while it is paused. */
   tune (): void {
     this.stream.on('error', () => { this.stream.destroy() })
   }
@@ -53,7 +53,7 @@ export class Http2Transport implements Transport {
   /** The TCP connection is its session's. */
   keepAlive (): void {}
 
-  /** END_STREAM; and RST_STREAM behind it once nothing more has to come: Firefox leaves its side open. RFC 9113 §8.1. */
+  /** END_STREAM, and RST_STREAM after it once the peer is done too: Firefox leaves its side open. RFC 9113 §8.1. */
   finish (isPeerDone: boolean): void {
     this.stream.end(() => {
       // which drops what is not sent yet, END_STREAM
@@ -71,7 +71,7 @@ export class Http2Transport implements Transport {
     const drop = (): void => { this.#drop(constants.NGHTTP2_NO_ERROR) }
     const timer = setTimeout(drop, TIME_TO_READ).unref()
     let quiet: NodeJS.Timeout | undefined
-    // the peer's answer, or what was on its way before; that all is read nothing else tells of a Firefox
+    // the peer's answer, or what it sent before that: of Firefox nothing else shows that it has read everything
     stream.on('data', () => {
       clearTimeout(quiet)
       quiet = setTimeout(drop, TIME_TO_ANSWER).unref()
@@ -91,7 +91,7 @@ export class Http2Transport implements Transport {
     const { stream } = this
     if (stream.writableLength === 0) {
       this.#drop(constants.NGHTTP2_CANCEL)
-    } else { // what was written in this turn leaves at its end, as far as there is room for it, and RST_STREAM would drop it
+    } else { // what was written in this turn leaves at the end of it, as far as there is room; RST_STREAM would drop it
       stream.pause()
       setImmediate(() => { this.#drop(constants.NGHTTP2_CANCEL) })
     }
@@ -99,6 +99,6 @@ export class Http2Transport implements Transport {
 
   #drop (code: number): void {
     this.stream.close(code)
-    this.stream.destroy() // the session may not get the frame out, of a client that reads nothing
+    this.stream.destroy() // a client that reads nothing may never let the session send that frame
   }
 }

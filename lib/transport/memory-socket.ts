@@ -1,18 +1,18 @@
 import { Duplex } from 'node:stream'
 
 export interface MemorySocketOptions {
-  /** What is written and read is meant to have been decrypted by a TLSSocket. Default: false. */
+  /** Stands for a TLSSocket, whose bytes have been decrypted. Default: false. */
   encrypted?: boolean
   /** Default: 127.0.0.1. */
   remoteAddress?: string | undefined
   /**
-   * A write does not wait for the other end to read. For HTTP/2, which limits itself what is on its way: Node stops reading a
-   * session that has a write to do, and two such would wait for each other. Default: false.
+   * A write does not wait for the other end to read. For HTTP/2, which has limits of its own: Node stops reading a
+   * session while it has something to write, and two such would wait for each other. Default: false.
    */
   isUnlimited?: boolean
 }
 
-/** What Node's HTTP, and this library, call on a socket beside what a stream has. */
+/** What Node's HTTP, and this library, use of a socket beyond what a stream has. */
 interface SocketSurface {
   setTimeout (milliseconds: number): this
   setNoDelay (): this
@@ -22,18 +22,18 @@ interface SocketSurface {
 }
 
 /**
- * One of two ends of a connection in memory, for Node's HTTP parser what a socket is. Bytes are copied on their way; a write
- * is done when the other end has read it, and when one end is gone the other learns it as over TCP.
+ * One of the two ends of a connection in memory, which Node's HTTP parser takes for a socket. Bytes are copied on their way. A write
+ * is done when the other end has read it, and when one end is gone the other is told as over TCP.
  */
 export class MemorySocket extends Duplex implements SocketSurface {
   readonly remoteAddress: string
   readonly remoteFamily = 'IPv4'
   readonly remotePort = 0
-  /** What is written and read is meant to have been decrypted by a TLSSocket. */
+  /** Stands for a TLSSocket, whose bytes have been decrypted. */
   readonly encrypted: boolean
   readonly #isUnlimited: boolean
   #other: MemorySocket | null = null
-  // of a write of the other end that waits until this one reads
+  // of a write by the other end that waits for this one to read
   #onRead: (() => void) | null = null
 
   static pair (options: MemorySocketOptions = {}): [MemorySocket, MemorySocket] {
@@ -68,7 +68,7 @@ export class MemorySocket extends Duplex implements SocketSurface {
       else other.#onRead = callback
       return
     }
-    // a session of HTTP/2 that gets something while it writes ends the process (Node.js 20)
+    // an HTTP/2 session that receives something while it writes ends the process (Node.js 20)
     process.nextTick(() => {
       if (!this.destroyed && !other.destroyed) other.push(copy)
       callback()
@@ -82,11 +82,11 @@ export class MemorySocket extends Duplex implements SocketSurface {
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     this.#end()
-    this._read() // nobody will: a write of the other end does not wait for it
+    this._read() // nobody else will, and a write by the other end must not wait for that
     callback(error)
   }
 
-  /** The other end has read all when it gets there. */
+  /** By the time it gets there the other end has read everything. */
   #end (): void {
     const other = this.#other!
     if (!other.readableEnded && !other.destroyed) other.push(null)

@@ -4,35 +4,35 @@ import type { Http2Session } from 'node:http2'
 export interface StreamWriter {
   /** Bytes handed to the stream since the start. */
   readonly bytesHandedOver: number
-  /** Those, and the bytes that are to be handed over. */
+  /** Those, and the bytes that still wait to be handed over. */
   readonly bytesAdded: number
-  /** Adds a Ping. @returns whether it may: nothing stands behind a Close */
+  /** Sends a Ping. @returns false after a Close, which nothing may follow */
   ask (): boolean
-  /** Hands over what it may. */
+  /** Hands over as much as it may. */
   flush (): void
 }
 
-// A session with a smaller window has all of it for its streams: with a part of it they would not go on at full speed.
+// A smaller window is left to the streams as a whole: with a part of it they could not send at full speed.
 const SMALLEST_WINDOW = 4 * 2 ** 20
-// Bytes of a stream after which the session's window is looked at again: at first the client has not said yet how large it is.
+// After this many bytes of a stream the session's window is looked at again: at first the client has not yet said how large it is.
 const BETWEEN_LOOKS = 2 ** 16
-// Part of the window that may hold what is not known to be read. One stream gets about as much of the browsers.
+// The part of the window that may be filled with bytes not known to be read. Browsers give one stream about as much.
 const PART = 3 / 8
-// Part of it that streams get besides, in equal shares, when others hold all of that. Both together are less than half.
+// A further part, which streams share equally when others hold all of the first. Together they are less than half.
 const PART_SHARED = 1 / 16
-// Part of it that a stream sends before it asks whether its peer reads, or that part of its share.
+// The part of the window, or of its share, that a stream sends before it asks whether its peer reads.
 const PART_UNASKED = 1 / 64
 const PART_OF_SHARE = 1 / 2
 
-/** Of the streams of one session that speak WebSocket: how much of its window they hold. */
+/** How much of a session's window its WebSockets hold. */
 class SessionRoom {
   static readonly #bySession = new WeakMap<Http2Session, SessionRoom>()
   readonly #session: Http2Session
-  /** Bytes; 0 where it is small. */
+  /** Bytes; 0 for a small window. */
   window = 0
-  /** Bytes that may be read or not. */
+  /** Bytes sent that are not known to be read. */
   unproven = 0
-  /** Streams that have some. */
+  /** How many streams have such bytes. */
   holders = 0
   readonly #waiting = new Set<StreamWriter>()
 
@@ -49,7 +49,7 @@ class SessionRoom {
     this.#session = session
   }
 
-  /** Node tells what is left of the window, not its size. */
+  /** Node tells how much of the window is left, not its size. */
   look (): void {
     const { remoteWindowSize = 0 } = this.#session.state
     if (remoteWindowSize >= SMALLEST_WINDOW) this.window = Math.max(this.window, remoteWindowSize)
@@ -72,16 +72,16 @@ class SessionRoom {
 
 /**
  * What a WebSocket may hold of its session's window. A page that reads nothing, such as one in the back/forward cache of a browser,
- * lets its window fill, and three of those fill the session's in Chromium. Nor is it enough to leave some room: a client gives back
- * what was read once that is half of the window, so that other streams come to a stop when more than half is unread. HTTP/2 does not
- * tell what of a stream is read. A Pong does.
+ * lets its window fill, and three of those fill the session's in Chromium. Nor is it enough to leave some room: a client gives
+ * room back only when half of the window has been read, so that other streams stop when more than half is unread. HTTP/2 does not
+ * tell how much of a stream has been read. A Pong does.
  */
 export class StreamRoom {
   readonly #session: SessionRoom
   readonly #writer: StreamWriter
   #proven = 0
   #unproven = 0
-  // where the Ping ends that is not answered
+  // where the unanswered Ping ends
   #askedUpTo: number | null = null
   #lookedAt = -BETWEEN_LOOKS
 
@@ -90,7 +90,7 @@ export class StreamRoom {
     this.#writer = writer
   }
 
-  /** Whether more may be handed over; else the writer is asked to flush again. */
+  /** Whether more may be handed over. If not, the writer is told to flush again later. */
   mayWrite (): boolean {
     const { bytesHandedOver } = this.#writer
     if (bytesHandedOver - this.#lookedAt >= BETWEEN_LOOKS) {
@@ -105,17 +105,17 @@ export class StreamRoom {
     this.#count(bytesHandedOver - this.#proven)
     const share = window * PART_SHARED / this.#session.holders
     if (this.#askedUpTo === null && this.#unproven >= Math.min(window * PART_UNASKED, share * PART_OF_SHARE)) {
-      if (!this.#writer.ask()) return true // it is soon over
+      if (!this.#writer.ask()) return true // it is closing, and will soon be gone
       this.#askedUpTo = this.#writer.bytesAdded
     }
-    // A Ping that is still behind a long frame cannot be answered.
+    // A Ping that still waits behind a long frame cannot be answered yet.
     const isAsked = this.#askedUpTo !== null && bytesHandedOver >= this.#askedUpTo
     if (!isAsked || this.#session.unproven < window * PART || this.#unproven < share) return true
     this.#session.wait(this.#writer)
     return false
   }
 
-  /** Something has come of the peer: behind the Ping it is taken for the Pong, which may stand behind messages that are long. */
+  /** The peer has sent something. After a Ping that is taken for the Pong, which may wait behind long messages. */
   heard (): void {
     const { bytesHandedOver } = this.#writer
     if (this.#askedUpTo === null || bytesHandedOver < this.#askedUpTo) return

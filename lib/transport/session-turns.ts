@@ -1,8 +1,8 @@
 import type { Http2Session } from 'node:http2'
 
 /**
- * Turns in which the streams of one HTTP/2 session that have more than a piece to send go on: one in each turn of the event loop.
- * Newer Node.js sends what came first first (RFC 9218): streams that are never without data would let no other stream through.
+ * Gives turns to the streams of one HTTP/2 session that have more than one piece to send: one stream in each turn of the event loop.
+ * Newer Node.js serves streams first come, first served (RFC 9218): those that always have data would let no other through.
  */
 export class SessionTurns {
   static readonly #bySession = new WeakMap<Http2Session, SessionTurns>()

@@ -1,16 +1,16 @@
 import type { Duplex } from 'node:stream'
 
-/** Who wants to know what becomes of a stream. */
+/** What is told of the events of a stream. */
 export interface StreamListener {
   onData (chunk: Buffer): void
   onStreamEnd (): void
   onDrain (): void
-  /** Somebody is about to end or destroy the stream: what has to go out before must be written now. */
+  /** Somebody is about to end or destroy the stream: whatever has to go out first must be written now. */
   onBeforeEnd (): void
   onStreamClose (): void
 }
 
-// The same functions listen to every stream, and find by this whom to tell: closures would cost each connection 0.3 KiB.
+// The same functions listen to every stream, and find their listener here: closures would cost each connection 0.3 KiB.
 const LISTENER = Symbol('listener')
 type ListenedStream = Duplex & { [LISTENER]?: StreamListener }
 
@@ -20,7 +20,7 @@ function onDrain (this: ListenedStream): void { this[LISTENER]!.onDrain() }
 function onClose (this: ListenedStream): void { this[LISTENER]!.onStreamClose() }
 function ignore (): void {} // 'close' follows an 'error'
 
-/** Tells `listener`, one for each stream, of all but the data. */
+/** Tells `listener`, one for each stream, of everything but data. */
 export function listen (stream: ListenedStream, listener: StreamListener): void {
   stream[LISTENER] = listener
   stream.on('error', ignore)
@@ -30,26 +30,26 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
   announceEnd(stream)
 }
 
-/** Tells the listener of the data too, which makes it flow. */
+/** Tells the listener of data too, which makes the stream flow. */
 export function listenToData (stream: ListenedStream): void {
   stream.on('data', onData)
 }
 
-/** The two ways to end a stream, whoever it is that offers them. */
+/** The two ways to end a stream, of whatever class. */
 interface Ends {
   readonly end: (...given: unknown[]) => unknown
   readonly destroy: (error?: Error) => unknown
 }
 
-// by class of streams, what stands in place of its two methods: the same for all of them, so that none costs a closure
+// by class of stream, the replacements of its two methods: shared by all its streams, so that none costs a closure
 const ENDS = new WeakMap<object, Ends>()
 
 /**
- * Whoever has the stream in hand may end it (`request.raw.destroy()`, `connection._socket.end()`) in the turn in which something was sent:
- * that must not be lost. There is no event before it.
+ * Anybody who holds the stream may end it (`request.raw.destroy()`, `connection._socket.end()`) in the same turn in which something was
+ * sent, which must not be lost. No event comes before that.
  */
 function announceEnd (stream: ListenedStream): void {
-  const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // somebody else had the same idea
+  const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // somebody else has replaced them too
   const original: object = isOwn ? { end: stream.end.bind(stream), destroy: stream.destroy.bind(stream) } : Object.getPrototypeOf(stream)
   let ends = ENDS.get(original)
   if (ends === undefined) {
@@ -69,7 +69,7 @@ function announceEnd (stream: ListenedStream): void {
   Object.assign(stream, ends)
 }
 
-/** Whoever listened is told no more. @returns who that was */
+/** Stops telling the listener. @returns that listener */
 export function unlisten (stream: ListenedStream): StreamListener | undefined {
   stream.off('close', onClose).off('end', onEnd).off('drain', onDrain).off('data', onData)
   const listener = stream[LISTENER]

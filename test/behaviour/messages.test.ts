@@ -548,6 +548,30 @@ test('a prepared value goes to connections of any route', async t => {
   for (const client of clients) t.equal(await client.receive(), '{"news":"good"}')
 })
 
+test('what is published is serialized by the schema of its publisher, whatever the routes of those who get it say', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(websocket)
+  const subscribe = async (connection: Typed): Promise<void> => { await connection.subscribe('news') }
+  app.get('/raw', { websocket: true }, subscribe)
+  app.get('/typed', { websocket: true, schema: { receive: N, send: N } }, subscribe)
+  app.get('/publish', { websocket: true, schema: { send: { type: 'object', properties: { news: { type: 'string' } }, required: ['news'] } } }, (connection: Typed) => {
+    connection.on('message', async () => {
+      await connection.publish('news', { news: 'good', source: 'secret' })
+      await connection.publish('news', connection.prepare({ news: 'better' }), { compress: false })
+      await connection.publish('news', Buffer.from('bytes'))
+      t.throws(() => connection.publish('news', {}), { code: 'FST_WS_SERIALIZATION' })
+      t.throws(() => connection.publish('news', { news: 'x' }, { binary: true } as object), { code: 'FST_WS_TYPED' })
+    })
+  })
+  const [raw, typed, publisher] = [await app.injectWS('/raw'), await app.injectWS('/typed'), await app.injectWS('/publish')]
+  while (app.websocketServer.topics.subscribers('news') < 2) await turn()
+  publisher.send('go')
+  for (const client of [raw, typed]) {
+    t.strictSame([await client.receive(), await client.receive(), await client.receive()], ['{"news":"good"}', '{"news":"better"}', Buffer.from('bytes')])
+  }
+})
+
 // Random inputs
 
 const MEMBERS = [

@@ -39,6 +39,7 @@ export class MessageRing {
 function payloads ({ content, size, inFlight }: Echo): Buffer[] {
   // §7.1.1 of RFC 7692: who keeps its window would find the last message again in a short ring, which no application is like
   if (content === 'json') return Array.from({ length: Math.max(inFlight, Math.ceil(64 * 1024 / size)) }, (_, i) => json(size, i))
+  if (content === 'value') return Array.from({ length: 64 }, (_, i) => value(size, i))
   if (content === 'utf8') return repeat(inFlight, utf8(size, 'Grüße, καλημέρα, 你好 🌍 '))
   return repeat(inFlight, Buffer.alloc(size, 'the quick brown fox jumps over the lazy dog. '))
 }
@@ -69,6 +70,16 @@ function utf8 (size: number, text: string): Buffer {
   const payload = Buffer.alloc(size, ' ')
   for (let at = 0; at + whole.length <= size; at += whole.length) whole.copy(payload, at)
   return payload
+}
+
+/** One of the members of the union in servers/messages.ts, `size` bytes as JSON.stringify() writes it. */
+function value (size: number, seed: number): Buffer {
+  const { length } = JSON.stringify(message(seed, ''))
+  return Buffer.from(JSON.stringify(message(seed, 'x'.repeat(size - length))))
+}
+
+function message (seed: number, text: string): object {
+  return { type: `say${seed % 8}`, text, room: 100 + seed, isUrgent: seed % 2 === 0, at: '2026-11-28T12:00:00Z' }
 }
 
 /** `size` bytes of records as an API would send them: names repeat, values differ. */

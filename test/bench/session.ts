@@ -35,7 +35,7 @@ export function openSession (peer: Peer, server: ServerProcess, workload: Worklo
 }
 
 async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): Promise<Session> {
-  const path = peer === 'ours' && workload.path !== undefined ? workload.path : '/echo'
+  const path = (peer === 'ours' ? workload.path : workload.rivalPath) ?? '/echo'
   const ring = await checkedMessages(peer, server.port, workload, path)
   const connections = await open(server.port, openingHandshake(path, workload.deflate === true), workload.connections)
   await server.settle()

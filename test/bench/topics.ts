@@ -81,7 +81,7 @@ async function publish (): Promise<void> {
   const connections = new Set<Connection>()
   const owner = { onError () {}, onClose () {}, onWarning () {} }
   while (connections.size < 1000) {
-    const connection = new Connection({ ...settings, perMessageDeflate: false, rateLimit: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
+    const connection = new Connection({ ...settings, rateLimit: false, perMessageDeflate: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
     const stream = new Sink()
     connection.open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
     connections.add(connection)
@@ -121,7 +121,7 @@ async function stopped (): Promise<void> {
   const connections: Connection[] = []
   const before = process.memoryUsage.rss()
   while (connections.length < 100) {
-    const connection = new Connection({ ...settings, perMessageDeflate: false, rateLimit: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
+    const connection = new Connection({ ...settings, rateLimit: false, perMessageDeflate: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
     const stream = new Duplex({ read () {}, write () {} })
     connection.open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
     connections.push(connection)

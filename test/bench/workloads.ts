@@ -26,13 +26,15 @@ export interface Echo extends Common {
   readonly kind: 'echo'
   /** Bytes of a payload. */
   readonly size: number
-  readonly content: 'binary' | 'ascii' | 'utf8' | 'json'
+  readonly content: 'binary' | 'ascii' | 'utf8' | 'json' | 'value'
   /** Messages that each connection has on the way. */
   readonly inFlight: number
   /** Default: 1. */
   readonly fragments?: number
-  /** Of our server; the others have /echo alone. */
-  readonly path?: '/iterator' | '/generator'
+  /** Of our server. Default: /echo. */
+  readonly path?: '/iterator' | '/generator' | '/json' | '/typed' | '/union'
+  /** Of the others. Default: /echo. */
+  readonly rivalPath?: '/json'
 }
 
 export interface Broadcast extends Common {
@@ -91,6 +93,9 @@ export const WORKLOADS: readonly Workload[] = [
   { ...deflate1KiB, name: 'deflate 16 KiB x 1', size: 16 * KIB, goals: { ws: 1.7, 'fastify-websocket': 1.7 } },
   pull('iterator'),
   pull('generator'),
+  values('JSON by hand x 16', '/json'),
+  values('JSON by schema x 16', '/typed'),
+  values('JSON by schema, union of 8 x 16', '/union'),
   broadcast({ name: 'broadcast to 1,000', times: 1, goals: { ws: 1, 'fastify-websocket': 1.05 } }),
   broadcast({ name: 'broadcast of 16 to 1,000', times: BURST, goals: { ws: 12, 'fastify-websocket': 11 } }),
   topic({ name: 'topic of 1,000', times: 1, path: '/topic', goals: { ws: 1, 'fastify-websocket': 1.05 } }),
@@ -109,6 +114,11 @@ function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Part
 function pull (way: 'iterator' | 'generator'): Echo {
   const goals = { ws: 2.5, 'fastify-websocket': 2.5 }
   return echo({ name: `${way} 125 B text x 16`, size: 125, content: 'ascii', inFlight: 16, path: `/${way}`, peers: FRAMED, goals })
+}
+
+/** Values, parsed and serialized: by ours as `path` says, by the others by hand, without looking at them. */
+function values (name: string, path: '/json' | '/typed' | '/union'): Echo {
+  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: FRAMED, goals: {} })
 }
 
 /** Ours publishes, the others send to all in a loop. */

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { connect as connectTo, createServer, type AddressInfo, type Socket } from 'node:net'
-import Fastify, { type FastifyInstance } from 'fastify'
+import { runInNewContext } from 'node:vm'
+import Fastify from 'fastify'
 import type { Page } from 'puppeteer-core'
 import t from 'tap'
 import websocket from '../../lib/index.ts'
@@ -27,7 +28,7 @@ for (const name of BROWSERS) {
   testInBrowser(`two windows in a room in ${name}`, name, async (t, browser) => {
     const app = Fastify({ forceCloseConnections: true })
     await app.register(websocket, { topics: { rules: [{ topic: 'room:*', size: 500 }], gap: 'close', maxBehind: 100_000 } })
-    new Function('app', server!)(app as FastifyInstance) // eslint-disable-line no-new-func
+    runInNewContext(server!, { app })
     app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
     await app.listen({ port: 0, host: '127.0.0.1' })
     t.teardown(() => app.close())
@@ -78,14 +79,13 @@ for (const name of BROWSERS) {
 
     // a reader that is stopped loses its connection at maxBehind, and comes back whole
     for (const socket of sockets) socket.pause()
-    let [isClosed, count] = [false, 0]
-    for (const connection of app.websocketServer.clients) connection.on('slow', () => { isClosed = true })
-    for (; !isClosed; count++) {
+    const slow: unknown[] = []
+    for (const connection of app.websocketServer.clients) connection.on('slow', () => { slow.push(connection) })
+    let count = 0
+    for (; slow.length === 0; count++) {
       await app.websocketServer.publish('room:5', String(count).padEnd(20_000))
       await new Promise(resolve => { setImmediate(resolve) })
-      if (count > 400) break
     }
-    t.equal(isClosed, true)
     for (const socket of sockets) socket.resume()
     await second.waitForSelector(`li:nth-child(${5 + count})`)
     t.strictSame((await textsOf(second)).slice(5).map(text => Number(text)), Array.from({ length: count }, (_, i) => i))

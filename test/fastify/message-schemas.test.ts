@@ -165,7 +165,7 @@ test('a union whose members have a tag loses no field to a member that it is not
 test('what else the root of such a union demands counts for each member', async t => {
   const app = await createApp(t)
   const open = (type: string): object => ({ type: 'object', properties: { type: { const: type } }, required: ['type'] })
-  receiving(app, '/', { required: ['id'], properties: { id: { type: 'integer' } }, anyOf: [open('a'), open('b')] })
+  receiving(app, '/', { type: 'object', required: ['id'], properties: { id: { type: 'integer' } }, anyOf: [open('a'), open('b')] })
   t.equal(await ask(app, '/', '{"type":"b","id":"5"}'), '{"type":"b","id":5}')
   t.equal(await ask(app, '/', '{"type":"b"}'), "1007 message must have required property 'id'")
 })
@@ -255,8 +255,10 @@ test('of nested registrations the outer compiles a route once, and the inner one
   await app.register(async child => {
     await child.register(websocket)
     receiving(child, '/child', { type: 'integer' }, { validatorCompiler: () => { compiled++; return () => true } })
+    receiving(child, '/', { type: 'integer' })
   }, { prefix: '/v1' })
   t.equal(await ask(app, '/v1/child', '5'), '5')
+  for (const path of ['/v1', '/v1/']) t.equal(await ask(app, path, '"5"'), '5', path)
   t.equal(compiled, 1)
 })
 

@@ -271,7 +271,11 @@ test('what a client leaves unanswered is no refusal, and one of a closing server
 test('inspect() tells of the connections in which most waits, and what their reading waits for', async t => {
   const { app, site } = await serve(t, app => {
     app.get('/paused', { websocket: true }, connection => { connection.pause() })
-    app.get('/held', { websocket: { highWaterMark: 1000 } }, () => new Promise(() => {}))
+    app.get('/held', { websocket: { highWaterMark: 1000 } }, async connection => {
+      await connection.subscribe('a')
+      await connection.subscribe('b')
+      await new Promise(() => {})
+    })
     app.get('/unsent', { websocket: { highWaterMark: 1000 } }, connection => { connection.send(Buffer.alloc(20_000_000)) })
     app.get('/idle', { websocket: true }, echo)
   })
@@ -289,6 +293,7 @@ test('inspect() tells of the connections in which most waits, and what their rea
   t.strictSame(loads.map(({ info: { route }, waiting }) => [route, waiting]), [['/unsent', null], ['/held', 'consumer'], ['/paused', null]])
   t.ok(loads[0]!.unsent > 1_000_000)
   t.equal(loads[0]!.held, 0)
+  t.strictSame(loads.map(({ topics }) => topics), [0, 2, 0])
   t.ok(loads[1]!.held >= 1000 && loads[1]!.held < 3000, String(loads[1]!.held))
   t.ok(loads[2]!.held >= 200)
   t.strictSame(app.websocketServer.inspect({ top: 1 }).map(({ info: { route } }) => route), ['/unsent'])

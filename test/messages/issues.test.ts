@@ -17,7 +17,7 @@ test('up to four issues are kept', async t => {
 })
 
 test('however much there is, it takes less than 1 KiB of JSON', async t => {
-  for (const text of ['x'.repeat(1e5), '\0'.repeat(1e5), '\u{1F600}'.repeat(1e5), '\ud800'.repeat(1e5), '"'.repeat(1e5)]) {
+  for (const text of ['x'.repeat(1e4), '\0'.repeat(1e4), '\u{1F600}'.repeat(1e4), '\ud800'.repeat(1e4), '"'.repeat(1e4)]) {
     const params = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`${i}${text}`, Array.from({ length: 100 }, () => text)]))
     const issue = { keyword: text, instancePath: text, schemaPath: text, message: text, params }
     t.ok(size(toIssues([issue, issue, issue, issue, issue])) <= 1024, JSON.stringify(text.slice(0, 2)))

@@ -1,9 +1,13 @@
-// Defaults are said in three places: where they are, in the docs of the types, and in the README or a page that it leads to.
+// Defaults are said in three places: where they are, in the docs of the types, and in the reference or a page that it leads to.
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { DEFAULTS, DEFLATE_DEFAULTS, RATE_LIMIT_DEFAULTS } from '../../lib/options/defaults.ts'
+import { connectSettings } from '../../lib/options/settings.ts'
+import { sectionOf } from '../helpers/markdown.ts'
 
-const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity }
+const { proxy, maxRedirects, http2 } = connectSettings({})
+const CONNECT_ONLY = { proxy, maxRedirects, http2 }
+const EXPECTED: Record<string, unknown> = { ...DEFAULTS, ...DEFLATE_DEFAULTS, ...RATE_LIMIT_DEFAULTS, messages: Infinity, bytes: Infinity, ...CONNECT_ONLY }
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
@@ -33,7 +37,7 @@ function defaultsInTypes (text: string): Array<[name: string, value: unknown]> {
 }
 
 /** Of each row of a table of options: | `level`, `memLevel` | 3, 8 | ... */
-function defaultsInReadme (text: string): Array<[name: string, value: unknown]> {
+function defaultsInTables (text: string): Array<[name: string, value: unknown]> {
   const rows = [...text.matchAll(/^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \|/gm)]
   return rows.flatMap(([, names, values]) => {
     const parts = names!.split(', ').length > 1 ? values!.split(', ') : [values!]
@@ -41,12 +45,16 @@ function defaultsInReadme (text: string): Array<[name: string, value: unknown]> 
   })
 }
 
-test('the defaults that the types and the README name are those there are', async t => {
+test('the defaults that the types and the reference name are those there are', async t => {
+  const reference = read('docs/reference.md')
   for (const [where, said] of [
     ['types/options.ts', defaultsInTypes(read('types/options.ts'))],
-    ['README.md and docs/', defaultsInReadme(read('docs/operate.md')).concat(defaultsInReadme(read('README.md').replace(/^[^]*\n### Options\n/, '').replace(/\n### HTTP\/2\n[^]*/, '')))]
+    ['docs/', [
+      ...['## Options', '## Compression', '## connect() and upgrade()'].map(heading => sectionOf(reference, heading)),
+      sectionOf(read('docs/operate.md'), '## Limits')
+    ].flatMap(defaultsInTables)]
   ] as const) {
-    for (const [name, value] of said.filter(([name]) => name !== 'maxRedirects')) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
+    for (const [name, value] of said) t.strictSame(value, EXPECTED[name], `${where}: ${name}`)
     t.strictSame(Object.keys(EXPECTED).filter(name => !said.some(([other]) => other === name)), [], `${where} names all`)
   }
 })

@@ -156,6 +156,34 @@ test('what cannot be proven is told: interrupted, a new epoch, lost; then it goe
   void topics
 })
 
+test('a gap is told where it is: behind what a subscriber is sent first, and not lost with what is replaced', async t => {
+  for (const gap of ['event', 'close'] as const) {
+    const { topics, server, join, settle } = await start(t, { maxBehind: 100, gap, slow: 'latest' })
+    let give: (snapshot: string) => void
+    const { got, gaps, subscriber } = join('a', { snapshot: () => new Promise(resolve => { give = resolve }) })
+    subscriber.close = (code) => {
+      got.push(`closed ${code}`)
+      subscriber.subscriptions!.leave(topics.table)
+    }
+    await settle()
+    const publish = (text: string): void => { server.publish('a', Buffer.from(`{}\n${text}`), { size: 0, ttl: 1, headTtl: 1, plain: false }) }
+    publish('1')
+    await settle()
+    server.evict('a')
+    publish('of a new epoch')
+    await settle()
+    t.strictSame(gaps, [], 'it has its place')
+    publish('2'.repeat(99))
+    publish('3')
+    await settle()
+    t.strictSame(gaps.map(({ reason }) => reason), ['epoch'])
+    give!('snapshot')
+    await settle()
+    t.strictSame(got, gap === 'event' ? ['snapshot', '3'] : ['closed 1012'])
+    t.match(topics.stats(), { waiting: 0 })
+  }
+})
+
 test("with gap: 'close' who misses messages is closed with 1012", async t => {
   const { server, join, settle } = await start(t, { gap: 'close' })
   const { got, gaps } = join('a')

@@ -164,6 +164,7 @@ test('messages are forgotten after their ttl, and numbers after theirs', async t
   t.strictSame(await broker.read('a', since, RULE), { head, entries: [] })
   pass(9999)
   t.strictSame(await broker.heads(['a', 'b']), [head, null], 'read since, so it is remembered for longer')
+  t.ok(broker.bytes > 0)
   pass(40_000)
   t.strictSame(await broker.heads(['a']), [null])
   t.equal(broker.bytes, 0)
@@ -196,6 +197,23 @@ test('beyond size the oldest go, not later than a tenth of it; beyond memory tho
   t.ok(broker.bytes <= 10_000)
   t.strictSame((await broker.heads(['a', 'c'])).map(head => head?.epoch), [epochs[0]![0], undefined], 'who is subscribed to it is not told a gap')
   await broker.stop()
+  await broker.stop()
+})
+
+test('messages that nobody asks for any more are swept, and the numbers of who is subscribed are kept whatever memory there is', async t => {
+  const { pass, ...time } = environment()
+  const broker = new MemoryBroker({ memory: 1000 }, time)
+  await broker.start(HOST)
+  await broker.subscribe(['a'])
+  await broker.publish('a', Buffer.alloc(100), { ...RULE, headTtl: 1_000_000 })
+  const bytes = broker.bytes
+  pass(30_000)
+  t.equal(bytes - broker.bytes, 100 + 256)
+  for (let i = 0; i < 5; i++) {
+    await broker.subscribe([`b${i}`])
+    await broker.publish(`b${i}`, Buffer.alloc(0), { ...RULE, headTtl: 1_000_000 })
+  }
+  t.strictSame((await broker.heads(['a', 'b0', 'b4'])).map(head => head?.number), [1, 1, 1])
   await broker.stop()
 })
 

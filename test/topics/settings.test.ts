@@ -1,4 +1,5 @@
 // What may be said of topics, and how names, rules and positions are read.
+import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { Topics, memoryBroker } from '../../lib/index.ts'
 import { readEnvelope, readTopic, writeEnvelope } from '../../lib/topics/envelope.ts'
@@ -44,6 +45,27 @@ function brokerOf (numbered: boolean): NonNullable<TopicsOptions['broker']> {
   const method = (): never => { throw new Error('unused') }
   return { numbered, start: method, stop: method, publish: method, subscribe: method, unsubscribe: method, ...(numbered ? { read: broker.read! } : {}) }
 }
+
+test('the defaults that the types and the docs name are those there are', async t => {
+  const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+  const valueOf = (text: string): unknown => {
+    const [, number, unit = ''] = /^([\d,]+) ?(\w+)?/.exec(text) ?? []
+    const units: Record<string, number> = { MiB: 2 ** 20, s: 1000, h: 3_600_000 }
+    return number === undefined ? /^'(\w+)'/.exec(text)?.[1] : Number(number.replaceAll(',', '')) * (units[unit] ?? 1)
+  }
+  const inTypes = /interface TopicsOptions \{([^]*?)\n\}/.exec(read('types/topics.ts'))![1]!
+    .matchAll(/Default: ([^]*?)(?:\.? \*\/|\. )[^]*?readonly (\w+)\?:/g)
+  const inDocs = [...read('docs/topics.md').matchAll(/^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \|/gm)].flatMap(([, names, values]) => {
+    const all = names!.split(', ')
+    return all.map((name, index) => [name.slice(1, -1), all.length > 1 ? values!.split(', ')[index]! : values!.replaceAll('`', '')])
+  })
+  for (const [where, said] of [['types', [...inTypes].map(([, value, name]) => [name!, value!])], ['docs', inDocs]] as const) {
+    const found = Object.fromEntries(said.filter(([name]) => Object.hasOwn(TOPICS_DEFAULTS, name!)).map(([name, value]) => [name, valueOf(value!)]))
+    for (const name of ['slow', 'maxBehind', 'gap', 'headTtl', 'memory', 'maxTopics', 'publishTimeout', 'maxPending', 'checkInterval'] as const) {
+      t.equal(found[name], TOPICS_DEFAULTS[name], `${where}: ${name}`)
+    }
+  }
+})
 
 test('of the rules that match the first counts; a star stands for any characters, anywhere', async t => {
   const matches = (pattern: string, topic: string): boolean => new Rules([{ topic: pattern, size: 1 }], 1, false).of(topic).size === 1

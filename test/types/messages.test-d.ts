@@ -57,6 +57,10 @@ typed.get('/write/:game', { websocket: true, schema }, connection => {
   expectTypeOf(prepared).toEqualTypeOf<PreparedMessage>()
   connection.send(prepared)
   connection.send(prepare('{}'))
+  expectTypeOf(connection.publish('game', { event: 'left', who: 'a' })).resolves.toHaveProperty('position')
+  void connection.publish('game', prepared, { compress: false })
+  // @ts-expect-error no value of the schema
+  void connection.publish('game', 'text')
   const writer = connection.toWeb().writable.getWriter()
   void writer.write(prepared)
   void writer.write({ event: 'left', who: 'a' })

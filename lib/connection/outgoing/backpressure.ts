@@ -1,8 +1,8 @@
-/** What the sender on one connection is told about its unsent bytes, and whether it heeds that. */
+/** What the sender of one connection is told about its unsent bytes, and whether it obeys. */
 export class Backpressure {
   readonly #highWaterMark: number
   #mustWait = false
-  // bytes that were unsent after the last message of a sender that was not told to wait
+  // bytes that were unsent after the last message that was sent without being told to wait
   #obedientAmount = 0
   #waiters: Array<(mayGoOn: boolean) => void> | null = null
 
@@ -21,12 +21,12 @@ export class Backpressure {
     return !this.#mustWait
   }
 
-  /** So much is unsent as whoever waits when it is told to never has, not with a large message either. */
+  /** More is unsent than a sender that waits when it is told to can ever have, even after a large message. */
   isExceededBy (unsent: number): boolean {
     return unsent > Math.max(2 * this.#highWaterMark, this.#obedientAmount)
   }
 
-  /** All is out. */
+  /** Everything is out. */
   drained (): void {
     this.#mustWait = false
     this.#obedientAmount = 0
@@ -37,7 +37,7 @@ export class Backpressure {
     return new Promise(resolve => { (this.#waiters ??= []).push(resolve) })
   }
 
-  /** To whoever waits. @param mayGoOn whether there is a point in sending more */
+  /** Wakes whoever waits. @param mayGoOn whether there is a point in sending more */
   tell (mayGoOn: boolean): void {
     const waiters = this.#waiters
     this.#waiters = null

@@ -4,10 +4,10 @@ import type { QueueEntry } from './send-queue.ts'
 
 type Send = (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void
 
-/** The place of a message whose fragments come one by one. */
+/** The place of a message whose fragments are sent one by one. */
 export class MessageSlot implements QueueEntry {
   readonly size = 0
-  /** Resolves when it may send, or never will. */
+  /** Resolves when it may send, or when it never will. */
   readonly turn: Promise<void>
   #isCut = false
   #isBegun = false
@@ -26,19 +26,19 @@ export class MessageSlot implements QueueEntry {
     this.#done = new Promise(resolve => { this.#setDone = resolve })
   }
 
-  /** One that will have no turn. */
+  /** A slot that will never have its turn. */
   static cut (opcode: Opcode): MessageSlot {
     const slot = new MessageSlot(opcode, () => {})
     slot.onCut()
     return slot
   }
 
-  /** A part of it is sent, and its end is not. */
+  /** It has been sent in part, but not to its end. */
   get isHalf (): boolean { return this.#isBegun && !this.#isDone }
 
-  /** @param callback called when it is cut off: the connection is closing or closed. In a later tick, if it is so already */
+  /** @param callback called when it is cut off, as the connection is closing or closed; in a later tick if it is already */
   whenCut (callback: () => void): void {
-    // Node's pipeline() has another error for a stream that is destroyed before it begins
+    // Node's pipeline() reports another error for a stream that is destroyed before it begins
     if (this.#isCut) process.nextTick(callback)
     else this.#cutListener = callback
   }
@@ -49,7 +49,7 @@ export class MessageSlot implements QueueEntry {
     if (fin) this.leave()
   }
 
-  /** Lets go what waits behind it. */
+  /** Releases what waits behind it. */
   leave (): void {
     this.#isDone = true
     this.#setDone()

@@ -8,12 +8,12 @@ export function isAsyncGenerator (value: unknown): value is AsyncGenerator<Messa
   return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
 }
 
-/** Sends what a generator handler yields, each when there is room for it. Its return closes, a close returns it. */
+/** Sends what a generator handler yields, each when there is room for it. Its return closes the connection, and a close makes it return. */
 export async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
   let returned: Promise<IteratorResult<MessageData>> | null = null
-  // once; what its finally block then rejects with reaches the loop
+  // only once; what its finally block rejects with then reaches the loop
   const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
-  // also while it awaits something else, which connection.signal can end
+  // also while it awaits something else, which connection.signal can interrupt
   void connection.closed.then(giveBack).catch(() => {})
   try {
     for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
@@ -22,7 +22,7 @@ export async function sendAll (generator: AsyncGenerator<MessageData>, connectio
       if (connection.readyState !== connection.OPEN) await giveBack()
     }
   } catch (error) {
-    void giveBack().catch(() => {}) // whatever it does then must not hold this up
+    void giveBack().catch(() => {}) // whatever it does then must not delay this
     throw error
   }
   connection.close(NORMAL_CLOSURE)

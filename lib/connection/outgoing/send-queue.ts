@@ -1,26 +1,26 @@
-// What takes its time before it is frames, and what waits behind that: messages and Close keep the order of their calls.
+// What takes time before it becomes frames, and what waits behind that: messages and Close keep the order of their calls.
 import type { SendCallback } from '../../../types/connection.ts'
 import { Fifo } from '../../framing/fifo.ts'
 import { nextTurn, TurnClock } from '../turn-clock.ts'
 
 export interface QueueEntry {
-  /** Bytes of the message that wait while it is here. */
+  /** Bytes of the message that wait in the queue. */
   readonly size: number
   readonly callback?: SendCallback | undefined
-  /** Its turn: makes frames of it. What is behind waits until the promise is settled. */
+  /** Called at its turn: turns it into frames. What is behind waits until the promise is settled. */
   run (): Promise<void> | void
-  /** For one that lasts until somebody ends it: it will not have a turn, or no longer. */
+  /** Of an entry that lasts until somebody ends it: it will not have its turn, or has lost it. */
   onCut? (): void
 }
 
-// Bytes that an entry takes beside its message: 200,000 empty messages are 50 MB too.
+// Bytes that an entry takes besides its message: 200,000 empty messages are 50 MB as well.
 const ENTRY_OVERHEAD = 256
-// Fairness: the clock is looked at once in so many entries.
+// Fairness: the clock is read once in this many entries.
 const ENTRIES_BETWEEN_LOOKS = 16
 
 export class SendQueue {
   readonly #entries = new Fifo<QueueEntry>()
-  // bytes of all entries; of those that stand before the first that somebody has to end
+  // bytes of all entries; and of those before the first that somebody has to end
   #size = 0
   #sizeInWork = 0
   // entries that somebody has to end
@@ -28,7 +28,7 @@ export class SendQueue {
   #isRunning = false
   readonly #onError: (error: Error, callback: SendCallback | undefined) => void
 
-  /** @param onError told of an entry that threw: it is not sent, what is behind it has its turn */
+  /** @param onError called for an entry that threw: it is not sent, and what is behind it has its turn */
   constructor (onError: (error: Error, callback: SendCallback | undefined) => void) {
     this.#onError = onError
   }
@@ -37,7 +37,7 @@ export class SendQueue {
   /** Bytes of memory, overhead included. */
   get size (): number { return this.#size }
 
-  /** Of those, what waits for nothing but the work on it, so not behind an entry that somebody has to end. */
+  /** The part of it that waits only for work to be done, and not behind an entry that somebody has to end. */
   get sizeInWork (): number { return this.#sizeInWork }
 
   add (entry: QueueEntry): void {
@@ -68,7 +68,7 @@ export class SendQueue {
     const dropped = this.#entries.cut(first)
     this.#size = this.#open = 0
     for (const entry of this.#entries) this.#size += sizeOf(entry)
-    this.#sizeInWork = this.#size // as what is left has nothing open
+    this.#sizeInWork = this.#size // as nothing that is left is open
     for (const entry of dropped) entry.onCut?.()
     return dropped.map(({ callback }) => callback).filter(callback => callback !== undefined)
   }
@@ -81,10 +81,10 @@ export class SendQueue {
       try {
         const done = entry.run()
         if (done !== undefined) await done
-      } catch (error) { // memory that ran out
+      } catch (error) { // such as running out of memory
         this.#onError(error as Error, entry.callback)
       }
-      if (this.#entries.peek() === entry) this.#takeOut(entry) // else it was dropped meanwhile
+      if (this.#entries.peek() === entry) this.#takeOut(entry) // if not, it was dropped meanwhile
       if (++ran % ENTRIES_BETWEEN_LOOKS === 0 && turnClock.isOver) await nextTurn()
     }
     this.#isRunning = false
@@ -97,7 +97,7 @@ export class SendQueue {
       this.#sizeInWork -= sizeOf(entry)
       return
     }
-    // what stood behind it is in work now, up to the next that somebody has to end
+    // what stood behind it can be worked on now, up to the next that somebody has to end
     this.#open--
     for (const behind of this.#entries) {
       if (isOpen(behind)) break
@@ -111,5 +111,5 @@ function isOpen (entry: QueueEntry): boolean {
 }
 
 function sizeOf (entry: QueueEntry): number {
-  return isOpen(entry) ? entry.size : entry.size + ENTRY_OVERHEAD // a stream is its writer's
+  return isOpen(entry) ? entry.size : entry.size + ENTRY_OVERHEAD // the memory of a stream is its writer's
 }

@@ -1,4 +1,4 @@
-// A message that is read while it comes: pieces of its payload -> Readable.
+// A message that is read as it arrives: pieces of its payload -> Readable.
 import { Readable } from 'node:stream'
 import type { IncomingMessageReadable } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
@@ -20,7 +20,7 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
     catchUnheardErrors(this, connection)
   }
 
-  /** There is room for the next piece, or nobody who would miss it. */
+  /** There is room for the next piece, or nobody left to read it. */
   get wantsMore (): boolean {
     return !this.#isComplete && (this.#hasRoom || this.destroyed)
   }
@@ -35,12 +35,12 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
     if (isLast) this.push(null)
   }
 
-  /** What is missing will not come. What has come whole stays readable. */
+  /** The rest will not come. A message that is complete stays readable. */
   cut (error: Error | null): void {
     if (!this.#isComplete) this.destroy(error ?? new ConnectionClosedError('the connection was closed in the middle of a message'))
   }
 
-  /** Nobody reads it to its end. */
+  /** Nobody will read the rest. */
   skip (): void {
     if (!this.readableEnded) this.destroy()
   }
@@ -56,9 +56,9 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   }
 }
 
-/** Asks for messages while they still come, one at a time: whoever asks for the next one is done with the one before. */
+/** Asks for messages as they arrive, one at a time: whoever asks for the next is done with the one before. */
 export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
-  /** Bytes of one message, which may be more than for messages in memory. */
+  /** The limit of one message, in bytes, which may be larger than for messages in memory. */
   override readonly maxPayload: number
   override readonly wantsPieces = true
   readonly #connection: ViewedConnection

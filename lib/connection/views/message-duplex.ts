@@ -9,7 +9,7 @@ import type { MessageReader } from '../incoming/message-reader.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 import type { ViewedConnection } from './viewed-connection.ts'
 
-// Of a stream of bytes, where a write may be of any size: far below what a peer usually takes (maxPayload).
+// For a stream of bytes, whose writes may have any size: far below what a peer usually accepts (maxPayload).
 const MESSAGE_SIZE = 64 * 1024
 
 export class MessageDuplex extends Duplex {
@@ -18,7 +18,7 @@ export class MessageDuplex extends Duplex {
   readonly #isBinary: boolean | undefined
   readonly #messageSize: number
   #isReading = false
-  // streams that are piped into this one
+  // the streams that are piped into this one
   #sources = 0
   // The peer's Close waits until they are done.
   #isCloseDue = false
@@ -29,7 +29,7 @@ export class MessageDuplex extends Duplex {
   ) {
     if (!Number.isInteger(messageSize) || messageSize < 1) throw new RangeError(`messageSize must be a number of bytes from 1 on, not ${messageSize}`)
     if (objectMode && binary !== undefined && connection.encodes) throw notTyped('the option binary', 'send')
-    // No read-ahead: the connection itself has that, and a stream that is destroyed by an error drops what it holds. A message may
+    // No read-ahead: the connection has its own, and a stream that an error destroys drops what it holds. A message may
     // be large.
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
     this.#connection = connection
@@ -52,7 +52,7 @@ export class MessageDuplex extends Duplex {
     void connection.closed.then(({ wasClean, code }) => { this.#onClosed(wasClean && !isFailureCode(code)) })
   }
 
-  /** Something is piped into this. */
+  /** Something is piped into this stream. */
   #mayAnswer (): boolean {
     return !this.writableEnded && this.#sources > 0
   }
@@ -77,7 +77,7 @@ export class MessageDuplex extends Duplex {
   override _write (chunk: string | Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     if (chunk.length > this.#messageSize) {
       this.#sendInParts(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk).then(() => { process.nextTick(callback) }, (error: Error) => { process.nextTick(callback, error) })
-    } else { // anything without a length too, which send() refuses
+    } else { // also anything without a length, which send() refuses
       this.#send(chunk, callback)
     }
   }
@@ -103,12 +103,12 @@ export class MessageDuplex extends Duplex {
     void connection.drained().then(mayGoOn => { process.nextTick(callback, mayGoOn ? null : this.#closedTooEarly()) })
   }
 
-  /** Whoever has written it may change it, once it is sent: it was copied, or serialized. */
+  /** The writer may reuse the memory once this is sent, as it was copied or serialized. */
   #mayUseAgain (message: string | Buffer): boolean {
     return this.#connection.copies(message.length) || (this.#connection.encodes && !isBytes(message))
   }
 
-  /** Where boundaries do not count a write may be more than the peer takes as one message (its maxPayload). */
+  /** Where boundaries do not count, a write may be larger than the peer accepts as one message (its maxPayload). */
   async #sendInParts (bytes: Buffer): Promise<void> {
     for (let start = 0; start < bytes.length;) {
       const end = this.#isBinary === true ? start + this.#messageSize : endOfText(bytes, start, this.#messageSize)
@@ -129,7 +129,7 @@ export class MessageDuplex extends Duplex {
   }
 
   override _final (callback: (error?: Error | null) => void): void {
-    // after the peer's Close ours says the same
+    // after the peer's Close ours repeats its code
     if (this.#isCloseDue) this.#reader.release()
     else this.#connection.close(NORMAL_CLOSURE)
     void this.#connection.closed.then(({ wasClean, code }) => {
@@ -138,16 +138,16 @@ export class MessageDuplex extends Duplex {
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
-    // An error that only says that the connection has ended must not cut off the Close frame that says why. Another connection's is
-    // an error like any other: two that are joined end together.
-    if (error instanceof SchemaError) this.#connection.closeFailed() // so that the peer gets to know, as when a handler sends such a value
+    // An error that only says that the connection has ended must not cut off the Close frame that says why. That of another
+    // connection is an error like any other, so that two joined connections end together.
+    if (error instanceof SchemaError) this.#connection.closeFailed() // so that the peer is told, as when a handler sends such a value
     else if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
     this.#reader.end(null)
     this.#reader.release()
     callback(error)
   }
 
-  /** Who does not read would not learn of it. */
+  /** A stream that is not read would not notice. */
   #onClosed (isEnd: boolean): void {
     if (this.#isReading || this.readableEnded || this.readableLength > 0 || this.destroyed) return
     const { failure } = this.#reader
@@ -162,7 +162,7 @@ export class MessageDuplex extends Duplex {
   }
 }
 
-/** Where some `length` bytes of text from `start` on end: behind the character that the last of them belongs to. */
+/** Where about `length` bytes of text from `start` on end: after the character to which the last of them belongs. */
 function endOfText (bytes: Buffer, start: number, length: number): number {
   let end = start + length
   while (end < start + length + 3 && (bytes[end]! & 0xc0) === 0x80) end++

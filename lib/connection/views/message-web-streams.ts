@@ -1,4 +1,4 @@
-// messages -> ReadableStream, WritableStream -> messages: a connection by the rules of WHATWG Streams.
+// messages -> ReadableStream, WritableStream -> messages: a connection as WHATWG Streams.
 import { ReadableStream, WritableStream } from 'node:stream/web'
 import type { MessageData, MessageWebStreams } from '../../../types/connection.ts'
 import { SchemaError } from '../../errors.ts'
@@ -8,8 +8,8 @@ import type { ViewedConnection } from './viewed-connection.ts'
 
 export function toWebStreams (connection: ViewedConnection, reader: MessageReader): MessageWebStreams {
   let isCloseDue = false
-  let isWritten = false // to its end, or given up
-  // somebody writes by hand, and reads on only when he has
+  let isWritten = false // ended or aborted
+  // somebody writes by hand, and will read on only afterwards
   let isManual = false
   let isReadManually = false
   reader.keepsMessages = true
@@ -44,7 +44,7 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
     async write (chunk) {
       let isOut: boolean
       try {
-        // until it is out: whoever writes may use the memory again then
+        // until it is out, when the writer may reuse the memory
         isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
       } catch (error) {
         if (error instanceof SchemaError) connection.closeFailed() // as nothing more can be written

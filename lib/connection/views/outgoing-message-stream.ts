@@ -1,4 +1,4 @@
-// A message that is sent while it is made: Writable -> fragments.
+// A message that is sent while it is produced: Writable -> fragments.
 import { Writable, type WritableOptions } from 'node:stream'
 import { ByteCollector } from '../../framing/byte-collector.ts'
 import { INTERNAL_ERROR } from '../../protocol/close-code.ts'
@@ -6,7 +6,7 @@ import type { MessageSlot } from '../outgoing/message-slot.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 import type { ViewedConnection } from './viewed-connection.ts'
 
-// Small writes of one turn become one fragment of up to about so many bytes: there are peers that take only so many fragments.
+// Small writes of one turn become one fragment of up to about this many bytes: some peers limit the number of fragments.
 const FRAGMENT = 16 * 1024
 
 type Callback = (error?: Error | null) => void
@@ -14,12 +14,12 @@ type Callback = (error?: Error | null) => void
 export class OutgoingMessageStream extends Writable {
   readonly #connection: ViewedConnection
   readonly #slot: MessageSlot
-  // bytes that were given to the connection and are not out
+  // bytes that were given to the connection and are not out yet
   #unsent = 0
-  // what is not sent yet: copies, as whoever writes may use the memory again once the write is done
+  // what is not sent yet: copies, as the writer may reuse the memory once the write is done
   readonly #gathered = new ByteCollector()
   #isSendScheduled = false
-  // of a write that is done when what has been gathered with it is out
+  // the callback of a write that is done when everything gathered with it is out
   #waiting: Callback | null = null
 
   constructor (connection: ViewedConnection, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
@@ -41,7 +41,7 @@ export class OutgoingMessageStream extends Writable {
       return
     }
     this.#gathered.append(Buffer.from(chunk))
-    // a write of nothing has nothing to wait for
+    // an empty write has nothing to wait for
     const isFull = this.#gathered.length > 0 && this.#unsent + this.#gathered.length >= this.writableHighWaterMark
     if (isFull) this.#waiting = callback
     if (isFull || this.#gathered.length >= FRAGMENT) this.#sendGathered()
@@ -56,7 +56,7 @@ export class OutgoingMessageStream extends Writable {
   }
 
   override _destroy (error: Error | null, callback: Callback): void {
-    if (this.#slot.isHalf) this.#connection.close(INTERNAL_ERROR) // there is no other way to take back what has begun
+    if (this.#slot.isHalf) this.#connection.close(INTERNAL_ERROR) // a message that has begun cannot be taken back in any other way
     else this.#slot.leave()
     callback(error)
   }
@@ -66,7 +66,7 @@ export class OutgoingMessageStream extends Writable {
     this.#isSendScheduled = true
     setImmediate(() => {
       this.#isSendScheduled = false
-      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // else with the last fragment
+      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // if it has ended, they go with the last fragment
     })
   }
 

@@ -2,11 +2,11 @@ import type { WebSocketConnection } from '../../../types/connection.ts'
 import type { ConnectionClosedError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
-/** What a view needs of its connection beside what is public. */
+/** What a view needs of its connection besides the public members. */
 export interface ViewedConnection extends WebSocketConnection {
-  /** To be asked after each message: whoever sends has used up his turn of the event loop. */
+  /** Whether the sender has used up its turn of the event loop. To be asked after each message. */
   readonly isTurnOver: boolean
-  /** send() makes a copy of so many bytes: their memory may be used again at once. */
+  /** Whether send() copies that many bytes, so that their memory may be reused at once. */
   copies (length: number): boolean
   /** A schema says what is sent. */
   readonly encodes: boolean

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import websocket, { prepare } from '../../../lib/index.ts'
 import { BURST } from '../workloads.ts'
+import { SINGLE, UNION } from './messages.ts'
 import { serve } from './probe.ts'
 import { addRoutes } from './routes.ts'
 
@@ -27,6 +28,11 @@ await serve(async () => {
   app.get('/generator', { websocket: true }, async function * (connection) {
     for await (const message of connection) yield message
   })
+  for (const [path, schema] of [['/typed', SINGLE], ['/union', UNION]] as const) {
+    app.get(path, { websocket: true, schema: { receive: schema, send: schema } }, connection => {
+      connection.on('message', value => { connection.send(value) })
+    })
+  }
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
 })

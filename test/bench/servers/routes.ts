@@ -6,10 +6,13 @@ import { BURST } from '../workloads.ts'
 /** Sends a message to everybody, as the library's documentation says. */
 type SendToAll = (clients: Iterable<WebSocketConnection>, data: Buffer, binary: boolean) => void
 
-/** Adds /echo, and /broadcast and /burst, which send every message to all connections once and BURST times. */
+/** Adds /echo, /json, which parses what it echoes, and /broadcast and /burst, which send every message to all connections once and BURST times. */
 export function addRoutes (app: FastifyInstance, sendToAll: SendToAll): void {
   app.get('/echo', { websocket: true }, connection => {
     connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })
+  })
+  app.get('/json', { websocket: true }, connection => {
+    connection.on('message', data => { connection.send(JSON.stringify(JSON.parse(String(data)))) })
   })
   for (const [path, times] of [['/broadcast', 1], ['/burst', BURST]] as const) {
     app.get(path, { websocket: true }, connection => {

@@ -15,6 +15,10 @@ await serve(async () => {
       webSocket.on('message', (data, isBinary) => { webSocket.send(data, { binary: isBinary }) })
       return
     }
+    if (url === '/json') {
+      webSocket.on('message', data => { webSocket.send(JSON.stringify(JSON.parse(String(data)))) })
+      return
+    }
     const times = url === '/burst' ? BURST : 1
     webSocket.on('message', (data, isBinary) => {
       for (let i = 0; i < times; i++) {
