@@ -66,17 +66,53 @@ suite () {
 }
 
 # suite_on VERSION: the tests that need no browser, under a Node that install_nodes brought; 'fastify6' is Node 24 with Fastify 6, and without the
-# folders that are below whatever knows Fastify.
+# folders that are below whatever knows Fastify. Each file runs by itself, two at a time: tap's runner and its loaders take a second of the
+# processor for each, and there is no coverage to take here.
 suite_on () {
-  local files node=$1 name="node $1" options=(--disable-coverage) others=(-path 'test/browser/*')
+  local name="node $1" version=$1 begin=$SECONDS logs log pass=0 fail=0 options=() others=(-path 'test/browser/*')
   if [ "$1" = fastify6 ]; then
-    node=24
+    version=24
     name="node 24, fastify 6"
-    options+=("--node-arg=--import=$PWD/.ci/fastify6.mjs")
+    options+=("--import=$PWD/.ci/fastify6.mjs")
     others+=(-o -path 'test/protocol/*' -o -path 'test/framing/*' -o -path 'test/compression/*')
   fi
-  mapfile -t files < <(find test -name '*.test.ts' -not \( "${others[@]}" \) | sort)
-  suite "$name" "$(node_path "$node")" "${options[@]}" "${files[@]}"
+  logs=.tap/${name//[^a-z0-9.]/-}
+  rm -rf "$logs"
+  mkdir -p "$logs"
+  find test -name '*.test.ts' -not \( "${others[@]}" \) -print0 | sort -z |
+    xargs -0 -P 2 -I '{}' bash -c 'test_file "$@"' _ '{}' "$logs" "$(node_path "$version")" "${options[@]}" || true
+  for log in "$logs"/*; do
+    count_file "$log"
+  done
+  passed=$((passed + pass))
+  failed=$((failed + fail))
+  echo "## $name: $pass passed, $fail failed, $((SECONDS - begin)) s"
+}
+
+# test_file FILE LOGS NODE OPTION...: its TAP, and with what it exited, in a file of that folder.
+test_file () {
+  local file=$1 log=$2/${1//\//.} node=$3; shift 3
+  PATH="$(dirname "$node"):$PATH" TAP_TIMEOUT=300 timeout -k 10 330 "$node" "$@" "$file" > "$log" 2>&1
+  echo "# exited with $?" >> "$log"
+}
+export -f test_file
+
+# count_file LOG: adds what test_file wrote to suite_on's sums, and shows what failed.
+count_file () {
+  local total passes failures
+  total=$(grep -aE '^# \{ total: ' "$1" | tail -n 1)
+  passes=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total")
+  failures=$(sed -nE 's/.* fail: ([0-9]+).*/\1/p' <<<"$total")
+  # broken TAP, a process that died, a file in which nothing ran
+  if [ "${failures:-0}" -eq 0 ] && { [ "${passes:-0}" -eq 0 ] || ! tail -n 1 "$1" | grep -qx '# exited with 0'; }; then failures=1; fi
+  pass=$((pass + ${passes:-0}))
+  fail=$((fail + ${failures:-0}))
+  grep -anE '# SKIP|# TODO' "$1" | head -n 20
+  if [ "${failures:-0}" -gt 0 ]; then
+    echo "## ${1##*/} failed"
+    grep -anE -A 24 '^ *(not ok|Bail out!)' "$1" | head -n 100
+    tail -n 15 "$1"
+  fi
 }
 
 # install_nodes VERSION...: from the npm registry, without install scripts or any other download.

@@ -38,7 +38,7 @@ export interface PublishOptions {
   readonly binary?: boolean | undefined
   readonly compress?: boolean | undefined
   /** Who is not to get it. */
-  readonly except?: WebSocketConnection | undefined
+  readonly except?: WebSocketConnection<any, any> | undefined
 }
 
 export interface PublishResult {

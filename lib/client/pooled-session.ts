@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ClientHttp2Session } from 'node:http2'
 
 // Streams of one session, if the server allows no fewer.
@@ -32,6 +33,7 @@ export class PooledSession {
     this.session = session
     this.#onGone = onGone
     this.#clock = clock
+    setMaxListeners(0, this.#dead.signal) // each handshake that waits adds one
     this.#believedUntil = clock.now() + PING_INTERVAL
     // open streams go on
     session.on('goaway', () => { this.evict() })

@@ -28,7 +28,7 @@ import { Sender, type SenderOwner } from './outgoing/sender.ts'
 import { prepare, PreparedMessage } from './prepared-message.ts'
 import { RoundTrip, type RoundTripOwner } from './round-trip.ts'
 import type { Agreement, ConnectionSettings } from './settings.ts'
-import { SubscribingConnection, type Subscriber, type SubscriptionTable } from './subscribing-connection.ts'
+import { SubscribingConnection, type SubscriptionTable } from './subscribing-connection.ts'
 import { nextTurn } from './turn-clock.ts'
 import { OutgoingMessageStream } from './views/outgoing-message-stream.ts'
 
@@ -60,7 +60,7 @@ const OPEN = 1 as const
 const CLOSING = 2 as const
 const CLOSED = 3 as const
 
-export class Connection extends SubscribingConnection implements WebSocketConnection, Subscriber {
+export class Connection extends SubscribingConnection implements WebSocketConnection {
   static readonly CONNECTING = CONNECTING
   static readonly OPEN = OPEN
   static readonly CLOSING = CLOSING

@@ -6,6 +6,7 @@ import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Connection as InternalConnection } from '../../lib/connection/connection.ts'
 import type { ViewedConnection } from '../../lib/connection/views/viewed-connection.ts'
+import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
 import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, memoryBroker, prepare, Topics, upgrade } from '../../lib/index.ts'
 import type { CloseInfo, PublishResult, TopicGap, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../../lib/index.ts'
 
@@ -240,3 +241,4 @@ expectTypeOf(http2App.injectWS).returns.resolves.toEqualTypeOf<WebSocketConnecti
 
 // A connection has all that the views of it need, though the published declarations do not say so.
 expectTypeOf<InternalConnection>().toExtend<ViewedConnection>()
+expectTypeOf<InternalConnection>().toExtend<Subscriber>()
