@@ -30,6 +30,9 @@ export class ScopeTopics {
     return this.#own(this.#topics = new Topics())
   }
 
+  /** Its own, where it has been made. */
+  get made (): Topics | null { return this.#topics }
+
   async start (): Promise<void> {
     await this.#topics?.start()
   }

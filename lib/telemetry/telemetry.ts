@@ -1,7 +1,8 @@
 // Metrics of OpenTelemetry, and its context. Per message nothing of it runs: what connections count anyway is looked at when somebody collects.
-import { context, metrics, trace, type Attributes, type BatchObservableResult, type Counter, type Histogram, type Meter, type MeterProvider } from '@opentelemetry/api'
+import { context, metrics, trace, type Attributes, type BatchObservableResult, type Counter, type Histogram, type Meter, type MeterProvider, type ObservableResult } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import type { CloseInfo } from '../../types/connection.ts'
+import type { TopicsStats, TopicsTable } from '../../types/topics.ts'
 import { HandshakeRouter } from '../fastify/handshake-router.ts'
 import type { ServerObserver } from '../fastify/observer.ts'
 import type { Refusal } from '../handshake/refusals.ts'
@@ -38,6 +39,7 @@ export function telemetry (app: FastifyInstance, options: TelemetryOptions = {})
     const meter = (options.meterProvider ?? metrics.getMeterProvider()).getMeter(NAME)
     census = new Census(router.servers)
     observe(meter, census)
+    observeTopics(meter, () => new Set(router.servers.flatMap(({ scopeTopics: { made } }) => made ?? [])))
     router.observers.push(new Recorder(meter))
     if (options.traces === true) router.enter = callback => context.with(trace.deleteSpan(context.active()), callback)
   })
@@ -91,6 +93,26 @@ function observe (meter: Meter, census: Census): void {
     // '' is what was refused before its route was known: no connection has that
     for (const [route, figures] of await census.take()) if (route !== '') report(result, route, figures)
   }, [active, messages, io, unsent, held])
+}
+
+/** All topics of the app together: a name is an application's, and may be a user's. */
+function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
+  const sum = (name: keyof TopicsStats) => (result: ObservableResult): void => {
+    let total = 0
+    for (const topics of all()) total += topics.stats()[name]
+    result.observe(total)
+  }
+  for (const [name, unit, description] of [
+    ['published', '{message}', 'Messages that were published here.'],
+    ['delivered', '{message}', 'Messages that subscribers were sent.'],
+    ['skipped', '{message}', 'Messages that subscribers were too slow for.'],
+    ['gaps', '{gap}', 'Holes that subscribers were told of.'],
+    ['errors', '{error}', 'Promises of topics that were rejected, and errors of the broker.']
+  ] as const) meter.createObservableCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(name))
+  for (const [name, of, unit, description] of [
+    ['subscriptions', 'subscriptions', '{subscription}', 'Subscriptions of connections to topics.'],
+    ['pending', 'pendingBytes', 'By', 'What was published and waits for the broker.']
+  ] as const) meter.createObservableUpDownCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(of))
 }
 
 /** What is recorded when it happens: once for a connection, or a Ping that measures. */

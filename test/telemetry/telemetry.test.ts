@@ -5,7 +5,7 @@ import { context, metrics, ROOT_CONTEXT, trace, type Context, type ContextManage
 import { MeterProvider, MetricReader, type DataPoint, type Histogram } from '@opentelemetry/sdk-metrics'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
-import websocket from '../../lib/index.ts'
+import websocket, { Topics } from '../../lib/index.ts'
 import { telemetry, type TelemetryOptions } from '../../lib/telemetry/telemetry.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
@@ -242,4 +242,29 @@ test('with traces handlers and listeners run without the span of the handshake, 
     const span = traces ? null : 'a'.repeat(32)
     t.strictSame(seen, ['connection', 'handler', 'message', 'close', 'connection', 'loop'].map(where => [where, span, 'mine', 'value']), `traces: ${traces}`)
   }
+})
+
+test('topics of all scopes are counted together, each Topics once', async t => {
+  const topics = new Topics()
+  const { site, reader } = await start(t, app => {
+    app.get('/topic', { websocket: true }, async connection => { await connection.subscribe('a') })
+    app.register(async scope => {
+      await scope.register(websocket, { topics })
+      scope.get('/inner', { websocket: true }, async connection => { await connection.subscribe('a') })
+    })
+  }, { plugin: { topics } })
+  await site.open('/topic')
+  await site.open('/inner')
+  while (topics.subscribers('a') < 2) await turn()
+  await topics.publish('a', 'to both')
+  await topics.publish('b', 'to nobody')
+  const values: Record<string, number> = {}
+  for (const [name, [series]] of Object.entries(await reader.read())) if (name.startsWith('websocket.topics.')) values[name.slice(17)] = series![1]
+  t.strictSame(values, { published: 2, delivered: 2, skipped: 0, gaps: 0, errors: 0, subscriptions: 2, pending: 0 })
+})
+
+test('nobody who does not use topics gets a Topics by being measured', async t => {
+  const { app, reader } = await start(t, app => { app.get('/ws', { websocket: true }, echo) })
+  t.strictSame((await reader.read())['websocket.topics.published'], [[{}, 0]])
+  t.equal((app.websocketServer as unknown as { scopeTopics: { made: unknown } }).scopeTopics.made, null)
 })
