@@ -12,7 +12,7 @@ import { BROWSERS, testInBrowser } from './browsers.ts'
 t.setTimeout(240_000)
 
 const [server, page] = [...readFileSync(new URL('../../docs/topics.md', import.meta.url), 'utf8')
-  .split('### A room that a page comes back to')[1]!.matchAll(/```js\n([^]*?)```/g)].map(([, code]) => code!)
+  .split('### A room that a page comes back to')[1]!.matchAll(/```js[^\n]*\n([^]*?)```/g)].map(([, code]) => code!)
 
 const PAGE = `<!doctype html><title>room</title><ol></ol><script>
 const list = document.querySelector('ol')
