@@ -37,50 +37,36 @@ fail_step () {
   failed=$((failed + 1))
 }
 
-# suite NAME NODE OPTION...: the tests under that Node. The last line it prints tells the outcome; where something failed, what the log says is above it.
-suite () {
-  local name=$1 node=$2 begin=$SECONDS rc log total pass fail; shift 2
-  log=.tap/${name//[^a-z0-9.]/-}.log
-  PATH="$(dirname "$node"):$PATH" "$node" node_modules/tap/dist/esm/run.mjs --reporter=tap "$@" > "$log" 2>&1
-  rc=$?
-  grep -anE '# SKIP|# TODO' "$log" | head -n 20
-  # what failed, with its particulars, and tap's own tail, which has the uncovered lines
-  if [ "$rc" -ne 0 ]; then
-    grep -anE -A 24 '^ *(not ok|Bail out!)' "$log" | head -n 200
-    tail -n 40 "$log"
-  fi
-  total=$(grep -aE '^# \{ total: ' "$log" | tail -n 1)
-  pass=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total"); pass=${pass:-0}
-  fail=$(sed -nE 's/.* fail: ([0-9]+).*/\1/p' <<<"$total"); fail=${fail:-0}
-  # tap exits non-zero without counting a failure for: incomplete coverage, broken TAP, a suite that died
-  if [ "$rc" -ne 0 ] && [ "$fail" -eq 0 ]; then
-    echo "## $name: tap exited with $rc and no failed assertion (coverage below the thresholds, or a suite died)"
-    fail=1
-  elif [ "$pass" -eq 0 ] && [ "$fail" -eq 0 ]; then
-    echo "## $name: nothing ran"
-    fail=1
-  fi
-  passed=$((passed + pass))
-  failed=$((failed + fail))
-  echo "## $name: $pass passed, $fail failed, $((SECONDS - begin)) s"
+# all_tests NAME NODE: every test, and whether they cover as much of lib as .taprc asks.
+all_tests () {
+  local report=.tap/coverage.log
+  rm -rf .tap/coverage
+  mkdir -p .tap/coverage
+  NODE_V8_COVERAGE=$PWD/.tap/coverage test_files "$1" "$2" < <(find test -name '*.test.ts' -print0)
+  PATH="$(dirname "$2"):$PATH" "$2" node_modules/tap/dist/esm/run.mjs report text > "$report" 2>&1 || { cat "$report"; fail_step coverage 1; }
 }
 
 # suite_on VERSION: the tests that need no browser, under a Node that install_nodes brought; 'fastify6' is Node 24 with Fastify 6, and without the
-# folders that are below whatever knows Fastify. Each file runs by itself, two at a time: tap's runner and its loaders take a second of the
-# processor for each, and there is no coverage to take here.
+# folders that are below whatever knows Fastify.
 suite_on () {
-  local name="node $1" version=$1 begin=$SECONDS logs log pass=0 fail=0 options=() others=(-path 'test/browser/*')
+  local name="node $1" version=$1 options=() others=(-path 'test/browser/*')
   if [ "$1" = fastify6 ]; then
     version=24
     name="node 24, fastify 6"
     options+=("--import=$PWD/.ci/fastify6.mjs")
     others+=(-o -path 'test/protocol/*' -o -path 'test/framing/*' -o -path 'test/compression/*')
   fi
+  test_files "$name" "$(node_path "$version")" "${options[@]}" < <(find test -name '*.test.ts' -not \( "${others[@]}" \) -print0)
+}
+
+# test_files NAME NODE OPTION...: the test files that the input names, each with a 0 behind it. Each runs by itself, two at a time: tap's runner
+# and its loaders take a second of the processor and more for each.
+test_files () {
+  local name=$1 begin=$SECONDS logs log pass=0 fail=0; shift
   logs=.tap/${name//[^a-z0-9.]/-}
   rm -rf "$logs"
   mkdir -p "$logs"
-  find test -name '*.test.ts' -not \( "${others[@]}" \) -print0 | sort -z |
-    xargs -0 -P 2 -I '{}' bash -c 'test_file "$@"' _ '{}' "$logs" "$(node_path "$version")" "${options[@]}" || true
+  sort -z | xargs -0 -P 2 -I '{}' bash -c 'test_file "$@"' _ '{}' "$logs" "$@" || true
   for log in "$logs"/*; do
     count_file "$log"
   done
@@ -97,7 +83,7 @@ test_file () {
 }
 export -f test_file
 
-# count_file LOG: adds what test_file wrote to suite_on's sums, and shows what failed.
+# count_file LOG: adds what test_file wrote to the sums of test_files, and shows what failed.
 count_file () {
   local total passes failures
   total=$(grep -aE '^# \{ total: ' "$1" | tail -n 1)
