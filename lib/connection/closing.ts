@@ -188,6 +188,7 @@ export class Closing {
     this.ending.blame('transport', ABNORMAL_CLOSURE)
     if (this.#sender!.bufferedAmount > 0) this.ending.cutOff()
     this.#failUnsent(this.#sender!.destroy())
+    this.#receiver.delivery.hasFarewell = true
     this.#startDeadline()
     this.#owner.onReady()
     this.tell() // if somebody still takes what is held
