@@ -43,6 +43,7 @@ all_tests () {
   rm -rf .tap/coverage
   mkdir -p .tap/coverage
   NODE_V8_COVERAGE=$PWD/.tap/coverage test_files "$1" "$2" < <(find test -name '*.test.ts' -print0)
+  "$2" .ci/only-lib.mjs .tap/coverage
   PATH="$(dirname "$2"):$PATH" "$2" node_modules/tap/dist/esm/run.mjs report text > "$report" 2>&1 || { cat "$report"; fail_step coverage 1; }
 }
 

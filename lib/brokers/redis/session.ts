@@ -31,7 +31,7 @@ export class Session {
     this.#owner = owner
     const ended = (error: Error): void => { this.fail(error) }
     const message = (message: unknown): void => { if (this.#end === null) owner.message(message) }
-    this.#commands = dial({ ended, message: () => {} })
+    this.#commands = dial({ ended, message })
     this.#subscriptions = dial({ ended, message })
   }
 
