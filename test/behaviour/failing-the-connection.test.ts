@@ -1,23 +1,9 @@
 // What breaks the protocol, and handlers that fail.
 import { test } from 'tap'
-import type { WebSocketConnection } from '../../types/connection.ts'
 import { aborted, gate, startConnection, turn } from '../helpers/app.ts'
+import { closing, echo, NEVER } from '../helpers/endings.ts'
 import { clientFrame, closePayload, serverFrame } from '../helpers/frames.ts'
 import { close, openRawClient, text } from '../helpers/raw-client.ts'
-
-// for tests in which nothing may wait for it
-const NEVER = { closeTimeout: 60_000 }
-
-function echo (connection: WebSocketConnection): void {
-  connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })
-}
-
-/** 'close' as 'code reason'. */
-function closing (connection: WebSocketConnection): Promise<string> {
-  return new Promise(resolve => {
-    connection.on('close', (code, reason) => { resolve(`${code} ${reason}`.trimEnd()) })
-  })
-}
 
 const FAILURES: Array<[string, Buffer, number, string]> = [
   ['an unmasked frame', serverFrame({ opcode: 0x1, payload: 'a' }), 1002, 'WS_ERR_EXPECTED_MASK'],

@@ -3,22 +3,9 @@ import { once } from 'node:events'
 import { test } from 'tap'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { gate, startConnection, turn } from '../helpers/app.ts'
+import { closing, echo, NEVER } from '../helpers/endings.ts'
 import { clientFrame } from '../helpers/frames.ts'
 import { binary, close, describe, numbered, ping, text, type RawClient } from '../helpers/raw-client.ts'
-
-// for tests in which nothing may wait for it
-const NEVER = { closeTimeout: 60_000 }
-
-function echo (connection: WebSocketConnection): void {
-  connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })
-}
-
-/** 'close' as 'code reason'. */
-function closing (connection: WebSocketConnection): Promise<string> {
-  return new Promise(resolve => {
-    connection.on('close', (code, reason) => { resolve(`${code} ${reason}`.trimEnd()) })
-  })
-}
 
 for (const how of ['awaits', 'is paused'] as const) {
   test(`messages and the Close behind them, while the handler ${how}: both echoes go out, then the Close`, async t => {

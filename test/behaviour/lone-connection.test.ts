@@ -5,12 +5,10 @@ import { duplexPair } from 'node:stream'
 import { test } from 'tap'
 import { Connection } from '../../lib/connection/connection.ts'
 import { startConnection, turn } from '../helpers/app.ts'
+import { NEVER } from '../helpers/endings.ts'
 import { closePayload, readFrames, serverFrame } from '../helpers/frames.ts'
 import { memoryTransport, OWNER, SETTINGS } from '../helpers/memory.ts'
 import { describe, numbered, text } from '../helpers/raw-client.ts'
-
-// for tests in which nothing may wait for it
-const NEVER = { closeTimeout: 60_000 }
 
 /** The timers that keep the process alive. */
 function timers (): number {

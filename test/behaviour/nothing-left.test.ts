@@ -4,13 +4,11 @@ import { test } from 'tap'
 import { Connection } from '../../lib/connection/connection.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { gate, startApp, turn } from '../helpers/app.ts'
+import { NEVER } from '../helpers/endings.ts'
 import { readFrames } from '../helpers/frames.ts'
 import { memoryTransport, SETTINGS } from '../helpers/memory.ts'
 import { cuts, integer, random } from '../helpers/random.ts'
 import { close, numbered, openRawClient, ping, text, type RawClient } from '../helpers/raw-client.ts'
-
-// for tests in which nothing may wait for it
-const NEVER = { closeTimeout: 60_000 }
 
 /** The timers that keep the process alive. */
 function timers (): number {

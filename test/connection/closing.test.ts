@@ -3,23 +3,9 @@ import { once } from 'node:events'
 import { test } from 'tap'
 import { WebSocket as UndiciWebSocket } from 'undici'
 import { WebSocket as WsWebSocket } from 'ws'
-import type { WebSocketConnection } from '../../types/connection.ts'
 import { startApp, startConnection, turn } from '../helpers/app.ts'
+import { closing, echo, NEVER } from '../helpers/endings.ts'
 import { binary, close, numbered, openRawClient, ping, text } from '../helpers/raw-client.ts'
-
-// for tests in which nothing may wait for it
-const NEVER = { closeTimeout: 60_000 }
-
-function echo (connection: WebSocketConnection): void {
-  connection.on('message', (data, isBinary) => { connection.send(data, { binary: isBinary }) })
-}
-
-/** 'close' as 'code reason'. */
-function closing (connection: WebSocketConnection): Promise<string> {
-  return new Promise(resolve => {
-    connection.on('close', (code, reason) => { resolve(`${code} ${reason}`.trimEnd()) })
-  })
-}
 
 test('close() sends code and reason; the peer\'s answer completes the handshake, and the server ends TCP first', async t => {
   const { client, connection } = await startConnection(t, NEVER, () => {})

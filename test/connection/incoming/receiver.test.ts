@@ -6,7 +6,7 @@ import { Receiver, type ReceiverOwner, type ReceiverSettings } from '../../../li
 import { ConnectionClosedError } from '../../../lib/errors.ts'
 import { MessageDecoder } from '../../../lib/messages/message-decoder.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
-import { gate, turn, type Gate } from '../../helpers/app.ts'
+import { turn } from '../../helpers/app.ts'
 import { clientFrame, closePayload } from '../../helpers/frames.ts'
 import { close, numbered, ping, text } from '../../helpers/raw-client.ts'
 
@@ -180,24 +180,6 @@ test('who has used up a turn of the event loop goes on in the next', async t => 
   await turn()
   t.strictSame(calls, numbered('ping ', 200))
   t.equal(receiver.isDone, true)
-})
-
-test('with messageConcurrency messages wait for the promises of listeners, and so does the Close', async t => {
-  const { since, state, receiver, receive } = setUp({ messageConcurrency: 1 })
-  const gates: Array<Gate<void>> = []
-  state.onMessage = () => {
-    gates.push(gate())
-    return gates.at(-1)!.opened
-  }
-  receiver.delivery.onListeners(true)
-  receive(text('a'), text('b'), close(1000))
-  t.strictSame(since(), ['a', 'farewell 1000'])
-  gates[0]!.open()
-  await turn()
-  t.strictSame(since(), ['taken on', 'b'])
-  gates[1]!.open()
-  await turn()
-  t.strictSame(since(), ['close 1000'])
 })
 
 test('a reader gets what is held, one message for each time that it asks, and the Close waits while it is busy', async t => {
