@@ -182,10 +182,10 @@ export interface Rule {
 export interface BrokerHost {
   /** In order for each topic; never after unsubscribe() or stop() has returned. */
   deliver (topic: string, entry: Entry | { readonly head: null, readonly body: Buffer }): void
-  /** What was published from now on may be missed, and nothing can be published. */
-  interrupted (): void
-  /** All subscriptions are acknowledged again, and publishing is possible. */
-  restored (): void
+  /** What was published from now on may be missed, and nothing can be published. @param affects of which topics. Default: of all */
+  interrupted (affects?: (topic: string) => boolean): void
+  /** All their subscriptions are acknowledged again, and publishing is possible. */
+  restored (affects?: (topic: string) => boolean): void
   error (error: Error): void
 }
 
@@ -210,4 +210,6 @@ export interface Broker {
    */
   read? (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }>
   heads? (topics: string[]): Promise<Array<Head | null>>
+  /** Of a broker of several servers, of which some may be away: whether that of a topic is. Default: none is, between restored() and interrupted(). */
+  isAway? (topic: string): boolean
 }
