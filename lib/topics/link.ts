@@ -1,4 +1,4 @@
-// Connects the topics of this process with the broker: joining and leaving, publishing, receiving, and what happens while the broker is unreachable.
+// Connects the topics of this process with the broker: joining and leaving, publishing, receiving, and outages of the broker.
 import type { Broker, BrokerHost, Entry, GapReason, Head, PublishResult, Rule } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
 import type { Subscriber } from '../connection/subscriber.ts'

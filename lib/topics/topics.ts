@@ -14,7 +14,7 @@ import { Table } from './table.ts'
 const inUse = new WeakSet<Broker>()
 
 /**
- * The topics that connections subscribe to and publish on. The plugin creates one, unless its option `topics` passes one; upgrade() needs it passed.
+ * The topics that connections subscribe to and publish on. The plugin creates one, unless its option `topics` passes one, as that of upgrade() does.
  */
 export class Topics implements TopicsTable {
   readonly #table: Table<Link>
