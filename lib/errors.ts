@@ -143,7 +143,7 @@ export const rateExceeded = () => new ProtocolError('WS_ERR_RATE_LIMIT', 1013, '
 
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
-export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'the data of a compressed message are not valid')
+export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'a compressed message is not valid DEFLATE data')
 export const shortClosePayload = () =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', 1002, 'a Close frame\'s payload of 1 byte cannot hold a close code')
 export const invalidCloseCode = (code: number) =>
@@ -154,13 +154,13 @@ export const invalidCloseReason = () =>
 // Messages by schema, RFC 6455 §7.4.1
 export const notJson = (data: Buffer, reason: string) => new MessageError('FST_WS_JSON', 1007, `message is not JSON: ${reason}`, data)
 export const binaryMessage = (data: Buffer) =>
-  new MessageError('FST_WS_BINARY', 1003, 'a binary message came, where a schema says that messages are JSON', data)
+  new MessageError('FST_WS_BINARY', 1003, 'binary messages are not allowed: a schema requires JSON', data)
 export const invalidMessage = (data: Buffer, message: string, validation: readonly MessageIssue[], options?: ErrorOptions) =>
   new MessageError('FST_WS_VALIDATION', 1007, message, data, { validation, ...options })
 export const schemaNotBuilt = (direction: 'receive' | 'send', url: string, cause: unknown) =>
   new SchemaError('FST_WS_SCHEMA_BUILD', `schema.${direction} of the WebSocket route ${url} cannot be compiled: ${messageOf(cause)}`, { cause })
 export const asyncValidator = () => new SchemaError('FST_WS_ASYNC_VALIDATOR',
-  'the validator of schema.receive returned a promise: messages are validated one after the other, by validators that return at once')
+  'the validator of schema.receive returned a promise: validators of messages must be synchronous')
 export const notTyped = (what: string, direction: 'receive' | 'send') =>
   new SchemaError('FST_WS_TYPED', `${what} is for text and bytes: the route of this connection has schema.${direction}, and its messages are values`)
 export const notSerializable = (reason: string, options?: ErrorOptions) =>
@@ -172,7 +172,7 @@ export const wrongMethod = (method: string | undefined) =>
 export const wrongHttpVersion = (version: string) =>
   new HandshakeError('FST_WS_HTTP_VERSION', 400, `the opening handshake needs HTTP/1.1, not HTTP/${version}`)
 export const tooManyHeaderFields = (limit: number) =>
-  new HandshakeError('FST_WS_HEADERS', 431, `the opening handshake must have less than ${limit} header fields`)
+  new HandshakeError('FST_WS_HEADERS', 431, `the opening handshake must have fewer than ${limit} header fields`)
 export const wrongHost = (count: number) =>
   new HandshakeError('FST_WS_HOST', 400, `the opening handshake needs exactly one Host header field, not ${count}`)
 export const wrongUpgrade = (value: string | undefined) =>
@@ -192,14 +192,14 @@ export const wrongVersionOverHttp2 = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 400, `the sec-websocket-version header field must be 13, it is ${quote(value)}`, { 'sec-websocket-version': '13' })
 // RFC 9110 §15.5.22, §7.8
 export const lostUpgrade = (upgrade: string | undefined, connection: string | undefined) =>
-  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this is an opening handshake without its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
-    `Connection is ${quote(connection)}. A proxy has dropped them, which has to pass them on, by HTTP/1.1 ` +
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this opening handshake has lost its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
+    `Connection is ${quote(connection)}. A proxy has dropped them: configure it to pass them on, over HTTP/1.1 ` +
     '(nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")',
   { upgrade: 'websocket', connection: 'Upgrade' })
 // not 426: HTTP/2 has neither status 101 nor an Upgrade field
 export const lostConnect = () =>
   new HandshakeError('FST_WS_UPGRADE_REQUIRED', 400,
-    'this is an opening handshake as of HTTP/1.1: over HTTP/2 it must be an extended CONNECT (RFC 8441), which a proxy has to make of it')
+    'this is an HTTP/1.1 opening handshake: over HTTP/2 it must be an extended CONNECT (RFC 8441), to which a proxy has to convert it')
 export const endedHandshake = () =>
   new HandshakeError('FST_WS_END_STREAM', 400, 'the opening handshake must leave its stream open')
 export const wrongProtocolField = (value: string | undefined) =>
@@ -212,7 +212,7 @@ export const unofferedProtocol = (value: unknown) =>
   new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
 export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
-    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
+    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered after it')
 export const serverClosing = () =>
   new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
 export const tooManyFromAddress = (limit: number) =>
@@ -225,17 +225,17 @@ export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
 /** @param host the one compared with the origin; a proxy may have changed it */
 export const otherOrigin = (origin: string, host: string | undefined, isSecure: boolean) =>
-  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin lets in pages of the same origin, ` +
+  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin allows pages of the same origin, ` +
     `and this request is for ${quote(isSecure && host !== undefined ? `https://${host}` : host)}. ` +
-    'If a proxy has changed the host, let it pass the Host header field on, or set trustProxy if it says X-Forwarded-Host; ' +
-    'pages of other origins are let in where the option origin names them')
+    'If a proxy changes the host, let it pass on the Host header field, or set trustProxy if it sends X-Forwarded-Host; ' +
+    'to allow other origins, list them in the option origin')
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
 export const notVerified = (statusCode?: number | null, message?: string | null, headers?: OutgoingHttpHeaders | null) =>
   new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', fieldsOf(headers ?? {}))
 export const admissionFailed = (cause: unknown) =>
-  new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
-export const socketTaken = () => new ConnectionClosedError('the socket of the handshake has another response, whose end it does not wait for')
+  new HandshakeError('FST_WS_ADMISSION', 500, 'the server failed to decide whether to accept the client', {}, { cause })
+export const socketTaken = () => new ConnectionClosedError('another response is using the socket of the handshake')
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
 
 export const connectTimedOut = (milliseconds: number) =>
@@ -256,7 +256,7 @@ export const lookUpTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)
 export const notComingBack = (closeInfo: CloseInfo) => new ConnectionClosedError(
   `the connection was closed with ${closeInfo.sent === null || closeInfo.cause === 'peer' ? '' : `${closeInfo.sent.code} by this side, `}` +
-  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and there is no next attempt`,
+  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and reconnect() does not try again`,
   { closeCode: closeInfo.code, closeInfo })
 
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
@@ -299,7 +299,7 @@ export const wrongTopicsOption = (name: string, expected: string, given: string)
 export const unknownTopicsOption = (name: string, known: readonly string[]) =>
   withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
 export const noTopics = () =>
-  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: those of connect() have none, those of upgrade() only with its option topics')
 export const tooManyTopics = (limit: number) =>
   new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
 export const unsubscribed = (name: string) =>
@@ -308,16 +308,16 @@ export const brokerDown = (name: string, why: string) =>
   new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
 export const brokerUncertain = (name: string, options?: ErrorOptions) =>
   new TopicsError('FST_WS_TOPICS_UNCERTAIN',
-    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may have been published, and publishing it again may duplicate it`, options)
 export const brokerRefused = (what: string, cause: unknown) =>
   new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
 export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
 export const brokerLost = (cause: Error) =>
-  new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or not any more: ${cause.message}`, { cause })
+  new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or was lost: ${cause.message}`, { cause })
 export const brokerTooOld = (given: string, needed: string) =>
   new TopicsError('FST_WS_TOPICS_BROKER_TOO_OLD', `the broker is ${given}, and must be ${needed} or newer`)
-export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `what the broker has answered to ${what} is not understood`)
+export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `the answer of the broker to ${what} is not understood`)
 export const wrongBrokerOption = (broker: string, name: string, expected: string, given: string) =>
   withCode(new TypeError(`the option ${name} of ${broker}() must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
 export const brokerInUse = () =>
-  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'another Topics already uses this broker: create another broker, or share that Topics')

@@ -32,7 +32,7 @@ export function parseProxy (value: string | URL, name: string): URL {
   const proxy = URL.canParse(text) ? new URL(text) : null
   if (proxy !== null && (proxy.protocol === 'http:' || proxy.protocol === 'https:')) return proxy
   // the URL is left out, as it may contain a password
-  throw new TypeError(`${name} must be the URL of a proxy, http: or https:, not ${proxy === null ? 'what is no URL' : `one of ${proxy.protocol}`}`)
+  throw new TypeError(`${name} must be the URL of a proxy, http: or https:, not ${proxy === null ? 'an invalid URL' : `one of ${proxy.protocol}`}`)
 }
 
 /**

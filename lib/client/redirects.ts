@@ -52,7 +52,7 @@ export class Redirects {
     const { location } = headers
     if (this.#limit === 0 || location === undefined || !STATUS_CODES.has(statusCode!)) return null
     const url = this.#resolve(location)
-    if (url === null) throw wrongRedirect(statusCode!, location, 'that is no URL of a WebSocket')
+    if (url === null) throw wrongRedirect(statusCode!, location, 'it is not a WebSocket URL')
     // compared with the first URL; credentials once removed do not come back
     const isTrusted = this.#isSameHost(url) && (isSecure(url) || !isSecure(this.#first))
     if (isTrusted && url.username === '' && url.password === '') {

@@ -36,7 +36,7 @@ function start (url: string | URL, protocols: readonly string[], options: WebSoc
   } catch (error) {
     // browsers throw a SyntaxError for these, also for what is an option here
     const { code, message } = error as Error & { code?: string }
-    if (code === 'ERR_INVALID_URL') throw new SyntaxError(`${JSON.stringify(String(url))} is no URL of a WebSocket`, { cause: error })
+    if (code === 'ERR_INVALID_URL') throw new SyntaxError(`${JSON.stringify(String(url))} is not a WebSocket URL`, { cause: error })
     throw message.includes('option protocols ') ? new SyntaxError(message, { cause: error }) : error
   }
 }

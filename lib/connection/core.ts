@@ -208,8 +208,8 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   }
 
   onNobody (): void {
-    this.#owner.onWarning(`messages came, and nobody has taken them for ${this.settings.holdTimeout} ms (holdTimeout): from now on they are discarded. ` +
-      'A handler that reads nothing calls connection.resume() first, one that reads later connection.pause()')
+    this.#owner.onWarning(`messages arrived, and nothing has read them for ${this.settings.holdTimeout} ms (holdTimeout): from now on they are discarded. ` +
+      'A handler that reads nothing should call connection.resume() first, one that reads later connection.pause()')
   }
 
   /** @throws ReaderBusyError if there already is a reader */

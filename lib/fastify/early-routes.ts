@@ -46,12 +46,12 @@ function check (declarations: Declaration[]): void {
   const early = unheard.filter(({ instance }) => serverOf(instance) instanceof WebSocketServer)
   if (early.length > 0) {
     throw new Error(`${list(early)} speaks WebSocket, but was declared before fastify-websocket-stream had loaded: await its registration first, or declare ` +
-      'the route in a plugin that is registered behind it')
+      'the route in a plugin that is registered after it')
   }
   const outside = unheard.filter(({ instance }) => serverOf(instance) === undefined)
   if (outside.length === 0) return
   const message = `${list(outside)} speaks WebSocket, but fastify-websocket-stream is not registered in `
-  if (registered.has(outside[0]!.instance.initialConfig)) throw new Error(`${message}its scope: a registration counts for its own scope and those within`)
+  if (registered.has(outside[0]!.instance.initialConfig)) throw new Error(`${message}its scope: a registration applies to its own scope and those within`)
   // only a warning: the route may be meant for a plugin that we do not know
   process.emitWarning(`${message}the app: its handler will be called with an HTTP request`, 'WebSocketWarning')
 }

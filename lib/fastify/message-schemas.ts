@@ -143,7 +143,7 @@ function takesAway (validator: CompiledValidator): boolean {
 }
 
 function warn ({ log }: FastifyInstance, url: string): void {
-  log.warn(`schema.receive of the WebSocket route ${url} is a union whose members no property tells apart, one of them without additional properties: ` +
-    'Ajv (removeAdditional) takes fields away from messages of other members. Give each member a required property with another const, or set ' +
+  log.warn(`schema.receive of the WebSocket route ${url} is a union whose members no property distinguishes, and one of them forbids additional properties: ` +
+    'Ajv (removeAdditional) removes fields from messages of other members. Give each member a required property with its own const, or set ' +
     'removeAdditional: false')
 }

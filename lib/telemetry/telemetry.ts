@@ -69,11 +69,11 @@ function routerOf (app: FastifyInstance): HandshakeRouter {
 function observe (meter: Meter, census: Census): void {
   const upDown = (name: string, unit: string, description: string) => meter.createObservableUpDownCounter(`websocket.server.${name}`, { unit, description })
   const counter = (name: string, unit: string, description: string) => meter.createObservableCounter(`websocket.server.${name}`, { unit, description })
-  const active = upDown('active_connections', '{connection}', 'WebSockets that are open.')
-  const messages = counter('messages', '{message}', 'Messages, whole.')
+  const active = upDown('active_connections', '{connection}', 'Open WebSocket connections.')
+  const messages = counter('messages', '{message}', 'Complete messages.')
   const io = counter('io', 'By', 'Bytes of frames.')
-  const unsent = upDown('unsent', 'By', 'Bytes that were sent and the transport has not taken.')
-  const held = upDown('held', 'By', 'Bytes of messages that came in and nobody has taken.')
+  const unsent = upDown('unsent', 'By', 'Bytes sent but not yet taken by the transport.')
+  const held = upDown('held', 'By', 'Bytes of received messages not yet consumed.')
   const attributesOf = new Map<string, Record<'route' | 'receive' | 'transmit', Attributes>>()
   const report = (result: BatchObservableResult, route: string, figures: RouteFigures): void => {
     let attributes = attributesOf.get(route)
@@ -103,15 +103,15 @@ function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
     result.observe(total)
   }
   for (const [name, unit, description] of [
-    ['published', '{message}', 'Messages that were published here.'],
-    ['delivered', '{message}', 'Messages that subscribers were sent.'],
-    ['skipped', '{message}', 'Messages that subscribers were too slow for.'],
-    ['gaps', '{gap}', 'Holes that subscribers were told of.'],
-    ['errors', '{error}', 'Promises of topics that were rejected, and errors of the broker.']
+    ['published', '{message}', 'Messages published by this process.'],
+    ['delivered', '{message}', 'Messages sent to subscribers.'],
+    ['skipped', '{message}', 'Messages not sent to subscribers that were too slow.'],
+    ['gaps', '{gap}', 'Gaps reported to subscribers.'],
+    ['errors', '{error}', 'Rejected promises of topics, and errors of the broker.']
   ] as const) meter.createObservableCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(name))
   for (const [name, of, unit, description] of [
     ['subscriptions', 'subscriptions', '{subscription}', 'Subscriptions of connections to topics.'],
-    ['pending', 'pendingBytes', 'By', 'What was published and waits for the broker.']
+    ['pending', 'pendingBytes', 'By', 'Bytes published that wait for the broker.']
   ] as const) meter.createObservableUpDownCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(of))
 }
 
@@ -129,7 +129,7 @@ class Recorder implements ServerObserver {
       unit: 's', description: 'How long peers took to answer a Ping (heartbeat.rtt).', advice: { explicitBucketBoundaries: ROUND_TRIPS }
     })
     this.#refusals = meter.createCounter('websocket.server.handshake.refusals', {
-      unit: '{handshake}', description: 'Opening handshakes that were answered otherwise than by a WebSocket.'
+      unit: '{handshake}', description: 'Refused opening handshakes.'
     })
   }
 

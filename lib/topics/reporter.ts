@@ -29,7 +29,7 @@ export class Reporter {
     if (now - (this.#toldAt.get(kind) ?? -Infinity) < QUIET) return
     this.#toldAt.set(kind, now)
     try {
-      this.log?.error({ err: error, errors: this.errors }, 'topics: something has failed')
+      this.log?.error({ err: error, errors: this.errors }, 'an error of WebSocket topics')
     } catch {} // the thrown value may be impossible to log
   }
 }
