@@ -1,6 +1,7 @@
 // What onRoute makes of a route that speaks WebSocket, and of one that does not.
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
+import { notWebSocket } from '../errors.ts'
 import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
 
@@ -42,6 +43,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
     throw new TypeError('the route option websocket must be true, false or an object of options')
   }
   if (!speaksWebSocket(route)) {
+    if (websocket === undefined) checkSchema(route)
     declareHttpRoute(scope, route)
     return
   }
@@ -64,6 +66,11 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   scope.router.addPath(route.url)
   // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** Where nobody says that it is no WebSocket route, somebody may have forgotten to say that it is one. */
+function checkSchema ({ schema, url }: RouteOptions): void {
+  for (const direction of ['receive', 'send'] as const) if (schema?.[direction] !== undefined) throw notWebSocket(direction, url)
 }
 
 /** What an HTTP request gets that came to a route which speaks WebSocket alone: as if it were not there, unless it is a handshake that went amiss. */

@@ -3,6 +3,7 @@ import Fastify, { type FastifyRequest, type RouteOptions } from 'fastify'
 import { test } from 'tap'
 import { declareRoute, isDeclared, isWebSocketRoute, speaksWebSocket } from '../../lib/fastify/declare-route.ts'
 import { MessageSchemas } from '../../lib/fastify/message-schemas.ts'
+import websocket from '../../lib/index.ts'
 import type { Scope } from '../../lib/fastify/websocket-route.ts'
 
 type Route = RouteOptions & { prefix?: string }
@@ -99,4 +100,26 @@ test('a route that an outer scope has declared is not declared again', async t =
     declareRoute(scope, instance, route)
     t.strictSame([{ ...route }, paths], [before, []])
   }
+})
+
+test('a schema of messages on a route that takes no WebSockets is a mistake, unless that is said', async t => {
+  for (const direction of ['receive', 'send']) {
+    for (const options of [{}, { method: 'POST' }, { websocket: null }]) {
+      t.throws(() => declare({ ...options, schema: { [direction]: {} } }), {
+        code: 'FST_WS_SCHEMA_ROUTE', message: `schema.${direction} of the route /ws says what its messages are, but it takes no WebSockets: websocket: true or a wsHandler is missing`
+      })
+    }
+    for (const options of [{ websocket: false }, { websocket: true }, { wsHandler: handler }]) declare({ ...options, schema: { [direction]: {} } })
+  }
+  declare({ schema: { receive: undefined } })
+})
+
+test('the twin for HEAD of a route with a schema of messages is none', async t => {
+  const app = Fastify({ exposeHeadRoutes: true })
+  t.teardown(() => app.close())
+  await app.register(websocket)
+  app.route({ method: 'GET', url: '/both', schema: { receive: true, send: true }, handler: async () => 'x', wsHandler () {} })
+  app.get('/alone', { websocket: true, schema: { receive: true } }, () => {})
+  await app.ready()
+  t.equal((await app.inject({ method: 'HEAD', url: '/both' })).statusCode, 200)
 })
