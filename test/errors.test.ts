@@ -33,6 +33,8 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   invalidMessage: [[Buffer.from('x'), 'message must be object', []], 'FST_WS_VALIDATION', 1007],
   schemaNotBuilt: [['receive', '/a', new Error('x')], 'FST_WS_SCHEMA_BUILD', undefined],
   notWebSocket: [['receive', '/a'], 'FST_WS_SCHEMA_ROUTE', undefined],
+  documentNotMade: [['/a', new Error('x')], 'FST_WS_ASYNCAPI', undefined],
+  documentTooEarly: [[], 'FST_WS_ASYNCAPI', undefined],
   asyncValidator: [[], 'FST_WS_ASYNC_VALIDATOR', undefined],
   notTyped: [['messageStreams()', 'receive'], 'FST_WS_TYPED', undefined],
   notSerializable: [['x'], 'FST_WS_SERIALIZATION', undefined],

@@ -8,6 +8,8 @@ import { WebSocketRoute, type Scope } from './websocket-route.ts'
 // In a route's config, what became of it: it takes WebSocket handshakes, or (null) none. The hooks of an outer scope see it before
 // those of an inner, which may belong to another copy of this package.
 const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
+// In a route's schema: its `hide` is ours, not the user's.
+const HIDDEN = Symbol.for('fastify-websocket-stream.hidden')
 type Config = { readonly [WEBSOCKET_ROUTE]?: WebSocketRoute | null } | undefined
 
 /** Tells whether a route asks for WebSocket. */
@@ -18,6 +20,12 @@ export function speaksWebSocket ({ websocket, wsHandler }: RouteOptions): boolea
 /** Tells whether declareRoute() has made of it what takes handshakes. */
 export function isWebSocketRoute ({ config }: RouteOptions): boolean {
   return Boolean((config as Config)?.[WEBSOCKET_ROUTE])
+}
+
+/** Tells whether the one who declared it wants no documentation of it. */
+export function isHidden ({ schema }: RouteOptions): boolean {
+  const { hide, [HIDDEN]: isOurs } = (schema ?? {}) as { hide?: unknown, [HIDDEN]?: true }
+  return Boolean(hide) && isOurs !== true
 }
 
 /** Tells whether declareRoute() has seen the route of a request. */
@@ -53,7 +61,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
   if (wsHandler === undefined) route.handler = answerWithoutWebSocket
   // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
-  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
+  if (wsHandler === undefined && !isHidden(route)) route.schema = { hide: true, [HIDDEN]: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) {
     declareHttpRoute(scope, route)
     return

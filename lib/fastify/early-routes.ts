@@ -5,22 +5,29 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isWebSocketRoute, speaksWebSocket } from './declare-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
-interface Declaration {
+export interface Declaration {
   /** Where it was declared. */
   readonly instance: FastifyInstance
   readonly route: RouteOptions
+  /** As it was declared: Fastify changes that of a route at the end of a prefix, which has two. */
+  readonly url: string
   /** Its own: other plugins put another in its place. */
   readonly handler: unknown
 }
 
-// By their initialConfig, which all scopes of one app have in common: those whose routes are known from the first on, as this file
+// By their initialConfig, which all scopes of one app have in common: the routes of those whose routes are known from the first on, as this file
 // was there before them; those that have the plugin.
-const known = new WeakSet<object>()
+const known = new WeakMap<object, readonly Declaration[]>()
 const registered = new WeakSet<object>()
 
 /** Tells whether an app that ready() has let pass has no routes but those that speak HTTP alone, beside those that the plugin knows. */
 export function knowsRoutes (app: FastifyInstance): boolean {
   return known.has(app.initialConfig)
+}
+
+/** All routes of an app that speak WebSocket, in the order of their declaration; undefined where they are not known. */
+export function declarationsIn (app: FastifyInstance): Declaration[] | undefined {
+  return known.get(app.initialConfig)?.filter(({ instance, route }) => isRoute(instance, route))
 }
 
 /** The plugin is somewhere in `app`. */
@@ -29,12 +36,12 @@ export function hasPlugin (app: FastifyInstance): void {
 }
 
 function watch (app: FastifyInstance): void {
-  known.add(app.initialConfig)
   const declarations: Declaration[] = []
+  known.set(app.initialConfig, declarations)
   app.addHook('onRoute', function (route) {
     if (!speaksWebSocket(route) || route.method === 'HEAD') return
     if (declarations.length === 0) app.addHook('onReady', async () => { check(declarations) })
-    declarations.push({ instance: this, route, handler: route.handler })
+    declarations.push({ instance: this, route, url: route.url, handler: route.handler })
   })
 }
 
