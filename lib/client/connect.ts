@@ -3,7 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:
 import type { Duplex } from 'node:stream'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
-import { Connection } from '../connection/connection.ts'
+import { Connection, coreOf } from '../connection/connection.ts'
 import { connectTimedOut, ConnectionClosedError, HandshakeError, unanswered, unexpectedResponse } from '../errors.ts'
 import { createOpeningHandshake, readChosenExtensions, readHandshakeResponse } from '../protocol/client-handshake.ts'
 import { connectSettings, deflateSettings, rateLimitSettings } from '../options/settings.ts'
@@ -108,7 +108,7 @@ export function startConnecting (
           if (connection.readyState !== connection.CONNECTING) throw closedTooEarly()
           const answer = readHandshakeResponse(response, key, protocols)
           const agreed = readChosenExtensions(answer, perMessageDeflate)
-          connection.open(exchange.transport(stream), head, { protocol: answer.protocol, ...agreed })
+          coreOf(connection).open(exchange.transport(stream), head, { protocol: answer.protocol, ...agreed })
           resolve()
         } catch (error) {
           stream.destroy()
@@ -121,7 +121,7 @@ export function startConnecting (
     timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
   })
   // for who listens to the connection and does not wait for `opened`
-  opened.catch(error => { connection.failed(error) })
+  opened.catch(error => { coreOf(connection).failed(error) })
   return { connection, opened }
 }
 

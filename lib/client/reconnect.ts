@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { ReconnectHandler, ReconnectOptions, ReconnectOutcome, ReconnectState, ReconnectUrl } from '../../types/client.ts'
 import type { CloseInfo } from '../../types/connection.ts'
-import type { Connection } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
 import { isAsyncGenerator, sendAll } from '../connection/outgoing/send-all.ts'
 import { ConnectionClosedError, HandshakeError, lookUpTimedOut, notComingBack } from '../errors.ts'
 import { MAX_TIMEOUT } from '../options/checks.ts'
@@ -258,10 +258,10 @@ class Life {
     } catch (error) {
       if (!isEndOf(connection, error)) {
         this.#failure = { error }
-        connection.handlerFailed(error)
+        coreOf(connection).handlerFailed(error)
       }
     } finally {
-      connection.handlerSettled()
+      coreOf(connection).handlerSettled()
     }
   }
 
@@ -273,7 +273,7 @@ class Life {
       await errorHandler(error, connection)
     } catch (thrown) {
       this.#failure ??= { error: thrown }
-      connection.closeFailed()
+      coreOf(connection).closeFailed()
     }
   }
 

@@ -1,7 +1,7 @@
 // connect() in the shape of WHATWG's constructor, for libraries that want one.
 import type { BinaryType, ReadyState, WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
-import { Connection } from '../connection/connection.ts'
+import { Connection, coreOf } from '../connection/connection.ts'
 import { startConnecting } from './connect.ts'
 
 /** Those of connect(); the subprotocols have a place of their own. */
@@ -25,7 +25,7 @@ function create (this: unknown, url: string | URL, protocols: string | readonly 
   if (new.target === undefined) throw new TypeError('the constructor WebSocket needs new')
   const connection = start(url, typeof protocols === 'string' ? [protocols] : protocols, options)
   connection.binaryType = 'blob' satisfies BinaryType
-  connection.once('open', () => { setImmediate(() => { connection.handlerSettled() }) })
+  connection.once('open', () => { setImmediate(() => { coreOf(connection).handlerSettled() }) })
   if (new.target.prototype !== Connection.prototype) Object.setPrototypeOf(connection, new.target.prototype as object) // of a subclass
   return connection
 }

@@ -51,8 +51,8 @@ export abstract class ListenableConnection extends EventEmitter {
   /** A listener or callback threw, or its promise rejected. Must not throw. */
   protected abstract onListenerError (error: unknown): void
 
-  /** Calls `callback` in the context of this connection. */
-  protected inContext<Args extends unknown[]> (callback: (...args: Args) => void, ...args: Args): void {
+  /** Calls `callback` in the context of this connection. @internal */
+  inContext<Args extends unknown[]> (callback: (...args: Args) => void, ...args: Args): void {
     this.#context.runInAsyncScope(callback, undefined, ...args)
   }
 
@@ -63,7 +63,8 @@ export abstract class ListenableConnection extends EventEmitter {
     return false
   }
 
-  protected emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {
+  /** What a listener throws, onListenerError() gets. @internal */
+  emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {
     try {
       this.emit(event, ...args)
     } catch (error) {
@@ -73,8 +74,8 @@ export abstract class ListenableConnection extends EventEmitter {
     if (event === 'close') for (const release of this.#releases?.values() ?? []) release()
   }
 
-  /** As emitSafely(). Resolves when all promises that the listeners returned are settled; null when there are none. */
-  protected emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
+  /** As emitSafely(). Resolves when all promises that the listeners returned are settled; null when there are none. @internal */
+  emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
     const settled: Array<Promise<unknown>> = []
     try {
       for (const listener of this.rawListeners(event)) {
@@ -87,7 +88,8 @@ export abstract class ListenableConnection extends EventEmitter {
     return settled.length === 0 ? null : Promise.all(settled)
   }
 
-  protected callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
+  /** In the context of this connection. What it throws, onListenerError() gets. @internal */
+  callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
     try {
       const result = this.#context.runInAsyncScope(callback, undefined, ...args)
       if (isThenable(result)) result.then(undefined, error => { this.onListenerError(error) })

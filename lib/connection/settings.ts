@@ -4,7 +4,7 @@ import type { MessageEncoder } from '../messages/message-encoder.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
-import type { SubscriptionTable } from './subscribing-connection.ts'
+import type { SubscriptionTable } from './subscriber.ts'
 
 interface DeflateSettings extends DeflaterSettings {
   readonly contextTakeover: boolean

@@ -3,7 +3,8 @@ import type { CloseInfo } from '../../types/connection.ts'
 import type { InvalidMessageHandler } from '../../types/messages.ts'
 import type { WebSocketErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
+import type { ConnectionOwner } from '../connection/core.ts'
 import type { MessageError } from '../errors.ts'
 import { isThenable } from '../promises.ts'
 import type { Seat } from './seats.ts'
@@ -94,7 +95,7 @@ export class HandlerContext implements ConnectionOwner {
     const { onInvalidMessage } = this.#options
     if (this.#origin === null || onInvalidMessage === undefined) return false
     const { instance, request } = this.#origin
-    const failed = (thrown: unknown): void => { connection.handlerFailed(thrown) }
+    const failed = (thrown: unknown): void => { coreOf(connection).handlerFailed(thrown) }
     try {
       const result = onInvalidMessage.call(instance, error, connection, request)
       return isThenable(result) ? Promise.resolve(result).catch(failed) : true
@@ -106,7 +107,7 @@ export class HandlerContext implements ConnectionOwner {
 
   #giveUp (error: unknown, connection: Connection): void {
     this.log('error', { err: error }, 'a WebSocket handler or listener failed')
-    connection.closeFailed()
+    coreOf(connection).closeFailed()
   }
 
   /** Anything can be thrown, even what no logger can print, and a logger may lack a level. */

@@ -2,7 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Connection } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
+import type { ConnectionCore } from '../connection/core.ts'
 import { serverClosing, tooManyHeaderFields } from '../errors.ts'
 import { declineConnect, isWebSocketConnect, Http2Handshake } from '../handshake/http2-handshake.ts'
 import { listHasToken } from '../protocol/header-field.ts'
@@ -30,6 +31,7 @@ type Router = (request: IncomingMessage, response: ServerResponse) => void
 type Upgradable = Server & { shouldUpgradeCallback?: (request: IncomingMessage) => boolean }
 
 // Shared by every copy of this package in the process: a server has one owner of its upgrades.
+const OPEN = 1
 const HUB = Symbol.for('fastify-websocket-stream.router')
 
 /**
@@ -116,8 +118,8 @@ export class HandshakeRouter implements Crowd {
     this.servers.push(server)
   }
 
-  connections (): Connection[] {
-    return this.servers.flatMap(({ clients }) => [...clients])
+  connections (): ConnectionCore[] {
+    return this.servers.flatMap(({ clients }) => Array.from(clients, coreOf))
   }
 
   /** How many header fields the server's parser keeps, where that is set. */
@@ -170,8 +172,8 @@ export class HandshakeRouter implements Crowd {
   }
 
   async #close (): Promise<void> {
-    const open = this.connections().filter(({ readyState, OPEN }) => readyState === OPEN)
-    this.#http2?.close(this.#settings.shutdownTimeout, new Set(open.map(({ _socket }) => sessionOf(_socket))))
+    const open = this.connections().filter(({ readyState }) => readyState === OPEN)
+    this.#http2?.close(this.#settings.shutdownTimeout, new Set(open.map(({ transport }) => sessionOf(transport!.stream))))
     this.#draining?.hurry()
     await allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
   }

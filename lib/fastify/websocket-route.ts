@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
-import { Connection } from '../connection/connection.ts'
+import { Connection, coreOf } from '../connection/connection.ts'
 import { isAsyncGenerator, sendAll } from '../connection/outgoing/send-all.ts'
 import type { ConnectionSettings } from '../connection/settings.ts'
 import { admissionFailed, HandshakeError, serverClosing, tooManyConnections } from '../errors.ts'
@@ -141,9 +141,9 @@ export class WebSocketRoute {
     const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seat)
     const connection = router.enter(() => new Connection(settings, owner))
     upgrade.accept(headers, (transport, head) => {
-      connection.open(transport, head, { protocol, ...agreed })
+      coreOf(connection).open(transport, head, { protocol, ...agreed })
       router.enter(() => { this.#serve(instance, connection, request, owner) })
-      if (server.isClosing) connection.shutDown(server.options.shutdownCode) // since hooks had their turn
+      if (server.isClosing) coreOf(connection).shutDown(server.options.shutdownCode) // since hooks had their turn
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
@@ -158,11 +158,11 @@ export class WebSocketRoute {
 
   // Its closures live as long as the handler's promise, and must not hold the request, which the handler itself may have let go.
   #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest, owner: HandlerContext): void {
-    const settled = (): void => { connection.handlerSettled() }
+    const settled = (): void => { coreOf(connection).handlerSettled() }
     const failed = (error: unknown): void => {
       // a peer that left is no failure of the handler that it left
-      if (connection.isDisconnect(error)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
-      else connection.handlerFailed(error)
+      if (coreOf(connection).isDisconnect(error)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
+      else coreOf(connection).handlerFailed(error)
       settled()
     }
     try {

@@ -2,7 +2,8 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import type { CloseInfo, ConnectionLoad } from '../../types/connection.ts'
 import type { DrainOptions, WebSocketRouteStats, WebSocketServerFacade, WebSocketServerState, WebSocketServerStats } from '../../types/fastify.ts'
-import { Connection } from '../connection/connection.ts'
+import { type Connection, coreIn, coreOf } from '../connection/connection.ts'
+import type { ConnectionCore } from '../connection/core.ts'
 import { noTraffic, type Traffic } from '../connection/observability.ts'
 import { publishRefusal, type Refusal, type RefusalListener } from '../handshake/refusals.ts'
 import { describe, integer } from '../options/checks.ts'
@@ -63,7 +64,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
 
   /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
   override [captureRejectionSymbol] (error: unknown, _event: string | symbol, connection?: unknown): void {
-    if (connection instanceof Connection) connection.handlerFailed(error)
+    coreIn(connection)?.handlerFailed(error)
   }
 
   /**
@@ -86,16 +87,16 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   }
 
   add (connection: Connection, request: IncomingMessage): void {
-    this.#tallyOf(connection.route).opened++
+    this.#tallyOf(coreOf(connection).route).opened++
     this.clients.add(connection)
     this.emit('connection', connection, request)
   }
 
   remove (connection: Connection, info: CloseInfo): void {
     if (!this.clients.delete(connection)) return
-    const { route } = connection
-    this.#tallyOf(route).onClose(connection, info)
-    for (const observer of this.router.observers) observer.onClosed(route, info, connection.stats().duration)
+    const core = coreOf(connection)
+    this.#tallyOf(core.route).onClose(core, info)
+    for (const observer of this.router.observers) observer.onClosed(core.route, info, core.stats().duration)
     this.#emitCloseIfEmpty()
   }
 
@@ -115,7 +116,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
   stats ({ routes = false }: { readonly routes?: boolean | undefined } = {}): WebSocketServerStats {
     const traffic = new Map([...this.tallies].map(([route, { past }]) => [route, { ...past }]))
-    for (const connection of this.clients) connection.addTo(traffic.get(connection.route)!)
+    for (const core of this.cores()) core.addTo(traffic.get(core.route)!)
     const byRoute = [...this.tallies].map(([route, tally]) => [route, statsOf([tally], [traffic.get(route)!])] as const)
     const sum = statsOf([...this.tallies.values()], [...traffic.values()])
     return routes ? { ...sum, routes: Object.fromEntries(byRoute) } as WebSocketServerStats : sum
@@ -124,8 +125,8 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   inspect ({ top = TOP }: { readonly top?: number | undefined } = {}): ConnectionLoad[] {
     const expected = isCount(top)
     if (expected !== null) throw new TypeError(`the option top of inspect() must be ${expected}, not ${describe(top)}`)
-    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount).map(connection => {
-      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = connection
+    return heaviest(this.cores(), top, core => core.held + core.bufferedAmount).map(core => {
+      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = core
       return { info, held, unsent, topics: subscriptions?.names.size ?? 0, waiting }
     })
   }
@@ -140,6 +141,11 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     this.#emitCloseIfEmpty()
   }
 
+  /** What is behind each of the clients. */
+  * cores (): Generator<ConnectionCore, undefined> {
+    for (const connection of this.clients) yield coreOf(connection)
+  }
+
   #emitCloseIfEmpty (): void {
     if (!this.#isClosing || this.#isClosed || this.clients.size > 0) return
     this.#isClosed = true
@@ -150,7 +156,8 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     await this.router.drain(drainSettings(options))
   }
 
-  onRoundTrip (milliseconds: number, { route }: Connection): void {
+  onRoundTrip (milliseconds: number, connection: Connection): void {
+    const { route } = coreOf(connection)
     for (const observer of this.router.observers) observer.onRoundTrip(route, milliseconds)
   }
 
@@ -161,7 +168,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   /** Sends Close to all, and drops those that are still there after shutdownTimeout. */
   async shutdown (): Promise<void> {
     if (!this.#isClosing) this.close()
-    for (const connection of this.clients) connection.shutDown(this.options.shutdownCode)
+    for (const core of this.cores()) core.shutDown(this.options.shutdownCode)
     const terminate = setTimeout(() => {
       for (const connection of this.clients) connection.terminate()
     }, this.options.shutdownTimeout)

@@ -1,7 +1,8 @@
 import type { CloseInfo } from '../../types/connection.ts'
 import type { StandaloneErrorHandler } from '../../types/options.ts'
 import { isObserved } from '../connection/observability.ts'
-import type { Connection, ConnectionOwner } from '../connection/connection.ts'
+import { type Connection, coreOf } from '../connection/connection.ts'
+import type { ConnectionOwner } from '../connection/core.ts'
 import { isThenable } from '../promises.ts'
 
 /** Answers for a connection that no Fastify request stands behind. */
@@ -27,7 +28,7 @@ export class StandaloneOwner implements ConnectionOwner {
   onError (error: unknown, connection: Connection): void {
     const giveUp = (thrown: unknown): void => {
       process.emitWarning(`a WebSocket listener or callback failed: ${describe(thrown)}`, 'WebSocketWarning')
-      connection.closeFailed()
+      coreOf(connection).closeFailed()
     }
     if (this.#errorHandler === undefined) {
       giveUp(error)

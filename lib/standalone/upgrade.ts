@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { UpgradeOptions } from '../../types/options.ts'
 import { admit } from '../handshake/admission.ts'
-import { Connection } from '../connection/connection.ts'
+import { Connection, coreOf } from '../connection/connection.ts'
 import { admissionFailed, clientLeft, HandshakeError, socketTaken } from '../errors.ts'
 import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders } from '../protocol/server-handshake.ts'
 import { deflateSettings, rateLimitSettings, upgradeSettings } from '../options/settings.ts'
@@ -78,7 +78,7 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
       const table = topics === undefined ? undefined : () => topics.table
       const rateLimit = rateLimitSettings(settings.rateLimit)
       const connection = new Connection({ ...settings, perMessageDeflate, rateLimit, role: 'server', hasHandler: false, table }, owner)
-      connection.open(transport, head, { protocol, ...agreed })
+      coreOf(connection).open(transport, head, { protocol, ...agreed })
       resolve(connection)
     })
     pending.response.writeHead(101).end()

@@ -11,15 +11,18 @@ export interface RouteFigures extends Traffic {
 /** Of a registration, what is looked at. */
 export interface Counted {
   readonly tallies: ReadonlyMap<string, { readonly open: number, readonly past: Traffic }>
-  readonly clients: ReadonlySet<{
-    readonly route: string
-    /** On the clock of performance.now(); null: it is not closed. */
-    readonly closedAt: number | null
-    addTo (sum: Traffic): unknown
-  }>
+  /** What is behind its connections. */
+  cores (): Iterable<Client>
 }
 
-type Client = Counted['clients'] extends ReadonlySet<infer Element> ? Element : never
+/** Of a connection, what is looked at. */
+export interface Client {
+  readonly route: string
+  /** On the clock of performance.now(); null: it is not closed. */
+  readonly closedAt: number | null
+  addTo (sum: Traffic): unknown
+}
+
 export type Figures = ReadonlyMap<string, RouteFigures>
 
 /** Milliseconds: a reader that asks again, or another, gets the same. */
@@ -67,7 +70,7 @@ export class Census {
     const pause = this.#pauses()
     const clients: Client[] = []
     for (const server of this.#servers) {
-      for (const client of server.clients) {
+      for (const client of server.cores()) {
         clients.push(client)
         if (clients.length % BETWEEN_LOOKS === 0) await pause()
       }

@@ -1,5 +1,5 @@
 import type { PreparedMessage } from '../connection/prepared-message.ts'
-import type { Subscriber, Subscriptions, SubscriptionTable } from '../connection/subscribing-connection.ts'
+import type { Subscriber, Subscriptions, SubscriptionTable } from '../connection/subscriber.ts'
 import type { Subscription } from './subscription.ts'
 import type { Table } from './table.ts'
 

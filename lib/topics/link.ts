@@ -1,7 +1,7 @@
 // Between the topics of this process and their broker: joins and leaves, what is published, what comes, and what becomes of it when the broker is away.
 import type { Broker, BrokerHost, Entry, GapReason, Head, PublishResult, Rule } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
-import type { Subscriber } from '../connection/subscribing-connection.ts'
+import type { Subscriber } from '../connection/subscriber.ts'
 import { brokerDown, brokerRefused, topicsClosed } from '../errors.ts'
 import { TOPIC_CHANNELS } from './channels.ts'
 import { readEnvelope, writeEnvelope } from './envelope.ts'

@@ -1,6 +1,6 @@
 // What this process publishes, on its way to the broker and back: in order, each with a deadline.
 import type { Broker, Head, PublishResult, Rule } from '../../types/topics.ts'
-import type { Subscriber } from '../connection/subscribing-connection.ts'
+import type { Subscriber } from '../connection/subscriber.ts'
 import { brokerDown, brokerRefused, brokerUncertain, TopicsError, topicsClosed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
 import type { Environment } from './environment.ts'

@@ -1,6 +1,6 @@
 import type { Encode, Entry, MessageData } from '../../types/index.ts'
 import { PreparedMessage, prepare } from '../connection/prepared-message.ts'
-import type { Subscriber } from '../connection/subscribing-connection.ts'
+import type { Subscriber } from '../connection/subscriber.ts'
 import { formatPosition } from './position.ts'
 
 /** A message on its way to the subscribers of this process: framed once for all of them, and once for each way to encode it. */

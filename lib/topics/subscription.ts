@@ -1,7 +1,7 @@
 // How one subscriber is served with the messages of one topic.
 import type { Encode, Head, SlowPolicy, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
-import type { Subscriber } from '../connection/subscribing-connection.ts'
+import type { Subscriber } from '../connection/subscriber.ts'
 import type { CatchUp } from './catch-up.ts'
 import { TOPIC_CHANNELS } from './channels.ts'
 import type { Publication } from './publication.ts'

@@ -1,7 +1,7 @@
 // Who is subscribed to what in this process, and how a message gets to them.
 import type { MessageData, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { GapReason, Head, PublishOptions, PublishResult, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
-import type { Subscriber, SubscriptionTable } from '../connection/subscribing-connection.ts'
+import type { Subscriber, SubscriptionTable } from '../connection/subscriber.ts'
 import { tooManyTopics, type TopicsError, topicsClosed, unsubscribed } from '../errors.ts'
 import { Fifo } from '../framing/fifo.ts'
 import { CatchUp, Missing, type CatchUpOwner } from './catch-up.ts'
@@ -80,14 +80,10 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   }
 
   publishFrom (publisher: Subscriber, name: string, data: Exclude<MessageData, Blob> | Prepared, options?: Omit<PublishOptions, 'except'>): Promise<PublishResult> {
-    return this.#publish(name, data, options, publisher)
+    return this.publish(name, data, options, publisher)
   }
 
-  publish (name: string, data: Exclude<MessageData, Blob> | Prepared, options?: PublishOptions): Promise<PublishResult> {
-    return this.#publish(name, data, options, (options?.except ?? null) as Subscriber | null)
-  }
-
-  #publish (name: string, data: MessageData | Prepared, options: PublishOptions | undefined, except: Subscriber | null): Promise<PublishResult> {
+  publish (name: string, data: MessageData | Prepared, options?: Omit<PublishOptions, 'except'>, except: Subscriber | null = null): Promise<PublishResult> {
     checkName(name)
     const message = toMessage(data as MessageData, options)
     if (this.#isClosed) return this.#rejected(topicsClosed())
@@ -148,7 +144,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   onMissing ({ topic: { name: topic }, subscriber }: Subscription, { reason, from, to }: Missing): void {
     const gap = { topic, reason, from: from && formatPosition(from), to: to && formatPosition(to) }
     this.counts.gaps++
-    if (TOPIC_CHANNELS.gap.hasSubscribers) TOPIC_CHANNELS.gap.publish({ connection: subscriber, ...gap })
+    if (TOPIC_CHANNELS.gap.hasSubscribers) TOPIC_CHANNELS.gap.publish({ connection: subscriber.connection, ...gap })
     subscriber.tellGap(gap)
     if (this.#settings.gap === 'close') subscriber.close(SERVICE_RESTART, 'messages of a topic are missing')
   }

@@ -1,6 +1,7 @@
 // Topics of one process, or with a broker of many.
 import type { MessageData, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { Broker, PublishOptions, PublishResult, TopicsOptions, TopicsStats, TopicsTable } from '../../types/topics.ts'
+import { coreIn } from '../connection/connection.ts'
 import { brokerInUse, topicsClosed } from '../errors.ts'
 import { NODE, type Environment } from './environment.ts'
 import { Link } from './link.ts'
@@ -65,7 +66,7 @@ export class Topics implements TopicsTable {
   }
 
   publish (topic: string, data: Exclude<MessageData, Blob> | Prepared, options?: PublishOptions): Promise<PublishResult> {
-    return this.#table.publish(topic, data, options)
+    return this.#table.publish(topic, data, options, coreIn(options?.except))
   }
 
   async position (topic: string): Promise<string> {

@@ -6,7 +6,7 @@ export const MIB = 1024 * KIB
 /** How many messages /burst sends to everyone for each that comes. */
 export const BURST = 16
 
-export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net'] as const
+export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net', 'bun'] as const
 export type Peer = typeof PEERS[number]
 export type Rival = Exclude<Peer, 'ours'>
 
@@ -59,7 +59,9 @@ export interface Memory extends Common {
 
 export type Workload = Echo | Broadcast | Handshakes | Memory
 
-const FRAMED = ['ours', 'ws', 'fastify-websocket'] as const
+const FRAMED = ['ours', 'ws', 'fastify-websocket', 'bun'] as const
+// that answer as `path` says, or by parsing what they send
+const IN_NODE = ['ours', 'ws', 'fastify-websocket'] as const
 
 const deflate1KiB: Echo = {
   kind: 'echo',
@@ -118,7 +120,7 @@ function pull (way: 'iterator' | 'generator'): Echo {
 
 /** Values, parsed and serialized: by ours as `path` says, by the others by hand, without looking at them. */
 function values (name: string, path: '/json' | '/typed' | '/union'): Echo {
-  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: FRAMED, goals: {} })
+  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: IN_NODE, goals: {} })
 }
 
 /** Ours publishes, the others send to all in a loop. */

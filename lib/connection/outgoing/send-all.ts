@@ -1,7 +1,7 @@
 // A handler that is an async generator: what it yields is sent.
 import type { MessageData } from '../../../types/connection.ts'
 import { NORMAL_CLOSURE } from '../../protocol/close-code.ts'
-import type { Connection } from '../connection.ts'
+import { type Connection, coreOf } from '../connection.ts'
 import { nextTurn } from '../turn-clock.ts'
 
 export function isAsyncGenerator (value: unknown): value is AsyncGenerator<MessageData> {
@@ -18,7 +18,7 @@ export async function sendAll (generator: AsyncGenerator<MessageData>, connectio
   try {
     for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
       if (!connection.send(result.value)) await connection.drained()
-      else if (connection.isTurnOver) await nextTurn()
+      else if (coreOf(connection).isTurnOver) await nextTurn()
       if (connection.readyState !== connection.OPEN) await giveBack()
     }
   } catch (error) {

@@ -5,7 +5,7 @@ import { ConnectionClosedError } from '../../errors.ts'
 import { MessageReader, type MessageReaderOwner, type MessageSink } from '../incoming/message-reader.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
 export class IncomingMessageStream extends Readable implements IncomingMessageReadable, MessageSink {
   readonly isBinary: boolean
@@ -13,11 +13,11 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   #hasRoom = false
   #isComplete = false
 
-  constructor (connection: ViewedConnection, isBinary: boolean, highWaterMark: number, onWant: () => void) {
+  constructor (viewed: Viewed, isBinary: boolean, highWaterMark: number, onWant: () => void) {
     super({ highWaterMark })
     this.isBinary = isBinary
     this.#onWant = onWant
-    catchUnheardErrors(this, connection)
+    catchUnheardErrors(this, viewed)
   }
 
   /** There is room for the next piece, or nobody left to read it. */
@@ -61,15 +61,15 @@ export class IncomingMessageStreamReader extends MessageReader<IncomingMessageSt
   /** The limit of one message, in bytes, which may be larger than for messages in memory. */
   override readonly maxPayload: number
   override readonly wantsPieces = true
-  readonly #connection: ViewedConnection
+  readonly #viewed: Viewed
   readonly #highWaterMark: number
   readonly #onWant: () => void
   #current: IncomingMessageStream | null = null
 
-  constructor (owner: MessageReaderOwner, connection: ViewedConnection, maxPayload: number, highWaterMark: number) {
+  constructor (owner: MessageReaderOwner, viewed: Viewed, maxPayload: number, highWaterMark: number) {
     super(owner)
     this.maxPayload = maxPayload
-    this.#connection = connection
+    this.#viewed = viewed
     this.#highWaterMark = highWaterMark
     this.#onWant = () => { owner.onWait() }
   }
@@ -88,7 +88,7 @@ export class IncomingMessageStreamReader extends MessageReader<IncomingMessageSt
   }
 
   override begin (isBinary: boolean): IncomingMessageStream {
-    this.#current = new IncomingMessageStream(this.#connection, isBinary, this.#highWaterMark, this.#onWant)
+    this.#current = new IncomingMessageStream(this.#viewed, isBinary, this.#highWaterMark, this.#onWant)
     this.give(this.#current)
     return this.#current
   }

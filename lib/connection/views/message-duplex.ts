@@ -1,19 +1,20 @@
 // messages -> Duplex -> messages: a connection as a stream of bytes, or of messages in objectMode.
 import { Duplex } from 'node:stream'
-import type { ToDuplexOptions } from '../../../types/connection.ts'
+import type { ToDuplexOptions, WebSocketConnection } from '../../../types/connection.ts'
 import { ConnectionClosedError, notTyped, SchemaError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 import { isBytes } from '../../messages/message-encoder.ts'
 import { isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
 import type { MessageReader } from '../incoming/message-reader.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
 // For a stream of bytes, whose writes may have any size: far below what a peer usually accepts (maxPayload).
 const MESSAGE_SIZE = 64 * 1024
 
 export class MessageDuplex extends Duplex {
-  readonly #connection: ViewedConnection
+  readonly #viewed: Viewed
+  readonly #connection: WebSocketConnection
   readonly #reader: MessageReader
   readonly #isBinary: boolean | undefined
   readonly #messageSize: number
@@ -24,14 +25,16 @@ export class MessageDuplex extends Duplex {
   #isCloseDue = false
 
   constructor (
-    connection: ViewedConnection, reader: MessageReader,
+    viewed: Viewed, reader: MessageReader,
     { objectMode = false, binary, messageSize = MESSAGE_SIZE, ...options }: ToDuplexOptions = {}
   ) {
     if (!Number.isInteger(messageSize) || messageSize < 1) throw new RangeError(`messageSize must be a number of bytes from 1 on, not ${messageSize}`)
-    if (objectMode && binary !== undefined && connection.encodes) throw notTyped('the option binary', 'send')
+    if (objectMode && binary !== undefined && viewed.encodes) throw notTyped('the option binary', 'send')
     // No read-ahead: the connection has its own, and a stream that an error destroys drops what it holds. A message may
     // be large.
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
+    const { connection } = viewed
+    this.#viewed = viewed
     this.#connection = connection
     this.#reader = reader
     this.#messageSize = objectMode ? Infinity : messageSize
@@ -42,7 +45,7 @@ export class MessageDuplex extends Duplex {
       this.#isCloseDue = reader.hasAsked && this.#mayAnswer() && connection.readyState === connection.OPEN
       return this.#isCloseDue
     }
-    catchUnheardErrors(this, connection)
+    catchUnheardErrors(this, viewed)
     this.on('pipe', () => { this.#sources++ })
     this.on('unpipe', () => {
       this.#sources--
@@ -69,7 +72,7 @@ export class MessageDuplex extends Duplex {
   }
 
   #take (message: Message): void {
-    if (this.readableObjectMode) this.push(this.#connection.messageValue(message))
+    if (this.readableObjectMode) this.push(this.#viewed.messageValue(message))
     else if (message.data.length > 0) this.push(message.data)
     else this._read() // no bytes
   }
@@ -92,7 +95,7 @@ export class MessageDuplex extends Duplex {
         return
       }
       if (connection.send(message, this.#options)) {
-        if (connection.isTurnOver) setImmediate(callback)
+        if (this.#viewed.isTurnOver) setImmediate(callback)
         else callback()
         return
       }
@@ -105,7 +108,7 @@ export class MessageDuplex extends Duplex {
 
   /** The writer may reuse the memory once this is sent, as it was copied or serialized. */
   #mayUseAgain (message: string | Buffer): boolean {
-    return this.#connection.copies(message.length) || (this.#connection.encodes && !isBytes(message))
+    return this.#viewed.copies(message.length) || (this.#viewed.encodes && !isBytes(message))
   }
 
   /** Where boundaries do not count, a write may be larger than the peer accepts as one message (its maxPayload). */
@@ -125,7 +128,7 @@ export class MessageDuplex extends Duplex {
   }
 
   #closedTooEarly (): ConnectionClosedError {
-    return this.#connection.closedError('the connection was closed before all was written')
+    return this.#viewed.closedError('the connection was closed before all was written')
   }
 
   override _final (callback: (error?: Error | null) => void): void {
@@ -140,7 +143,7 @@ export class MessageDuplex extends Duplex {
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     // An error that only says that the connection has ended must not cut off the Close frame that says why. That of another
     // connection is an error like any other, so that two joined connections end together.
-    if (error instanceof SchemaError) this.#connection.closeFailed() // so that the peer is told, as when a handler sends such a value
+    if (error instanceof SchemaError) this.#viewed.closeFailed() // so that the peer is told, as when a handler sends such a value
     else if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
     this.#reader.end(null)
     this.#reader.release()

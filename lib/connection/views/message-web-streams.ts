@@ -4,9 +4,10 @@ import type { MessageData, MessageWebStreams } from '../../../types/connection.t
 import { SchemaError } from '../../errors.ts'
 import { INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
 import type { MessageReader } from '../incoming/message-reader.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
-export function toWebStreams (connection: ViewedConnection, reader: MessageReader): MessageWebStreams {
+export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWebStreams {
+  const { connection } = viewed
   let isCloseDue = false
   let isWritten = false // ended or aborted
   // somebody writes by hand, and will read on only afterwards
@@ -27,7 +28,7 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
       const message = await reader.next() // a rejection is the stream's error
-      if (message !== null) controller.enqueue(connection.messageValue(message))
+      if (message !== null) controller.enqueue(viewed.messageValue(message))
       else controller.close()
     },
     cancel (reason) {
@@ -39,7 +40,7 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
 
   const writable = new WritableStream<MessageData>({
     start (controller) {
-      void connection.closed.then(() => { if (!isWritten) controller.error(connection.closedError('the connection is closed')) })
+      void connection.closed.then(() => { if (!isWritten) controller.error(viewed.closedError('the connection is closed')) })
     },
     async write (chunk) {
       let isOut: boolean
@@ -47,18 +48,18 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
         // until it is out, when the writer may reuse the memory
         isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
       } catch (error) {
-        if (error instanceof SchemaError) connection.closeFailed() // as nothing more can be written
+        if (error instanceof SchemaError) viewed.closeFailed() // as nothing more can be written
         throw error
       }
       setImmediate(releaseUnlocked)
-      if (!isOut) throw connection.closedError('the connection was closed before all was written')
+      if (!isOut) throw viewed.closedError('the connection was closed before all was written')
     },
     async close () {
       isWritten = true
       if (isCloseDue) reader.release()
       else connection.close(NORMAL_CLOSURE)
       const { wasClean, code } = await connection.closed
-      if (!wasClean || isFailureCode(code)) throw connection.closedError('the connection was closed before all was written')
+      if (!wasClean || isFailureCode(code)) throw viewed.closedError('the connection was closed before all was written')
     },
     abort () {
       isWritten = true

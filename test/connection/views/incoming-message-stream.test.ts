@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { duplexPair, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { test, type Test } from 'tap'
-import { Connection } from '../../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../../lib/connection/connection.ts'
 import { ConnectionClosedError, ReaderBusyError } from '../../../lib/index.ts'
 import type { IncomingMessageReadable, MessageStreamsOptions } from '../../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../../types/options.ts'
@@ -222,7 +222,7 @@ test('what has come of a message, and the Close behind it, stay readable when th
     const [here, there] = duplexPair()
     const connection = new Connection({ ...SETTINGS, role: 'client', highWaterMark: 10, closeTimeout: 60_000 }, OWNER)
     const streams = connection.messageStreams()
-    connection.open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
+    coreOf(connection).open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
     const first = (await streams.next()).value!
     t.equal(await read(first), 'text a')
     const second = isAskedFor ? streams.next() : null

@@ -3,7 +3,8 @@ import type { ConnectionClosedError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
 /** What a view needs of its connection besides the public members. */
-export interface ViewedConnection extends WebSocketConnection {
+export interface Viewed {
+  readonly connection: WebSocketConnection
   /** Whether the sender has used up its turn of the event loop. To be asked after each message. */
   readonly isTurnOver: boolean
   /** Whether send() copies that many bytes, so that their memory may be reused at once. */
