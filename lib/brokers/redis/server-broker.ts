@@ -1,26 +1,26 @@
-// Topics of many processes by Redis or Valkey. Numbers and history are made by scripts, in one step; what is published comes by channels. A cut is told
+// Topics of many processes by a Redis or Valkey server. Numbers and history are made by scripts, in one step; what is published comes by channels. A cut is told
 // to the host, and all that is wanted is subscribed to again on new connections before the host is told that they are there.
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../../types/topics.ts'
-import { brokerAnswer, brokerDown, brokerLost, brokerRefused, brokerTooOld, brokerUncertain, topicsClosed, TopicsError, wrongBrokerOption } from '../../errors.ts'
-import { NODE, randomTag, type Environment } from '../../topics/environment.ts'
+import { brokerAnswer, brokerDown, brokerLost, brokerRefused, brokerTooOld, brokerUncertain, topicsClosed, TopicsError } from '../../errors.ts'
+import { randomTag, type Environment } from '../../topics/environment.ts'
 import { readTopic } from '../../topics/envelope.ts'
-import { isReply, isWrongServer, type Dial } from './connection.ts'
-import { dialOf, type RedisClient } from './dial.ts'
-import { Layout, parseEntry, parseHead, partitionOf, plainEntry } from './layout.ts'
-import { publishCommand, readAnswer, readCommand } from './scripts.ts'
+import { isMoved, isReply, isWrongServer, type Dial } from './connection.ts'
+import { parseEntry, parseHead, partitionOf, plainEntry, type Layout } from './layout.ts'
+import { publishCommand, readAnswer, readCommand, type Keys } from './scripts.ts'
 import { Session } from './session.ts'
 import { Subscriptions } from './subscriptions.ts'
 
-export interface RedisBrokerOptions {
-  /** Yours, of node-redis, ioredis or iovalkey: its options are used, for two connections of its kind. It need not be connected. */
-  readonly client: RedisClient
-  /** What all keys and channels begin with. Not the client's keyPrefix, which does not count here. Default: 'ws1'. */
-  readonly prefix?: string | undefined
-  /** Milliseconds in which the server has to answer; else its connections are given up and made anew. Default: 5,000. */
-  readonly timeout?: number | undefined
+export interface ServerBrokerOptions {
+  readonly dial: Dial
+  readonly layout: Layout
+  /** Milliseconds. */
+  readonly timeout: number
+  readonly environment: Environment
+  /** Of a cluster: a partition that lies there. Default: all do. */
+  readonly trialPartition?: (() => number) | undefined
 }
 
-const OLDEST: readonly [number, number] = [6, 2]
+const OLDEST = { server: [6, 2], cluster: [7, 0] } as const
 const TICK = 10_000 // ms
 const RETRY_DELAY = 25 // ms
 const MAX_RETRY_DELAY = 500
@@ -28,20 +28,14 @@ const MAX_RETRY_DELAY = 500
 const NO_TOPIC = ''
 const TRIAL: Rule = { size: 1, ttl: 1000, headTtl: 1000, plain: false }
 
-/**
- * A broker for the option `broker` of topics: Redis or Valkey from 6.2, one server or what its sentinels name.
- * @throws TypeError with the code FST_WS_TOPICS_OPTION for an option that is wrong, or a client that is not known
- */
-export function redisBroker (options: RedisBrokerOptions): Broker {
-  return new RedisBroker(options)
-}
-
-export class RedisBroker implements Broker {
+export class ServerBroker implements Broker {
   readonly numbered = true
   readonly timeout: number
   readonly environment: Environment
   readonly #dial: Dial
   readonly #layout: Layout
+  readonly #trialPartition: () => number
+  readonly #isOfCluster: boolean
   readonly #subscriptions: Subscriptions
   #host: BrokerHost | null = null
   // what is open, or being opened
@@ -53,11 +47,12 @@ export class RedisBroker implements Broker {
   #cancelAttempt: (() => void) | null = null
   #cancelTick: (() => void) | null = null
 
-  constructor (options: RedisBrokerOptions, environment: Environment = NODE) {
-    const { client, prefix = 'ws1', timeout = 5_000 } = checked(options)
-    this.#dial = dialOf(client)
-    this.#layout = new Layout(prefix)
-    this.#subscriptions = new Subscriptions(this.#layout)
+  constructor ({ dial, layout, timeout, environment, trialPartition }: ServerBrokerOptions) {
+    this.#dial = dial
+    this.#layout = layout
+    this.#trialPartition = trialPartition ?? (() => partitionOf(NO_TOPIC))
+    this.#isOfCluster = trialPartition !== undefined
+    this.#subscriptions = new Subscriptions(layout)
     this.timeout = timeout
     this.environment = environment
   }
@@ -128,9 +123,9 @@ export class RedisBroker implements Broker {
   /** A server that may be read alone, or that has not loaded its data yet, says so. */
   async #check (session: Session): Promise<void> {
     try {
-      await session.call(readCommand(this.#keysOf(NO_TOPIC), this.#newTag(), null, TRIAL))
+      await this.#readAt(this.#trialKeys, session, null, TRIAL)
     } catch (error) {
-      if (!isReply(error) || isWrongServer(error)) throw error
+      if (!isReply(error) || isWrongServer(error) || isMoved(error)) throw error
       this.#host?.error(brokerRefused('a trial', error))
     }
   }
@@ -138,20 +133,21 @@ export class RedisBroker implements Broker {
   /** All that is asked of it later, so that what is not permitted is known before anything is lost by it. */
   async #try (session: Session): Promise<void> {
     await this.#checkVersion(session)
-    const keys = this.#keysOf(NO_TOPIC)
-    const channel = this.#layout.channel(0)
+    const keys = this.#trialKeys
+    const channel = this.#layout.channel(this.#trialPartition())
+    const { subscribe, unsubscribe, publish } = this.#layout.commands
     const trials: Array<[string, () => Promise<unknown>]> = [
       ['PING', () => session.ping()],
-      ['SUBSCRIBE', () => session.subscribe([channel])],
-      ['UNSUBSCRIBE', () => session.unsubscribe([channel])],
-      ['PUBLISH', () => session.call(['PUBLISH', channel, ''])],
+      [subscribe, () => session.subscribe([channel])],
+      [unsubscribe, () => session.unsubscribe([channel])],
+      [publish, () => session.call([publish, channel, ''])],
       ['MGET', () => session.call(['MGET', keys.head])],
-      ['EVAL', () => this.#read(session, NO_TOPIC, null, TRIAL)],
-      ['EVAL', () => this.#publish(session, NO_TOPIC, Buffer.alloc(0), TRIAL)],
-      ['EVAL', () => this.#publish(session, NO_TOPIC, Buffer.alloc(0), TRIAL)],
+      ['EVAL', () => this.#readAt(keys, session, null, TRIAL)],
+      ['EVAL', () => this.#publishAt(keys, session, channel, Buffer.alloc(0), TRIAL)],
+      ['EVAL', () => this.#publishAt(keys, session, channel, Buffer.alloc(0), TRIAL)],
       ['EVAL', async () => {
-        const { head } = await this.#read(session, NO_TOPIC, null, TRIAL)
-        await this.#read(session, NO_TOPIC, { ...head, number: head.number - 1 }, TRIAL)
+        const { head } = await this.#readAt(keys, session, null, TRIAL)
+        await this.#readAt(keys, session, { ...head, number: head.number - 1 }, TRIAL)
       }]
     ]
     for (const [command, trial] of trials) {
@@ -173,7 +169,8 @@ export class RedisBroker implements Broker {
     }
     const [, major, minor] = /^redis_version:(\d+)\.(\d+)/m.exec(info) ?? []
     if (major === undefined) return
-    if (Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1])) throw brokerTooOld(`Redis ${major}.${minor}`, OLDEST.join('.'))
+    const oldest = this.#isOfCluster ? OLDEST.cluster : OLDEST.server
+    if (Number(major) < oldest[0] || (Number(major) === oldest[0] && Number(minor) < oldest[1])) throw brokerTooOld(`Redis ${major}.${minor}`, oldest.join('.'))
   }
 
   #tick (): void {
@@ -213,10 +210,15 @@ export class RedisBroker implements Broker {
   async #publish (session: Session, topic: string, body: Buffer, rule: Rule): Promise<Head | null> {
     const channel = this.#layout.channel(partitionOf(topic))
     if (rule.plain) {
-      await session.call(['PUBLISH', channel, plainEntry(body)])
+      await session.call([this.#layout.commands.publish, channel, plainEntry(body)])
       return null
     }
-    const head = parseHead(await session.call(publishCommand(this.#keysOf(topic), channel, { epoch: this.#newTag(), tag: this.#newTag() }, body, rule)))
+    return await this.#publishAt(this.#keysOf(topic), session, channel, body, rule)
+  }
+
+  async #publishAt (keys: Keys, session: Session, channel: string, body: Buffer, rule: Rule): Promise<Head> {
+    const ids = { epoch: this.#newTag(), tag: this.#newTag() }
+    const head = parseHead(await session.call(publishCommand(keys, { channel, command: this.#layout.commands.publish }, ids, body, rule)))
     if (head === null) throw brokerAnswer('a message')
     return head
   }
@@ -232,11 +234,11 @@ export class RedisBroker implements Broker {
   }
 
   async read (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }> {
-    return await this.#within(session => this.#read(session, topic, since, rule))
+    return await this.#within(session => this.#readAt(this.#keysOf(topic), session, since, rule))
   }
 
-  async #read (session: Session, topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }> {
-    const answer = readAnswer(await session.call(readCommand(this.#keysOf(topic), this.#newTag(), since, rule)))
+  async #readAt (keys: Keys, session: Session, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }> {
+    const answer = readAnswer(await session.call(readCommand(keys, this.#newTag(), since, rule)))
     if (answer === null) throw brokerAnswer('what has been published')
     // without what is none, nothing before it can be proven
     const entries = answer.entries.map(parseEntry).filter((entry): entry is Entry => entry !== null && entry.head !== null)
@@ -244,9 +246,14 @@ export class RedisBroker implements Broker {
   }
 
   async heads (topics: string[]): Promise<Array<Head | null>> {
-    const heads = await this.#within(session => session.call(['MGET', ...topics.map(topic => this.#layout.headKey(topic))]))
+    const heads = await this.call(['MGET', ...topics.map(topic => this.#layout.headKey(topic))])
     if (!Array.isArray(heads)) throw brokerAnswer('MGET')
     return heads.map(parseHead)
+  }
+
+  /** Anything else that may be asked more than once. */
+  async call (command: string[]): Promise<unknown> {
+    return await this.#within(session => session.call(command))
   }
 
   async #within<Result> (ask: (session: Session) => Promise<Result>): Promise<Result> {
@@ -270,18 +277,12 @@ export class RedisBroker implements Broker {
     return randomTag(this.environment.random)
   }
 
-  #keysOf (topic: string): { head: string, list: string } {
+  get #trialKeys (): Keys {
+    const partition = this.#trialPartition()
+    return { head: this.#layout.headKey(NO_TOPIC, partition), list: this.#layout.listKey(NO_TOPIC, partition) }
+  }
+
+  #keysOf (topic: string): Keys {
     return { head: this.#layout.headKey(topic), list: this.#layout.listKey(topic) }
   }
-}
-
-function checked (options: RedisBrokerOptions): RedisBrokerOptions {
-  const { client, prefix, timeout } = (options ?? {}) as RedisBrokerOptions
-  if (prefix !== undefined && (typeof prefix !== 'string' || !/^[^\s{}]{1,64}$/.test(prefix))) {
-    throw wrongBrokerOption('redisBroker', 'prefix', '1 to 64 characters without spaces and braces', JSON.stringify(prefix))
-  }
-  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout > 0 && timeout < 2 ** 31)) {
-    throw wrongBrokerOption('redisBroker', 'timeout', 'a number of milliseconds', String(timeout))
-  }
-  return { client, prefix, timeout }
 }
