@@ -31,6 +31,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
   readonly #options: ClusterBrokerOptions
   readonly #parts: readonly ClusterPart[]
   readonly #nodes = new Map<string, ClusterNode>()
+  readonly #leaving = new Set<ClusterNode>()
   #known: ClusterNodes | null = null
   // where there may be one that can be asked
   #addresses: readonly Address[] = []
@@ -69,7 +70,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     this.#hasStarted = this.#mustLook = false
     this.#cancelLook?.()
     this.#cancelTick?.()
-    const nodes = [...this.#nodes.values()]
+    const nodes = [...this.#nodes.values(), ...this.#leaving]
     this.#nodes.clear()
     for (const part of this.#parts) part.end(topicsClosed())
     await Promise.all(nodes.map(node => node.stop()))
@@ -186,8 +187,16 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     for (const [name, node] of this.#nodes) {
       if (this.#parts.some(part => part.node === node)) continue
       this.#nodes.delete(name)
-      void node.stop()
+      void this.#leave(node, moved)
     }
+  }
+
+  /** It may have to say yet that something is elsewhere. */
+  async #leave (node: ClusterNode, parts: readonly ClusterPart[]): Promise<void> {
+    this.#leaving.add(node)
+    await Promise.all(parts.map(part => part.drained()))
+    this.#leaving.delete(node)
+    await node.stop()
   }
 
   #nodeAt (address: Address): ClusterNode {

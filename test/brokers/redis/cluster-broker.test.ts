@@ -1,17 +1,24 @@
 // A cluster as it is when it is not well. What all brokers do is in test/contract/broker.ts.
 import t, { test } from 'tap'
+import { ClusterBroker } from '../../../lib/brokers/redis/cluster-broker.ts'
+import type { Address, Cluster, Dial } from '../../../lib/brokers/redis/connection.ts'
 import { redisBroker } from '../../../lib/brokers/redis/index.ts'
-import { partitionOf } from '../../../lib/brokers/redis/layout.ts'
+import { Layout, partitionOf } from '../../../lib/brokers/redis/layout.ts'
+import { PUBLISH } from '../../../lib/brokers/redis/scripts.ts'
 import { slotOf } from '../../../lib/brokers/redis/topology.ts'
+import { NODE, type Environment } from '../../../lib/topics/environment.ts'
 import type { Broker, TopicGap } from '../../../types/index.ts'
 import { bodyOf, payloadOf, PLAIN, Recorder, RULE, started } from '../../contract/broker.ts'
+import { gate, turn } from '../../helpers/app.ts'
 import { REDIS_CLUSTER_CLIENTS } from '../../helpers/redis-clients.ts'
 import { RedisCluster } from '../../helpers/redis-cluster.ts'
 import { RedisServer, withoutRedis } from '../../helpers/redis-server.ts'
-import { gate } from '../../helpers/app.ts'
 import { startTopics, take } from '../../helpers/topics.ts'
 
 let shared: Promise<RedisCluster> | null = null
+/** As clients call what a server answers. */
+class ReplyError extends Error {}
+
 t.teardown(async () => (await shared?.catch(() => null))?.remove())
 
 /** One for all tests: it takes two seconds until its nodes know each other. */
@@ -186,4 +193,128 @@ test('start() says what is wrong: no node, none of a cluster, a slot that none h
   for (const [i] of cluster.servers.entries()) await cluster.admin(i).call('CLUSTER', 'DELSLOTS', String(slotOfTopic(topic)))
   const broker = redisBroker({ client: nodeRedis(cluster.ports) })
   await t.rejects(broker.start(new Recorder(), 'a'), { code: 'FST_WS_TOPICS_BROKER_LOST', message: `the broker cannot be reached, or not any more: slot ${slotOfTopic(topic)} of the cluster cannot be used` })
+})
+
+// Clusters in memory: what is answered when
+
+const HEAD = Buffer.from('e 1 t')
+
+class FakeCluster implements Cluster {
+  /** Who has all slots. */
+  port = 1
+  /** Of each command that is none of the start. */
+  answer: (command: string, port: number) => unknown = () => null
+  isSilent = false
+
+  discover (): ReturnType<Cluster['discover']> {
+    const nodes = this.isSilent ? new Promise<never>(() => {}) : Promise.resolve({ seeds: [{ host: 'h', port: 1 }], dial: this.#dial })
+    return { nodes, close: () => {} }
+  }
+
+  map (address: Address): Address { return address }
+
+  readonly #dial = ({ port }: Address): Dial => () => ({
+    connect: async () => {},
+    destroy: () => {},
+    unsubscribe: async () => {},
+    subscribe: async ([channel]) => await this.answer(`SSUBSCRIBE ${channel}`, port),
+    call: async ([name, script, ...rest]) => {
+      if (name === 'CLUSTER') return [[0, 16_383, ['h', this.port]]]
+      const answer = await this.answer(`${String(name)} ${rest.map(String).join(' ')}`, port)
+      return answer ?? (name !== 'EVAL' ? [null] : script === PUBLISH ? HEAD : [HEAD])
+    }
+  })
+}
+
+/** Time that a test lets pass, but for what is tried again. */
+function fakeBroker (cluster: FakeCluster): { broker: ClusterBroker, pass: (delay: number) => void } {
+  let timers: Array<{ delay: number, callback: () => void }> = []
+  const environment: Environment = {
+    ...NODE,
+    schedule: (callback, delay, isAwaited) => {
+      if (delay <= 500) return NODE.schedule(callback, 1, isAwaited)
+      const timer = { delay: Math.round(delay), callback }
+      timers.push(timer)
+      return () => { timers = timers.filter(other => other !== timer) }
+    }
+  }
+  return {
+    broker: new ClusterBroker({ cluster, layout: new Layout('ws1', true), timeout: 5_000, environment }),
+    pass: delay => {
+      const due = timers.filter(timer => timer.delay === delay)
+      timers = timers.filter(timer => timer.delay !== delay)
+      for (const { callback } of due) callback()
+    }
+  }
+}
+
+test('a partition is not up again before all that was on its way is answered', async t => {
+  const cluster = new FakeCluster()
+  const { broker } = fakeBroker(cluster)
+  const host = await started(t, broker, 'a')
+  const [first, second] = [gate<never>(), gate<Buffer>()]
+  cluster.answer = (command, port) => port === 2 ? null : command.includes('first') ? first.opened.then(() => { throw new ReplyError('MOVED 1 h:2') }) : second.opened
+  const published = ['first', 'second'].map(text => broker.publish('x', bodyOf('x', text), RULE))
+  first.open(undefined as never)
+  cluster.port = 2
+  await t.rejects(published[0]!, { code: 'FST_WS_TOPICS_BROKER_DOWN', message: /MOVED 1 h:2/ })
+  for (let i = 0; i < 50; i++) await turn()
+  t.strictSame([host.told, broker.isAway('x')], [['interrupted'], true])
+  second.open(HEAD)
+  t.match(await published[1], { number: 1 })
+  await host.until(() => host.told.length === 2)
+  t.match(await broker.publish('x', bodyOf('x', ''), RULE), { number: 1 })
+})
+
+test('that all slots have another node is found without a word, now and then', async t => {
+  const cluster = new FakeCluster()
+  const { broker, pass } = fakeBroker(cluster)
+  const host = await started(t, broker, 'a')
+  await broker.subscribe(['x'])
+  cluster.port = 2
+  const subscribed: string[] = []
+  cluster.answer = (command, port) => {
+    if (command.startsWith('SSUBSCRIBE')) subscribed.push(`${command} at ${port}`)
+    return null
+  }
+  pass(10_000)
+  await host.until(() => host.told.length === 2)
+  t.strictSame([host.told, subscribed.at(-1)], [['interrupted', 'restored'], `SSUBSCRIBE ws1:{${partitionOf('x')}} at 2`])
+  pass(10_000)
+})
+
+test('a subscription that is refused rejects, and one that is said to lie elsewhere is made there', async t => {
+  const cluster = new FakeCluster()
+  const { broker } = fakeBroker(cluster)
+  const host = await started(t, broker, 'a')
+  cluster.answer = () => { throw new ReplyError('NOPERM') }
+  await t.rejects(broker.subscribe(['x']), /NOPERM/)
+  cluster.answer = (_command, port) => {
+    if (port === 1) throw new ReplyError('MOVED 1 h:2')
+  }
+  cluster.port = 2
+  await broker.subscribe(['y'])
+  await broker.subscribe(['x'])
+  t.strictSame(host.told, ['interrupted', 'restored'])
+  t.strictSame(await broker.heads(['x', 'y']), [null, null])
+})
+
+test('a cluster that never answers is given up, and what it answers must be understood', async t => {
+  const cluster = new FakeCluster()
+  const { broker, pass } = fakeBroker(cluster)
+  cluster.isSilent = true
+  const silent = broker.start(new Recorder())
+  await turn()
+  pass(5_000)
+  await t.rejects(silent, { code: 'FST_WS_TOPICS_BROKER_LOST', message: /the cluster has not answered for 5000 ms/ })
+  cluster.isSilent = false
+  cluster.port = NaN
+  await t.rejects(broker.start(new Recorder()), { code: 'FST_WS_TOPICS_BROKER_ANSWER' })
+  cluster.port = 1
+  const starting = broker.start(new Recorder())
+  await broker.stop()
+  await t.rejects(starting, { code: 'FST_WS_TOPICS_CLOSED' })
+  await t.rejects(broker.subscribe(['x']), { code: 'FST_WS_TOPICS_CLOSED' })
+  await broker.start(new Recorder())
+  await broker.stop()
 })
