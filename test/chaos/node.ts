@@ -11,7 +11,11 @@ import type { FromClient, FromNode } from './messages.ts'
 const format = ({ epoch, number, tag }: Head): string => `${epoch}.${number}.${tag}`
 const parents = new Map<string, string>()
 
+/** More than what is kept of all topics. */
+const MAX_PARENTS = 500_000
+
 function remember ({ head, previous, previousTag }: Entry): void {
+  if (parents.size >= MAX_PARENTS) parents.delete(parents.keys().next().value!)
   parents.set(format(head), format({ epoch: head.epoch, number: previous, tag: previousTag! }))
 }
 
