@@ -105,7 +105,7 @@ test('a page shows the code that serves it, as it stands in the example', async 
       const lines = code!.replaceAll(/<[^>]*>/g, '').replaceAll('&lt;', '<').replaceAll('&amp;', '&').split('\n')
       const source = (await readFile(new URL(`../../example/${file}`, import.meta.url), 'utf8')).split('\n')
       t.ok(lines.length > 3, file!)
-      t.same(lines.filter(line => !source.includes(line)), [], file)
+      t.same(lines.filter(line => !source.includes(line)), [], file!)
     }
   }
 })
