@@ -28,7 +28,7 @@ JS
 for version in 0.1.1 0.1.5; do
   rm -rf node_modules package-lock.json
   echo '{"private":true}' > package.json
-  npm i --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error yjs@13.6.33 y-websocket@3.1.0 ws@8.23.0 "@y/websocket-server@$version" > /dev/null
+  npm i --ignore-scripts --no-audit --no-fund --loglevel=error yjs@13.6.33 y-websocket@3.1.0 ws@8.23.0 "@y/websocket-server@$version" > /dev/null
   node try.mjs "$version"
 done | tee seen
 
