@@ -37,16 +37,15 @@ interface Contender {
 export async function run (
   workload: Workload, pool: ServerPool, { nodes, peers, rounds, duration, warmUp, share }: RunnerOptions
 ): Promise<WorkloadResult[]> {
-  const deflate = workload.deflate === true
   const servers: ServerProcess[] = []
   const contenders: Contender[] = []
   const notes = new Map(nodes.map(node => [node, [] as string[]]))
   for (const [node, told] of notes) {
     for (const peer of workload.peers.filter(name => peers.includes(name))) {
       try {
-        const server = await pool.take(peer, node, deflate)
+        const server = await pool.take(peer, node, workload)
         servers.push(server)
-        const session = openSession(peer, server, workload, { share, start: () => pool.fresh(peer, node, deflate) })
+        const session = openSession(peer, server, workload, { share, start: () => pool.fresh(peer, node, workload) })
         contenders.push({ peer, node, session: await within(PATIENCE, session), samples: [] })
       } catch (error) {
         const { message } = error as Error
