@@ -47,15 +47,15 @@ all_tests () {
   PATH="$(dirname "$2"):$PATH" "$2" node_modules/tap/dist/esm/run.mjs report text > "$report" 2>&1 || { cat "$report"; fail_step coverage 1; }
 }
 
-# suite_on VERSION: the tests that need no browser, under a Node that install_nodes brought; 'fastify6' is Node 24 with Fastify 6, and without the
-# folders that are below whatever knows Fastify.
+# suite_on VERSION: the tests under a Node that install_nodes brought, but for those that need a browser and for that of the docs, which is the same
+# everywhere; 'fastify6' is Node 24 with Fastify 6, and without the folders that know nothing of Fastify.
 suite_on () {
-  local name="node $1" version=$1 options=() others=(-path 'test/browser/*')
+  local name="node $1" version=$1 folder options=() others=(-path 'test/browser/*' -o -path 'test/docs.test.ts')
   if [ "$1" = fastify6 ]; then
     version=24
     name="node 24, fastify 6"
     options+=("--import=$PWD/.ci/fastify6.mjs")
-    others+=(-o -path 'test/protocol/*' -o -path 'test/framing/*' -o -path 'test/compression/*')
+    for folder in protocol framing compression topics brokers chaos page; do others+=(-o -path "test/$folder/*"); done
   fi
   test_files "$name" "$(node_path "$version")" "${options[@]}" < <(find test -name '*.test.ts' -not \( "${others[@]}" \) -print0)
 }

@@ -2,7 +2,8 @@ import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import type { CloseInfo, ConnectionLoad } from '../../types/connection.ts'
 import type { DrainOptions, WebSocketRouteStats, WebSocketServerFacade, WebSocketServerState, WebSocketServerStats } from '../../types/fastify.ts'
-import { Connection } from '../connection/connection.ts'
+import { type Connection, coreIn, coreOf } from '../connection/connection.ts'
+import type { ConnectionCore } from '../connection/core.ts'
 import { noTraffic, type Traffic } from '../connection/observability.ts'
 import { publishRefusal, type Refusal, type RefusalListener } from '../handshake/refusals.ts'
 import { describe, integer } from '../options/checks.ts'
@@ -20,18 +21,18 @@ import { Tally } from './tally.ts'
 const TOP = 20
 const isCount = integer(1, 10_000)
 
-/** The connections of one registration of the plugin, in the shape of a server of `ws`. */
+/** The connections of one registration of the plugin, with the interface of a `ws` server. */
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade, RefusalListener {
   readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
   readonly addressSeats = new AddressSeats()
-  /** May be changed while it runs; what is wrong throws. */
+  /** May be changed at run time; invalid values throw. */
   readonly options: PluginSettings
   readonly router: HandshakeRouter
   #isClosing = false
   #isClosed = false
   #revision = 0
-  /** By the pattern of the route; '' for what was refused before it was known which. */
+  /** By route pattern; '' for handshakes refused before their route was known. */
   readonly tallies: Map<string, Tally> = new Map()
 
   /** @internal */
@@ -50,10 +51,10 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     return this.topics.publish(...args)
   }
 
-  /** Another number whenever the options have changed. */
+  /** Changes whenever the options change. */
   get revision (): number { return this.#revision }
 
-  /** No more connections are wanted. */
+  /** No more connections are accepted. */
   get isClosing (): boolean { return this.#isClosing }
 
   get state (): WebSocketServerState {
@@ -61,14 +62,14 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     return this.#isClosing ? 'closing' : this.router.state
   }
 
-  /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
+  /** A rejection of an async 'connection' listener is treated like that of a handler. */
   override [captureRejectionSymbol] (error: unknown, _event: string | symbol, connection?: unknown): void {
-    if (connection instanceof Connection) connection.handlerFailed(error)
+    coreIn(connection)?.handlerFailed(error)
   }
 
   /**
-   * The header fields that 'headers' listeners add to those of a 101, as names and values.
-   * @throws TypeError for a line that is no header field
+   * The header fields that 'headers' listeners add to the 101 response, as names and values.
+   * @throws TypeError for a line that is not a header field
    */
   fieldsAddedTo (headers: Readonly<Record<string, string>>, request: IncomingMessage): Array<[name: string, value: string]> {
     if (this.listenerCount('headers') === 0) return []
@@ -79,23 +80,23 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
       const colon = line.indexOf(':')
       const name = line.slice(0, colon).trim()
       const value = line.slice(colon + 1).trim()
-      validateHeaderName(colon === -1 ? line : name) // or writing the head would fail
+      validateHeaderName(colon === -1 ? line : name) // otherwise writing the head would fail
       validateHeaderValue(name, value)
       return [name, value]
     })
   }
 
   add (connection: Connection, request: IncomingMessage): void {
-    this.#tallyOf(connection.route).opened++
+    this.#tallyOf(coreOf(connection).route).opened++
     this.clients.add(connection)
     this.emit('connection', connection, request)
   }
 
   remove (connection: Connection, info: CloseInfo): void {
     if (!this.clients.delete(connection)) return
-    const { route } = connection
-    this.#tallyOf(route).onClose(connection, info)
-    for (const observer of this.router.observers) observer.onClosed(route, info, connection.stats().duration)
+    const core = coreOf(connection)
+    this.#tallyOf(core.route).onClose(core, info)
+    for (const observer of this.router.observers) observer.onClosed(core.route, info, core.stats().duration)
     this.#emitCloseIfEmpty()
   }
 
@@ -115,7 +116,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
   stats ({ routes = false }: { readonly routes?: boolean | undefined } = {}): WebSocketServerStats {
     const traffic = new Map([...this.tallies].map(([route, { past }]) => [route, { ...past }]))
-    for (const connection of this.clients) connection.addTo(traffic.get(connection.route)!)
+    for (const core of this.cores()) core.addTo(traffic.get(core.route)!)
     const byRoute = [...this.tallies].map(([route, tally]) => [route, statsOf([tally], [traffic.get(route)!])] as const)
     const sum = statsOf([...this.tallies.values()], [...traffic.values()])
     return routes ? { ...sum, routes: Object.fromEntries(byRoute) } as WebSocketServerStats : sum
@@ -124,8 +125,8 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
   inspect ({ top = TOP }: { readonly top?: number | undefined } = {}): ConnectionLoad[] {
     const expected = isCount(top)
     if (expected !== null) throw new TypeError(`the option top of inspect() must be ${expected}, not ${describe(top)}`)
-    return heaviest(this.clients, top, connection => connection.held + connection.bufferedAmount).map(connection => {
-      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = connection
+    return heaviest(this.cores(), top, core => core.held + core.bufferedAmount).map(core => {
+      const { info, held, bufferedAmount: unsent, subscriptions, waiting } = core
       return { info, held, unsent, topics: subscriptions?.names.size ?? 0, waiting }
     })
   }
@@ -140,6 +141,11 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     this.#emitCloseIfEmpty()
   }
 
+  /** The core of each client. */
+  * cores (): Generator<ConnectionCore, undefined> {
+    for (const connection of this.clients) yield coreOf(connection)
+  }
+
   #emitCloseIfEmpty (): void {
     if (!this.#isClosing || this.#isClosed || this.clients.size > 0) return
     this.#isClosed = true
@@ -150,7 +156,8 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     await this.router.drain(drainSettings(options))
   }
 
-  onRoundTrip (milliseconds: number, { route }: Connection): void {
+  onRoundTrip (milliseconds: number, connection: Connection): void {
+    const { route } = coreOf(connection)
     for (const observer of this.router.observers) observer.onRoundTrip(route, milliseconds)
   }
 
@@ -158,10 +165,10 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     this.router.onSendingClose(connection)
   }
 
-  /** Sends Close to all, and drops those that are still there after shutdownTimeout. */
+  /** Sends Close to all connections, and drops those still there after shutdownTimeout. */
   async shutdown (): Promise<void> {
     if (!this.#isClosing) this.close()
-    for (const connection of this.clients) connection.shutDown(this.options.shutdownCode)
+    for (const core of this.cores()) core.shutDown(this.options.shutdownCode)
     const terminate = setTimeout(() => {
       for (const connection of this.clients) connection.terminate()
     }, this.options.shutdownTimeout)

@@ -1,7 +1,7 @@
-// Between the topics of this process and their broker: joins and leaves, what is published, what comes, and what becomes of it when the broker is away.
+// Connects the topics of this process with the broker: joining and leaving, publishing, receiving, and outages of the broker.
 import type { Broker, BrokerHost, Entry, GapReason, Head, PublishResult, Rule } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
-import type { Subscriber } from '../connection/subscribing-connection.ts'
+import type { Subscriber } from '../connection/subscriber.ts'
 import { brokerDown, brokerRefused, topicsClosed } from '../errors.ts'
 import { TOPIC_CHANNELS } from './channels.ts'
 import { readEnvelope, writeEnvelope } from './envelope.ts'
@@ -19,12 +19,12 @@ import type { Topic } from './topic.ts'
 export interface LinkOwner {
   readonly table: Table
   onError (error: unknown): void
-  /** What the channel says whose broker it is. */
+  /** The Topics, for messages of the `state` channel. */
   readonly topics: unknown
 }
 
 const MAX_WAITING = 16 * 1024 * 1024
-/** Names in one call. */
+/** Topic names per call of the broker. */
 const BATCH = 256
 
 type Answer = { head: Head, entries: Entry[] }
@@ -37,7 +37,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   readonly #environment: Environment
   readonly #node: string
   readonly #outbox: Outbox
-  // answers in the turn in which it is asked
+  // a broker that answers synchronously
   readonly #immediate: MemoryBroker | null
   #state: 'new' | 'up' | 'down' | 'closed' = 'new'
   #started: Promise<void> | null = null
@@ -73,7 +73,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return this.#state === 'up' && this.broker.isAway?.(name) !== true
   }
 
-  // From its start to its end
+  // Start and end
 
   start (): Promise<void> {
     this.#started ??= this.#start()
@@ -120,7 +120,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
       } else {
         source.take(entry)
       }
-    } catch (error) { // nothing may reach the broker's client
+    } catch (error) { // must not reach the broker's client
       this.onError(error)
     }
     if (this.#flushers.length > 0) this.onProgress()
@@ -156,7 +156,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     }
   }
 
-  // Joins and leaves, of one turn together
+  // Joining and leaving, batched per turn
 
   join (topic: Topic): Source | null {
     const rule = this.#ruleOf(topic.name)
@@ -213,7 +213,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
       for (const source of sources) source.subscribed()
     }, error => {
       if (this.#state === 'closed') return
-      if (sources.length > 1) { // which of them is it?
+      if (sources.length > 1) { // find out which topic was refused
         for (const source of sources) this.#subscribe([source])
         return
       }
@@ -280,7 +280,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return this.#within(() => this.broker.read!(name, since, rule), name)
   }
 
-  /** A broker that does not answer is one that has failed. */
+  /** Rejects if the broker does not answer within publishTimeout. */
   async #within<Result> (ask: () => Promise<Result>, name: string): Promise<Result> {
     return await new Promise<Result>((resolve, reject) => {
       const cancel = this.schedule(() => { reject(brokerDown(name, 'it has not answered')) }, this.#settings.publishTimeout)
@@ -288,7 +288,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     })
   }
 
-  /** What is not async may throw. */
+  /** Turns a synchronous throw of a broker into a rejection. */
   async #ask<Result> (ask: () => Promise<Result>): Promise<Result> {
     return await ask()
   }
@@ -340,12 +340,12 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return rule.plain || this.broker.numbered ? rule : { ...rule, plain: true }
   }
 
-  /** In one process nobody has to be told of what is not kept. */
+  /** Within one process, messages that are not kept need no broker. */
   #isLocal (rule: Rule): boolean {
     return this.#immediate !== null && rule.plain
   }
 
-  // Comparing
+  // Checking
 
   #checkLater (): void {
     if (this.#immediate !== null || !this.broker.numbered) return
@@ -356,7 +356,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     }, this.#settings.checkInterval)
   }
 
-  /** Whether the broker has what was not delivered: the last message of a topic may be missing, which no other tells. */
+  /** Looks for undelivered messages in the broker: if the last message of a topic is lost, no later one reveals it. */
   async check (): Promise<void> {
     if (this.#state !== 'up') return
     const sources = [...this.#sources()].filter(({ position }) => position !== null)

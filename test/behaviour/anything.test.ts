@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, connect as connectTcp, type AddressInfo, type Socket } from 'node:net'
 import { duplexPair, type Duplex } from 'node:stream'
 import { test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import type { ConnectionSettings } from '../../lib/connection/settings.ts'
 import { MemorySocket } from '../../lib/transport/memory-socket.ts'
 import { SocketTransport } from '../../lib/transport/socket-transport.ts'
@@ -56,7 +56,7 @@ class End {
       onError: (_error, connection) => {
         if (!this.#chance(0.5)) return
         this.isLossy = true
-        connection.closeFailed()
+        coreOf(connection).closeFailed()
       },
       onClose () {},
       onWarning () {}
@@ -119,8 +119,8 @@ class End {
     else if (what < 0.806) this.#lose(() => { connection.terminate() })
     else if (what < 0.808) this.#lose(() => { connection._socket?.destroy(this.#chance(0.5) ? new Error('broken') : undefined) })
     else if (what < 0.809) this.#lose(() => { connection._socket?.end() })
-    else if (what < 0.811) this.#lose(() => { connection.handlerFailed(new Error('the handler fails')); connection.closeFailed() })
-    else if (what < 0.812) this.#lose(() => { connection.shutDown(1001) })
+    else if (what < 0.811) this.#lose(() => { coreOf(connection).handlerFailed(new Error('the handler fails')); coreOf(connection).closeFailed() })
+    else if (what < 0.812) this.#lose(() => { coreOf(connection).shutDown(1001) })
     else if (what < 0.813) this.#lose(() => { connection._socket?.write(Buffer.from([0xff, 0xff, 0xff])) })
     else if (what < 0.83 && probability < 1) throw new Error('a listener fails')
   }
@@ -327,7 +327,7 @@ async function run (seed: number, tcp: () => Promise<[Socket, Socket]>): Promise
     perMessageDeflate: deflates ? PER_MESSAGE_DEFLATE : false
   })
   const ends = [new End(settings('server'), next), new End(settings('client'), next)] as const
-  ends.forEach(({ connection }, index) => { connection.open(line[index]!, Buffer.alloc(0), deflates ? { deflate: DEFLATE } : {}) })
+  ends.forEach(({ connection }, index) => { coreOf(connection).open(line[index]!, Buffer.alloc(0), deflates ? { deflate: DEFLATE } : {}) })
   const steps = integer(next, 1, 200)
   await Promise.all(ends.map(async end => { await end.live(steps) }))
   let timer: NodeJS.Timeout | undefined

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { Duplex, duplexPair } from 'node:stream'
 import { setTimeout as timeout } from 'node:timers'
 import { test, type Test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { connect, ConnectionClosedError } from '../../lib/index.ts'
 import type { CloseInfo, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
@@ -196,7 +196,7 @@ test("the 'close' event has code and reason alone, as in ws", async t => {
 test('an end is not clean when what was sent before our Close did not get out, though the peer has said Close', async t => {
   const [here, there] = duplexPair({ highWaterMark: 10 })
   const connection = new Connection({ ...SETTINGS, highWaterMark: 64 * 1024 }, OWNER)
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   const stream = connection.toDuplex().resume()
   const failed = once(stream, 'error')
   for (let i = 0; i < 10; i++) stream.write('as small as what is copied')
@@ -427,7 +427,7 @@ test('messageStreams() that is called behind a broken text message gives the err
 test("a transport that is destroyed and never says 'close' does not keep its connection", async t => {
   const stream = new Duplex({ emitClose: false, read () {}, write (_chunk, _encoding, callback) { callback() } })
   const connection = new Connection({ ...SETTINGS, closeTimeout: 20 }, OWNER)
-  connection.open(memoryTransport(stream), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(stream), Buffer.alloc(0))
   await turn()
   connection.terminate()
   await turn()
@@ -439,7 +439,7 @@ test('after one large message that was taken, unread Pongs do not pile up to its
   const [here, there] = duplexPair({ highWaterMark: 1000 })
   const connection = new Connection({ ...SETTINGS, highWaterMark: 1000 }, OWNER)
   connection.on('ping', () => {})
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   there.resume()
   connection.send(Buffer.alloc(1_000_000))
   await once(connection, 'drain')

@@ -1,7 +1,7 @@
 // No connection keeps the event loop for itself.
 import { duplexPair } from 'node:stream'
 import { test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { gate } from '../helpers/app.ts'
 import { memoryTransport, OWNER, SETTINGS } from '../helpers/memory.ts'
 import { ping, text } from '../helpers/raw-client.ts'
@@ -26,7 +26,7 @@ test('a long chunk of tiny frames is read over many turns of the event loop', as
     setImmediate(nextTurn)
   }
   setImmediate(nextTurn)
-  connection.open(memoryTransport(here), FRAMES)
+  coreOf(connection).open(memoryTransport(here), FRAMES)
   await allSeen.opened
   t.ok(turns.length > 3, `${turns.length} turns`)
   t.ok(Math.max(...turns) < COUNT / 2, `at most ${Math.max(...turns)} frames in one`)
@@ -38,7 +38,7 @@ test('what was read and waits for the next turn is delivered, though the transpo
   const connection = new Connection({ ...SETTINGS, closeTimeout: 150 }, OWNER) // all of it takes longer
   let seen = 0
   connection.on('message', () => { if (++seen === 100) here.destroy() })
-  connection.open(memoryTransport(here), FRAMES)
+  coreOf(connection).open(memoryTransport(here), FRAMES)
   t.match(await connection.closed, { code: 1006, reason: '', wasClean: false })
   t.equal(seen, COUNT)
 })
@@ -50,7 +50,7 @@ test('terminate() ends it at once', async t => {
   connection.on('message', () => {
     if (++seen === 1) setImmediate(() => { connection.terminate() })
   })
-  connection.open(memoryTransport(here), FRAMES)
+  coreOf(connection).open(memoryTransport(here), FRAMES)
   await connection.closed
   t.ok(seen < COUNT, `after ${seen} of ${COUNT} messages`)
 })
@@ -65,7 +65,7 @@ test('a peer that floods with pings and never answers our Close is dropped after
     if (pings++ === 0) begun.open()
     for (const end = performance.now() + 0.05; performance.now() < end;);
   })
-  connection.open(memoryTransport(here), Buffer.alloc(6 * COUNT, ping()))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(6 * COUNT, ping()))
   await begun.opened
   connection.close(1000)
   t.match(await connection.closed, { code: 1006 })

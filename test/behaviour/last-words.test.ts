@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { FastifyRequest } from 'fastify'
 import { test } from 'tap'
 import WebSocket from 'ws'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { connect, ConnectionClosedError } from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { gate, startApp, startConnection, turn } from '../helpers/app.ts'
@@ -206,7 +206,7 @@ test('of a pipeline between two connections both end when one breaks', async t =
   const pairs = [0, 1].map(() => {
     const [here, there] = duplexPair()
     const connection = new Connection({ ...SETTINGS, closeTimeout: 60_000 }, OWNER)
-    connection.open(memoryTransport(here), Buffer.alloc(0))
+    coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
     return { connection, there: there as Duplex }
   })
   const [a, b] = pairs.map(({ connection }) => connection.toDuplex())

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
 import { test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { startConnection, turn } from '../helpers/app.ts'
 import { NEVER } from '../helpers/endings.ts'
 import { closePayload, readFrames, serverFrame } from '../helpers/frames.ts'
@@ -27,8 +27,8 @@ test('a connection without a transport is CONNECTING: sending throws, and the re
   t.equal(connection.isPaused, false)
   connection.on('message', () => {})
   connection.resume()
-  connection.handlerSettled()
-  connection.closeFailed()
+  coreOf(connection).handlerSettled()
+  coreOf(connection).closeFailed()
   t.equal(connection.readyState, 0)
 })
 
@@ -67,7 +67,7 @@ test('what came behind the handshake is read first, in a later turn', async t =>
   const received: string[] = []
   connection.on('message', data => { received.push(String(data)) })
   there.write(text('second'))
-  connection.open(memoryTransport(here), text('first'))
+  coreOf(connection).open(memoryTransport(here), text('first'))
   t.equal(connection.readyState, 1)
   t.equal(connection._socket, here)
   t.strictSame(received, [])
@@ -82,7 +82,7 @@ test('a chunk that the connection does not own is not written to', async t => {
   const connection = new Connection(SETTINGS, OWNER)
   const bytes = text('masked')
   const before = Buffer.from(bytes)
-  connection.open(memoryTransport(here), bytes)
+  coreOf(connection).open(memoryTransport(here), bytes)
   const [data] = await once(connection, 'message') as [Buffer]
   t.equal(String(data), 'masked')
   t.strictSame(bytes, before)
@@ -99,7 +99,7 @@ test('a transport that is already closed or about to be ends the connection with
     if (closed) await new Promise(resolve => { here.on('close', resolve) })
     const before = timers()
     const connection = new Connection(SETTINGS, OWNER)
-    connection.open(memoryTransport(here), text('never read'))
+    coreOf(connection).open(memoryTransport(here), text('never read'))
     const events: string[] = []
     connection.on('message', () => { events.push('message') })
     connection.on('close', code => { events.push(`close ${code}`) })
@@ -120,7 +120,7 @@ test('a transport that has ended before reading began: what came is delivered, t
   const connection = new Connection(SETTINGS, OWNER)
   connection.on('message', data => { events.push(String(data)) })
   connection.on('close', code => { events.push(`close ${code}`) })
-  connection.open(memoryTransport(here), text('last words'))
+  coreOf(connection).open(memoryTransport(here), text('last words'))
   await connection.closed
   t.strictSame(events, ['last words', 'close 1006'])
 })
@@ -135,7 +135,7 @@ test('what arrives from inside of a listener has its turn behind the rest of the
     if (String(data) === 'a') here.emit('data', Buffer.concat([text('nested'), text('nested too')]))
     received.push(`${data} ends`)
   })
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   await turn()
   there.write(Buffer.concat([text('a'), text('b')]))
   while (received.length < 8) await turn()
@@ -150,7 +150,7 @@ test('a client masks what it sends, and leaves it to the server to end TCP', asy
   there.on('data', (chunk: Buffer) => { chunks.push(chunk) })
   const connection = new Connection({ ...SETTINGS, role: 'client' }, OWNER)
   connection.on('message', data => { connection.send(`answer to ${data}`) })
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   there.write(Buffer.concat([serverFrame({ opcode: 0x1, payload: 'question' }), serverFrame({ opcode: 0x8, payload: closePayload(1000) })]))
   await turn()
   await turn()
@@ -171,7 +171,7 @@ test('a client never stops reading because of what it has not sent yet', async t
     lengths.push(data.length)
     connection.send(data)
   })
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   for (let i = 0; i < 100; i++) there.write(serverFrame({ opcode: 0x2, payload: Buffer.alloc(500) }))
   while (lengths.length < 100) await turn()
   t.ok(connection.bufferedAmount > 10_000)
@@ -184,7 +184,7 @@ test('a client answers only the last of the pings whose pongs the server does no
   const connection = new Connection({ ...SETTINGS, role: 'client' }, OWNER)
   const seen: string[] = []
   connection.on('ping', data => { seen.push(String(data)) })
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   const names = numbered('p', 1000)
   for (const name of names) there.write(serverFrame({ opcode: 0x9, payload: name }))
   while (seen.length < 1000) await turn()
@@ -206,7 +206,7 @@ test('terminate() ends a connection whose transport is closed already and whose 
   const [here] = duplexPair()
   const connection = new Connection({ ...SETTINGS, closeTimeout: 60_000 }, OWNER)
   const messages = connection.iterator()
-  connection.open(memoryTransport(here), text('a'))
+  coreOf(connection).open(memoryTransport(here), text('a'))
   await turn()
   here.destroy()
   while (!here.closed) await turn()
@@ -226,9 +226,9 @@ test('what an owner is told when a listener throws is the connection and the err
   })
   const error = new Error('thrown')
   connection.on('message', () => { throw error })
-  connection.open(memoryTransport(here), text('a'))
+  coreOf(connection).open(memoryTransport(here), text('a'))
   await turn()
-  connection.handlerFailed(error)
+  coreOf(connection).handlerFailed(error)
   connection.terminate()
   await connection.closed
   t.equal(told.length, 6)

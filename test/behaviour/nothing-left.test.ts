@@ -1,7 +1,7 @@
 // However connections end, nothing of them is left, and nothing is lost without a reason.
 import { duplexPair } from 'node:stream'
 import { test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { gate, startApp, turn } from '../helpers/app.ts'
 import { NEVER } from '../helpers/endings.ts'
@@ -116,7 +116,7 @@ async function runAtRandom (seed: number, count: number): Promise<Run> {
   const chunks: Buffer[] = []
   there.on('data', (chunk: Buffer) => { chunks.push(chunk) })
   const connection = new Connection({ ...SETTINGS, highWaterMark: integer(next, 1, 2000), closeTimeout: 60_000 }, {
-    onError () { if (chance(0.3)) fail(() => { connection.closeFailed() }) },
+    onError () { if (chance(0.3)) fail(() => { coreOf(connection).closeFailed() }) },
     onClose () { run.events.push('removed') },
     onWarning () {}
   })
@@ -144,7 +144,7 @@ async function runAtRandom (seed: number, count: number): Promise<Run> {
   }
   connection.on('ping', act)
   connection.on('close', () => { run.events.push('close') })
-  connection.open(memoryTransport(here), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(here), Buffer.alloc(0))
   const listen = (): void => {
     connection.on('message', data => {
       run.received.push(String(data))

@@ -5,7 +5,7 @@ import { Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ReadableStream } from 'node:stream/web'
 import { test, type Test } from 'tap'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import { gate, startConnection, turn } from '../helpers/app.ts'
@@ -32,7 +32,7 @@ function countTurns (t: Test): { enough: () => boolean } {
 /** A connection to a peer that takes all at once, as the kernel does for a fast reader. */
 function openToFastReader (t: Test): Connection {
   const connection = new Connection({ ...SETTINGS, highWaterMark: 64 * 1024, maxBufferedAmount: 2 ** 30 }, OWNER)
-  connection.open(memoryTransport(new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })), Buffer.alloc(0))
   t.teardown(() => { connection.terminate() })
   return connection
 }
@@ -200,7 +200,7 @@ test('whoever waits for room when the end begins is told at once', async t => {
 test('before it is open drained() waits for that', async t => {
   const connection = new Connection(SETTINGS, OWNER)
   const drained = connection.drained()
-  connection.open(memoryTransport(new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })), Buffer.alloc(0))
+  coreOf(connection).open(memoryTransport(new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })), Buffer.alloc(0))
   t.equal(await drained, true)
   connection.terminate()
   const failed = new Connection(SETTINGS, OWNER)

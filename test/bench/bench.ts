@@ -19,12 +19,12 @@ try {
 }
 
 const pinning = pinGenerator()
-const before = environment(pinning)
+const before = environment(pinning, options.nodes, options.peers)
 const pool = new ServerPool({ pinning, reuse: options.reuse, profile: options.profile })
 const workloads: WorkloadResult[] = []
 for (const workload of options.workloads) {
   const started = performance.now()
-  workloads.push(await run(workload, pool, options))
+  workloads.push(...await run(workload, pool, options))
   console.error(`${workload.name}: ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }
 await pool.stop()

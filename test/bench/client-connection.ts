@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls, TLSSocket } from 'node:tls'
 import { FrameCounter } from './frame-counter.ts'
 
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -6,27 +7,38 @@ const HEAD_END = Buffer.from('\r\n\r\n')
 // What one read may give. One for all sockets: nobody keeps what it gets.
 const buffer = Buffer.allocUnsafeSlow(256 * 1024)
 
+/** The client's side of one WebSocket. */
+export interface BenchClient {
+  /** Of the 101 response, with its status line. */
+  readonly head: string
+  /** Calls `listener` with the number of messages that each read completes, from now on. */
+  countMessages (listener: (count: number) => void): void
+  /** Hands all bytes to `listener` from now on, as views that hold only during the call. */
+  takeBytes (listener: (bytes: Buffer) => void): void
+  write (bytes: Buffer): void
+  destroy (): void
+}
+
 /**
  * The client's side of one WebSocket, as cheap as Node allows so that it is the server that is measured: it reads into one buffer,
  * counts frames by their headers and writes bytes that were made before.
  */
-export class ClientConnection {
+export class ClientConnection implements BenchClient {
   readonly #socket: Socket
   readonly #counter = new FrameCounter()
   #receive: (bytes: Buffer) => void
   #onMessages: (count: number) => void = () => { throw new Error('a message that nobody waits for') }
   #onEnd: (error: Error) => void
-  /** Of the 101 response, with its status line. */
   head = ''
 
   /** Resolves when the 101 is there. */
-  static open (port: number, request: string): Promise<ClientConnection> {
+  static open (port: number, request: string, isTls: boolean): Promise<ClientConnection> {
     return new Promise((resolve, reject) => {
-      const connection = new ClientConnection(port, request, () => { resolve(connection) }, reject)
+      const connection = new ClientConnection(port, request, isTls, () => { resolve(connection) }, reject)
     })
   }
 
-  private constructor (port: number, request: string, onOpen: () => void, onFailure: (error: Error) => void) {
+  private constructor (port: number, request: string, isTls: boolean, onOpen: () => void, onFailure: (error: Error) => void) {
     let received: Buffer = Buffer.alloc(0)
     this.#onEnd = onFailure
     this.#receive = bytes => {
@@ -43,18 +55,17 @@ export class ClientConnection {
       onOpen()
     }
     const onread = { buffer, callback: (length: number) => this.#read(length) }
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true, onread })
+    const target = { port, host: '127.0.0.1', noDelay: true, onread }
+    this.#socket = isTls ? connectTls({ ...target, rejectUnauthorized: false }) : connect(target)
     this.#socket.write(request)
     this.#socket.on('error', error => { this.#onEnd(error) })
     this.#socket.on('end', () => { this.#onEnd(new Error('the server dropped a connection')) })
   }
 
-  /** Calls `listener` with the number of messages that each read completes, from now on. */
   countMessages (listener: (count: number) => void): void {
     this.#onMessages = listener
   }
 
-  /** Hands all bytes to `listener` from now on, as views that hold only during the call. */
   takeBytes (listener: (bytes: Buffer) => void): void {
     this.#receive = listener
   }
@@ -66,7 +77,8 @@ export class ClientConnection {
   /** Without a FIN: ports that linger in TIME_WAIT would run out. */
   destroy (): void {
     this.#onEnd = () => {}
-    this.#socket.resetAndDestroy()
+    if (this.#socket instanceof TLSSocket) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
   }
 
   #read (length: number): boolean {

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { constants, inflateRawSync } from 'node:zlib'
 import { readFrames, type WireFrame } from '../helpers/frames.ts'
 import { FrameCounter } from './frame-counter.ts'
-import { open, openingHandshake } from './load-generator.ts'
+import { open, type Opening } from './load-generator.ts'
 import { MessageRing } from './message-ring.ts'
 import { Unavailable } from './server-process.ts'
 import type { Broadcast, Echo, Peer } from './workloads.ts'
@@ -15,9 +15,9 @@ const WINDOW = 32 * 1024
  * @returns the messages, compressed as the server wants them
  * @throws AssertionError when it does not; Unavailable when it does not agree to compress
  */
-export async function checkedMessages (peer: Peer, port: number, workload: Echo, path: string, times = 1): Promise<MessageRing> {
-  const { deflate = false } = workload
-  const [connection] = await open(port, openingHandshake(path, deflate), 1)
+export async function checkedMessages (peer: Peer, port: number, workload: Echo, opening: Opening, times = 1): Promise<MessageRing> {
+  const { deflate } = opening
+  const [connection] = await open(port, opening, 1)
   const agreed = /^sec-websocket-extensions: (.*)$/im.exec(connection!.head)?.[1]
   if (deflate && agreed === undefined) throw new Unavailable('the handshake did not agree on permessage-deflate')
   const ring = new MessageRing(workload, Number(/client_max_window_bits=(\d+)/.exec(agreed ?? '')?.[1] ?? 15))

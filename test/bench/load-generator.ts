@@ -1,5 +1,7 @@
-import { ClientConnection } from './client-connection.ts'
+import { ClientConnection, type BenchClient } from './client-connection.ts'
+import { Http2Client } from './http2-client.ts'
 import type { MessageRing } from './message-ring.ts'
+import type { Carrier } from './workloads.ts'
 
 /** What came out of a load. */
 export interface Load {
@@ -17,21 +19,28 @@ const REQUEST_HEADERS = 'Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: webs
 // as browsers offer it
 const DEFLATE_HEADER = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n'
 
-/** The bytes of an opening handshake. */
-export function openingHandshake (path: string, deflate: boolean): string {
-  return `GET ${path} HTTP/1.1\r\n${REQUEST_HEADERS}${deflate ? DEFLATE_HEADER : ''}\r\n`
+/** How a connection is opened. */
+export interface Opening {
+  readonly path: string
+  readonly deflate: boolean
+  readonly carrier?: Carrier | undefined
+}
+
+function openOne (port: number, { path, deflate, carrier }: Opening): Promise<BenchClient> {
+  if (carrier === 'http2') return Http2Client.open(port, path)
+  return ClientConnection.open(port, `GET ${path} HTTP/1.1\r\n${REQUEST_HEADERS}${deflate ? DEFLATE_HEADER : ''}\r\n`, carrier === 'tls')
 }
 
 /** Opens `count` connections, some at a time, until that many are open or `deadline` (of performance.now()) has passed. */
 export async function open (
-  port: number, request: string, count: number, { atATime = 64, deadline = Infinity } = {}
-): Promise<ClientConnection[]> {
-  const connections: ClientConnection[] = []
+  port: number, opening: Opening, count: number, { atATime = 64, deadline = Infinity } = {}
+): Promise<BenchClient[]> {
+  const connections: BenchClient[] = []
   let begun = 0
   const openNext = async (): Promise<void> => {
     while (begun < count && performance.now() < deadline) {
       begun++
-      connections.push(await ClientConnection.open(port, request))
+      connections.push(await openOne(port, opening))
     }
   }
   await Promise.all(Array.from({ length: atATime }, openNext))
@@ -42,7 +51,7 @@ export async function open (
  * Sends messages and waits for their echoes, `inFlight` on each connection all the time, for `duration` ms; then waits for what is
  * on the way, so that the count is exact.
  */
-export function echo (connections: readonly ClientConnection[], ring: MessageRing, inFlight: number, duration: number): Promise<Load> {
+export function echo (connections: readonly BenchClient[], ring: MessageRing, inFlight: number, duration: number): Promise<Load> {
   const { promise, resolve } = withResolvers<Load>()
   const roundTrips: number[] = []
   const started = performance.now()
@@ -72,7 +81,7 @@ export function echo (connections: readonly ClientConnection[], ring: MessageRin
 }
 
 /** Sends one message on the first connection and waits until all have got it `times`, again and again for `duration` ms. */
-export function broadcast (connections: readonly ClientConnection[], ring: MessageRing, times: number, duration: number): Promise<Load> {
+export function broadcast (connections: readonly BenchClient[], ring: MessageRing, times: number, duration: number): Promise<Load> {
   const { promise, resolve } = withResolvers<Load>()
   const sender = connections[0]!
   const message = ring.slice(0, 1)

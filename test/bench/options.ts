@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { RunnerOptions } from './runner.ts'
+import { nodeRuntime, THIS_NODE } from './runtimes.ts'
 import { PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
 
 export const USAGE = `usage: npm run bench -- [options]
@@ -8,13 +9,14 @@ export const USAGE = `usage: npm run bench -- [options]
   --quick          all workloads in under a minute, roughly
   --guard          only whether ours has kept its place beside ws, with wide margins: exits with 1 if not
   --only=PATTERN   only workloads whose names this regular expression finds
-  --peers=A,B      only these beside ours: ws, fastify-websocket, net
+  --peers=A,B      only these beside ours: ws, fastify-websocket, net, and bun, which is its native server, from npm. Default: all but bun
+  --node=A,B       the servers run on these versions of Node.js, from npm, or executables, side by side. Default: the one that runs this
   --rounds=N       measurements of each server under each workload
   --json=FILE      where to write the figures
   --svg=FILE       where to write the chart
   --profile=DIR    also write a CPU profile of each server; the figures are worth less then
 
-Without --quick, --guard, --only, --peers and --profile the files are test/bench/results.json and test/bench/results.svg; with one of them
+Without --quick, --guard, --only, --peers, --node and --profile the files are test/bench/results.json and test/bench/results.svg; with one of them
 nothing is written unless a file is named.`
 
 export interface BenchOptions extends RunnerOptions {
@@ -44,17 +46,19 @@ export function benchOptions (args: readonly string[]): BenchOptions {
       guard: { type: 'boolean', default: false },
       only: { type: 'string' },
       peers: { type: 'string' },
+      node: { type: 'string' },
       rounds: { type: 'string' },
       json: { type: 'string' },
       svg: { type: 'string' },
       profile: { type: 'string' }
     }
   })
-  const { quick, guard, only, peers, rounds, json, svg, profile = null } = values
-  const isWhole = !quick && !guard && only === undefined && peers === undefined && profile === null
+  const { quick, guard, only, peers, node, rounds, json, svg, profile = null } = values
+  const isWhole = !quick && !guard && only === undefined && peers === undefined && node === undefined && profile === null
   return {
     guard,
     workloads: chosenWorkloads(only === undefined ? /(?:)/ : new RegExp(only, 'i'), guard),
+    nodes: node === undefined ? [THIS_NODE] : node.split(',').map(nodeRuntime),
     peers: guard ? ['ours', 'ws'] : chosenPeers(peers),
     ...(guard ? GUARD : quick ? QUICK : THOROUGH),
     ...(rounds === undefined ? {} : { rounds: positiveInteger('--rounds', rounds) }),
@@ -71,7 +75,7 @@ function chosenWorkloads (pattern: RegExp, guard: boolean): readonly Workload[] 
 }
 
 function chosenPeers (list: string | undefined): readonly Peer[] {
-  if (list === undefined) return PEERS
+  if (list === undefined) return PEERS.filter(peer => peer !== 'bun')
   const names = list.split(',')
   const unknown = names.find(name => !PEERS.includes(name as Peer))
   if (unknown !== undefined) throw new TypeError(`there is no peer '${unknown}'`)

@@ -13,6 +13,8 @@ export interface Results {
 }
 
 export interface WorkloadResult {
+  /** What the servers ran on, but for Bun's. */
+  readonly node: string
   readonly name: string
   readonly kind: Workload['kind']
   readonly goals: Workload['goals']
@@ -34,7 +36,7 @@ export interface ServerResult {
 }
 
 export function workloadResult (
-  { name, kind, goals }: Workload, samples: ReadonlyMap<Peer, readonly Sample[]>, notes: readonly string[]
+  { name, kind, goals }: Workload, node: string, samples: ReadonlyMap<Peer, readonly Sample[]>, notes: readonly string[]
 ): WorkloadResult {
   const servers: Partial<Record<Peer, ServerResult>> = {}
   const ratios: Partial<Record<Rival, Figure>> = {}
@@ -43,7 +45,7 @@ export function workloadResult (
     servers[peer] = serverResult(rounds)
     if (peer !== 'ours' && ours !== undefined) ratios[peer] = figure(rounds.map(({ cost }, i) => cost / ours[i]!.cost))
   }
-  return { name, kind, goals, servers, ratios, notes }
+  return { node, name, kind, goals, servers, ratios, notes }
 }
 
 function serverResult (samples: readonly Sample[]): ServerResult {

@@ -1,11 +1,14 @@
 import type { Sample } from './measurement.ts'
 import { workloadResult, type WorkloadResult } from './results.ts'
 import type { ServerPool } from './server-pool.ts'
+import type { Runtime } from './runtimes.ts'
 import { Unavailable, type ServerProcess } from './server-process.ts'
 import { openSession, type Session } from './session.ts'
 import type { Peer, Workload } from './workloads.ts'
 
 export interface RunnerOptions {
+  /** What servers run on, all at the same time and in turns. */
+  readonly nodes: readonly Runtime[]
   readonly peers: readonly Peer[]
   readonly rounds: number
   /** Milliseconds of one measurement, and of what goes before the first. */
@@ -18,45 +21,57 @@ export interface RunnerOptions {
 // ms; a server that has lost a message would be waited for without end
 const PATIENCE = 60_000
 
+/** One that is measured. */
+interface Contender {
+  readonly peer: Peer
+  readonly node: Runtime
+  readonly session: Session
+  readonly samples: Sample[]
+}
+
 /**
  * Measures all servers under one workload, each in a process of its own. They take turns: A B C D, D C B A and so on, so that what
  * else the machine does meanwhile meets all of them alike.
+ * @returns a result for each of `nodes`
  */
 export async function run (
-  workload: Workload, pool: ServerPool, { peers, rounds, duration, warmUp, share }: RunnerOptions
-): Promise<WorkloadResult> {
-  const deflate = workload.deflate === true
+  workload: Workload, pool: ServerPool, { nodes, peers, rounds, duration, warmUp, share }: RunnerOptions
+): Promise<WorkloadResult[]> {
   const servers: ServerProcess[] = []
-  const sessions = new Map<Peer, Session>()
-  const notes: string[] = []
-  for (const peer of workload.peers.filter(name => peers.includes(name))) {
-    try {
-      const server = await pool.take(peer, deflate)
-      servers.push(server)
-      const session = openSession(peer, server, workload, { share, start: () => pool.fresh(peer, deflate) })
-      sessions.set(peer, await within(PATIENCE, session))
-    } catch (error) {
-      const { message } = error as Error
-      if (!(error instanceof Unavailable)) throw new Error(`${workload.name}, ${peer}: ${message}`, { cause: error })
-      notes.push(`${peer} left out: ${message.split(':', 1)[0]}`)
-      // there is nothing to compare with
-      if (peer === 'ours') break
+  const contenders: Contender[] = []
+  const notes = new Map(nodes.map(node => [node, [] as string[]]))
+  for (const [node, told] of notes) {
+    for (const peer of workload.peers.filter(name => peers.includes(name))) {
+      try {
+        const server = await pool.take(peer, node, workload)
+        servers.push(server)
+        const session = openSession(peer, server, workload, { share, start: () => pool.fresh(peer, node, workload) })
+        contenders.push({ peer, node, session: await within(PATIENCE, session), samples: [] })
+      } catch (error) {
+        const { message } = error as Error
+        if (!(error instanceof Unavailable)) throw new Error(`${workload.name}, ${peer}: ${message}`, { cause: error })
+        told.push(`${peer} left out: ${message.split(':', 1)[0]}`)
+        // there is nothing to compare with
+        if (peer === 'ours') break
+      }
     }
   }
 
-  const samples = new Map([...sessions.keys()].map(peer => [peer, [] as Sample[]]))
   // memory varies little, and takes a process for each measurement
   const isMemory = workload.kind === 'memory'
-  if (isMemory && share < 1 && sessions.size > 0) notes.push('of fewer connections than usual, which makes each look larger')
-  if (!isMemory) for (const session of sessions.values()) await within(PATIENCE, session.measure(warmUp))
+  if (isMemory && share < 1) for (const told of notes.values()) told.push('of fewer connections than usual, which makes each look larger')
+  if (!isMemory) for (const { session } of contenders) await within(PATIENCE, session.measure(warmUp))
   for (let round = 0; round < (isMemory ? Math.ceil(rounds / 4) : rounds); round++) {
-    const order = round % 2 === 0 ? [...sessions] : [...sessions].toReversed()
-    for (const [peer, session] of order) samples.get(peer)!.push(await within(PATIENCE, session.measure(duration)))
+    const order = round % 2 === 0 ? contenders : contenders.toReversed()
+    for (const { session, samples } of order) samples.push(await within(PATIENCE, session.measure(duration)))
   }
 
-  for (const session of sessions.values()) session.close()
+  for (const { session } of contenders) session.close()
   for (const server of servers) await pool.giveBack(server)
-  return workloadResult(workload, samples, notes)
+  return nodes.map(node => {
+    const samples = contenders.filter(contender => contender.node === node).map(contender => [contender.peer, contender.samples] as const)
+    return workloadResult(workload, node.version, new Map(samples), notes.get(node)!)
+  })
 }
 
 async function within<Value> (limit: number, promise: Promise<Value>): Promise<Value> {

@@ -1,5 +1,6 @@
 import { ServerProcess, type ServerOptions } from './server-process.ts'
-import type { Peer } from './workloads.ts'
+import { bunRuntime, type Runtime } from './runtimes.ts'
+import type { Peer, Workload } from './workloads.ts'
 
 /** The servers that run. */
 export class ServerPool {
@@ -14,16 +15,16 @@ export class ServerPool {
   }
 
   /** @throws Unavailable when it does not start */
-  async take (peer: Peer, deflate: boolean): Promise<ServerProcess> {
-    const name = `${peer} ${deflate}`
-    const server = this.#servers.get(name) ?? await ServerProcess.start(peer, { deflate, ...this.#options })
+  async take (peer: Peer, node: Runtime, workload: Workload): Promise<ServerProcess> {
+    const name = `${peer} ${node.path} ${workload.deflate} ${workload.carrier}`
+    const server = this.#servers.get(name) ?? await this.fresh(peer, node, workload)
     if (this.#reuse) this.#servers.set(name, server)
     return server
   }
 
   /** A server that nobody else uses, before or afterwards: its taker stops it. @throws Unavailable as take() does */
-  fresh (peer: Peer, deflate: boolean): Promise<ServerProcess> {
-    return ServerProcess.start(peer, { deflate, ...this.#options })
+  fresh (peer: Peer, node: Runtime, { deflate, carrier }: Pick<Workload, 'deflate' | 'carrier'>): Promise<ServerProcess> {
+    return ServerProcess.start(peer, { runtime: peer === 'bun' ? bunRuntime() : node, deflate: deflate === true, carrier, ...this.#options })
   }
 
   /** Takes a server back whose connections are closed. */

@@ -2,8 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Pinning } from './pinning.ts'
+import type { Runtime } from './runtimes.ts'
 import type { Question, ServerMessage, Usage } from './servers/probe.ts'
-import type { Peer } from './workloads.ts'
+import type { Carrier, Peer } from './workloads.ts'
 
 /** Why something cannot be measured, which is no failure. */
 export class Unavailable extends Error {}
@@ -11,7 +12,9 @@ export class Unavailable extends Error {}
 let profiles = 0
 
 export interface ServerOptions {
+  readonly runtime: Runtime
   readonly deflate: boolean
+  readonly carrier: Carrier | undefined
   readonly pinning: Pinning | null
   /** The folder for a CPU profile, or null. */
   readonly profile: string | null
@@ -23,11 +26,13 @@ export class ServerProcess {
   readonly #child: ChildProcess
 
   /** @throws Unavailable when the server does not start */
-  static async start (peer: Peer, { deflate, pinning, profile }: ServerOptions): Promise<ServerProcess> {
-    const profiler = profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${peer}-${++profiles}.cpuprofile`]
-    const node = [process.execPath, '--expose-gc', ...profiler, fileURLToPath(new URL(`servers/${peer}.js`, import.meta.url))]
+  static async start (peer: Peer, { runtime, deflate, carrier, pinning, profile }: ServerOptions): Promise<ServerProcess> {
+    const isBun = peer === 'bun'
+    const profiler = profile === null || isBun ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${peer}-${++profiles}.cpuprofile`]
+    const node = [runtime.path, ...(isBun ? [] : ['--expose-gc']), ...profiler, fileURLToPath(new URL(`servers/${peer === 'http1' ? 'ours' : peer}.js`, import.meta.url))]
     const [command, ...parameters] = pinning === null ? node : ['taskset', '--cpu-list', String(pinning.server), ...node]
     if (deflate) parameters.push('deflate')
+    if (carrier !== undefined && peer !== 'http1') parameters.push(carrier)
     const child = spawn(command!, parameters, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     const message = await answer(child)
     if ('port' in message) return new ServerProcess(child, message.port)

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import type { ClientConnection } from './client-connection.ts'
+import type { BenchClient } from './client-connection.ts'
 import { broadcastMessage, checkedMessages } from './echo-check.ts'
-import { broadcast, echo, open, openingHandshake } from './load-generator.ts'
+import { broadcast, echo, open, type Opening } from './load-generator.ts'
 import { measure, type Sample } from './measurement.ts'
 import type { ServerProcess } from './server-process.ts'
 import type { Broadcast, Echo, Handshakes, Memory, Peer, Workload } from './workloads.ts'
@@ -29,15 +29,16 @@ export function openSession (peer: Peer, server: ServerProcess, workload: Worklo
   switch (workload.kind) {
     case 'echo': return echoSession(peer, server, workload)
     case 'broadcast': return broadcastSession(peer, server, workload)
-    case 'handshakes': return handshakeSession(server, workload)
+    case 'handshakes': return handshakeSession(peer, server, workload)
     case 'memory': return memorySession(peer, server, workload, options)
   }
 }
 
 async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): Promise<Session> {
   const path = (peer === 'ours' ? workload.path : workload.rivalPath) ?? '/echo'
-  const ring = await checkedMessages(peer, server.port, workload, path)
-  const connections = await open(server.port, openingHandshake(path, workload.deflate === true), workload.connections)
+  const opening = openingOf(peer, workload, path)
+  const ring = await checkedMessages(peer, server.port, workload, opening)
+  const connections = await open(server.port, opening, workload.connections)
   await server.settle()
   return {
     measure: duration => measure(() => server.usage('cpu'), () => echo(connections, ring, workload.inFlight, duration)),
@@ -47,8 +48,9 @@ async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): 
 
 async function broadcastSession (peer: Peer, server: ServerProcess, workload: Broadcast): Promise<Session> {
   const path = peer === 'ours' && workload.path !== undefined ? workload.path : workload.times === 1 ? '/broadcast' : '/burst'
-  const ring = await checkedMessages(peer, server.port, broadcastMessage(workload), path, workload.times)
-  const connections = await open(server.port, openingHandshake(path, false), workload.connections)
+  const opening = openingOf(peer, workload, path)
+  const ring = await checkedMessages(peer, server.port, broadcastMessage(workload), opening, workload.times)
+  const connections = await open(server.port, opening, workload.connections)
   await server.settle()
   return {
     measure: duration => measure(() => server.usage('cpu'), () => broadcast(connections, ring, workload.times, duration)),
@@ -56,15 +58,15 @@ async function broadcastSession (peer: Peer, server: ServerProcess, workload: Br
   }
 }
 
-async function handshakeSession (server: ServerProcess, workload: Handshakes): Promise<Session> {
-  const request = openingHandshake('/echo', false)
+async function handshakeSession (peer: Peer, server: ServerProcess, workload: Handshakes): Promise<Session> {
+  const opening = openingOf(peer, workload, '/echo')
   const limit = openLimit()
   return {
     async measure (duration) {
-      let connections: ClientConnection[] = []
+      let connections: BenchClient[] = []
       const sample = await measure(() => server.usage('cpu'), async () => {
         const started = performance.now()
-        connections = await open(server.port, request, limit, { atATime: workload.connections, deadline: started + duration })
+        connections = await open(server.port, opening, limit, { atATime: workload.connections, deadline: started + duration })
         return { count: connections.length, elapsed: performance.now() - started, roundTrips: [] }
       })
       destroyAll(connections)
@@ -77,12 +79,12 @@ async function handshakeSession (server: ServerProcess, workload: Handshakes): P
 
 async function memorySession (peer: Peer, server: ServerProcess, workload: Memory, { share, start }: SessionOptions): Promise<Session> {
   const { message } = workload
-  const ring = message === null ? null : await checkedMessages(peer, server.port, message, '/echo')
-  const request = openingHandshake('/echo', workload.deflate === true)
+  const opening = openingOf(peer, workload, '/echo')
+  const ring = message === null ? null : await checkedMessages(peer, server.port, message, opening)
   const count = Math.min(Math.round(workload.connections * share), openLimit())
 
-  const connect = async (fresh: ServerProcess, connectionCount: number): Promise<ClientConnection[]> => {
-    const connections = await open(fresh.port, request, connectionCount)
+  const connect = async (fresh: ServerProcess, connectionCount: number): Promise<BenchClient[]> => {
+    const connections = await open(fresh.port, opening, connectionCount)
     if (ring !== null) await echo(connections, ring, 1, 0)
     await fresh.settle()
     return connections
@@ -105,7 +107,11 @@ async function memorySession (peer: Peer, server: ServerProcess, workload: Memor
   }
 }
 
-function destroyAll (connections: readonly ClientConnection[]): void {
+function openingOf (peer: Peer, { deflate, carrier }: Workload, path: string): Opening {
+  return { path, deflate: deflate === true, carrier: peer === 'http1' ? undefined : carrier }
+}
+
+function destroyAll (connections: readonly BenchClient[]): void {
   for (const connection of connections) connection.destroy()
 }
 

@@ -21,7 +21,7 @@ export function resultTables ({ environment, rounds, duration, workloads }: Resu
     '',
     columns([
       ['', 'ours', 'spread', ...rivals.map(rival => `${rival} / ours`)],
-      ...measured.map(result => costRow(result, rivals))
+      ...measured.map(result => costRow(result, rivals, environment.node))
     ]),
     '',
     'Messages per second, round trip p50 / p99 in ms with all connections at work, and how busy the server (and the load generator) was:',
@@ -30,13 +30,19 @@ export function resultTables ({ environment, rounds, duration, workloads }: Resu
     '',
     columns([
       ['', ...peers],
-      ...measured.filter(({ kind }) => kind !== 'memory').map(result => speedRow(result, peers))
+      ...measured.filter(({ kind }) => kind !== 'memory').map(result => speedRow(result, peers, environment.node))
     ]),
-    ...workloads.flatMap(({ name, notes }) => notes.map(note => `\n${name}: ${note}`))
+    ...workloads.flatMap(result => result.notes.map(note => `\n${title(result, environment.node)}: ${note}`))
   ].join('\n')
 }
 
-function costRow ({ name, kind, servers, ratios, goals }: WorkloadResult, rivals: readonly Rival[]): string[] {
+/** The name of a workload, and where there are several, what it ran on. */
+function title ({ name, node }: WorkloadResult, nodes: string): string {
+  return nodes.includes(',') ? `${name}, ${node}` : name
+}
+
+function costRow (result: WorkloadResult, rivals: readonly Rival[], nodes: string): string[] {
+  const { kind, servers, ratios, goals } = result
   const ratio = (rival: Rival): string => {
     const found = ratios[rival]
     if (found === undefined) return ''
@@ -44,11 +50,12 @@ function costRow ({ name, kind, servers, ratios, goals }: WorkloadResult, rivals
     return `${threeDigits(found.median)} [${threeDigits(found.min)} to ${threeDigits(found.max)}]${goal === undefined ? '' : ` of ${goal}`}`
   }
   const { median, min, max } = servers.ours!.cost
-  return [name, cost(kind, median), `±${Math.round((max - min) / median / 2 * 100)} %`, ...rivals.map(ratio)]
+  return [title(result, nodes), cost(kind, median), `±${Math.round((max - min) / median / 2 * 100)} %`, ...rivals.map(ratio)]
 }
 
-function speedRow ({ name, servers }: WorkloadResult, peers: readonly Peer[]): string[] {
-  return [name, ...peers.map(peer => servers[peer] === undefined ? '' : speed(servers[peer]))]
+function speedRow (result: WorkloadResult, peers: readonly Peer[], nodes: string): string[] {
+  const { servers } = result
+  return [title(result, nodes), ...peers.map(peer => servers[peer] === undefined ? '' : speed(servers[peer]))]
 }
 
 function speed ({ rate, latency, serverBusy, generatorBusy }: ServerResult): string {

@@ -1,9 +1,9 @@
 // What topics cost in one process, without a network: npm run bench:topics
 import { Duplex } from 'node:stream'
-import { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { prepare } from '../../lib/connection/prepared-message.ts'
 import { upgradeSettings } from '../../lib/options/settings.ts'
-import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
+import type { Subscriber } from '../../lib/connection/subscriber.ts'
 import { Topics } from '../../lib/topics/topics.ts'
 
 const CONNECTIONS = 100_000
@@ -16,6 +16,7 @@ const SHAPES: ReadonlyArray<readonly [name: string, goal: number, topics: (i: nu
 
 /** No more of a connection than topics touch. */
 class Idle implements Subscriber {
+  readonly connection = null
   subscriptions: Subscriber['subscriptions'] = null
   readonly readyState = 1
   readonly bufferedAmount = 0
@@ -83,7 +84,7 @@ async function publish (): Promise<void> {
   while (connections.size < 1000) {
     const connection = new Connection({ ...settings, rateLimit: false, perMessageDeflate: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
     const stream = new Sink()
-    connection.open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
+    coreOf(connection).open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
     connections.add(connection)
     void connection.subscribe('all')
   }
@@ -123,7 +124,7 @@ async function stopped (): Promise<void> {
   while (connections.length < 100) {
     const connection = new Connection({ ...settings, rateLimit: false, perMessageDeflate: false, role: 'server', hasHandler: false, table: () => topics.table }, owner)
     const stream = new Duplex({ read () {}, write () {} })
-    connection.open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
+    coreOf(connection).open({ stream, ownsChunks: false, tune () {}, keepAlive () {}, finish () {}, abort () { stream.destroy() } }, Buffer.alloc(0))
     connections.push(connection)
     void connection.subscribe('all')
   }

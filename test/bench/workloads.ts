@@ -3,10 +3,13 @@
 export const KIB = 1024
 export const MIB = 1024 * KIB
 
+/** What a WebSocket runs over: TCP where nothing is said. */
+export type Carrier = 'tls' | 'http2'
+
 /** How many messages /burst sends to everyone for each that comes. */
 export const BURST = 16
 
-export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net'] as const
+export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net', 'bun', 'http1'] as const
 export type Peer = typeof PEERS[number]
 export type Rival = Exclude<Peer, 'ours'>
 
@@ -14,6 +17,8 @@ interface Common {
   readonly name: string
   readonly peers: readonly Peer[]
   readonly connections: number
+  /** Default: plain TCP and HTTP/1.1. */
+  readonly carrier?: Carrier
   /** Whether permessage-deflate is on. */
   readonly deflate?: true
   /** What is aimed at: how many times as much each rival is to cost. */
@@ -59,7 +64,9 @@ export interface Memory extends Common {
 
 export type Workload = Echo | Broadcast | Handshakes | Memory
 
-const FRAMED = ['ours', 'ws', 'fastify-websocket'] as const
+const FRAMED = ['ours', 'ws', 'fastify-websocket', 'bun'] as const
+// that answer as `path` says, or by parsing what they send
+const IN_NODE = ['ours', 'ws', 'fastify-websocket'] as const
 
 const deflate1KiB: Echo = {
   kind: 'echo',
@@ -91,6 +98,11 @@ export const WORKLOADS: readonly Workload[] = [
   }),
   deflate1KiB,
   { ...deflate1KiB, name: 'deflate 16 KiB x 1', size: 16 * KIB, goals: { ws: 1.7, 'fastify-websocket': 1.7 } },
+  tls({ name: '1 KiB x 16 over TLS', size: KIB, inFlight: 16 }),
+  tls({ name: '64 KiB x 1 over TLS', size: 64 * KIB, inFlight: 1 }),
+  http2({ name: '16 B x 1 over HTTP/2', size: 16, inFlight: 1 }),
+  http2({ name: '1 KiB x 16 over HTTP/2', size: KIB, inFlight: 16 }),
+  http2({ name: '64 KiB x 1 over HTTP/2', size: 64 * KIB, inFlight: 1 }),
   pull('iterator'),
   pull('generator'),
   values('JSON by hand x 16', '/json'),
@@ -110,6 +122,16 @@ function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Part
   return { kind: 'echo', peers: PEERS, connections: 64, content: 'binary', ...fields }
 }
 
+/** Who ends TLS in Node pays that. */
+function tls (fields: Pick<Echo, 'name' | 'size' | 'inFlight'>): Echo {
+  return echo({ ...fields, carrier: 'tls', peers: ['ours', 'ws', 'fastify-websocket', 'net'], goals: {} })
+}
+
+/** All connections over one session; beside them ours over HTTP/1.1, as nobody else has this. */
+function http2 (fields: Pick<Echo, 'name' | 'size' | 'inFlight'>): Echo {
+  return echo({ ...fields, carrier: 'http2', peers: ['ours', 'http1'], goals: {} })
+}
+
 /** Ours reads and answers by a loop, the others by their listener. */
 function pull (way: 'iterator' | 'generator'): Echo {
   const goals = { ws: 2.5, 'fastify-websocket': 2.5 }
@@ -118,7 +140,7 @@ function pull (way: 'iterator' | 'generator'): Echo {
 
 /** Values, parsed and serialized: by ours as `path` says, by the others by hand, without looking at them. */
 function values (name: string, path: '/json' | '/typed' | '/union'): Echo {
-  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: FRAMED, goals: {} })
+  return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: IN_NODE, goals: {} })
 }
 
 /** Ours publishes, the others send to all in a loop. */

@@ -7,33 +7,14 @@ import type { Test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
+import { CERTIFICATE } from './certificate.ts'
 import { clientFrame, closePayload, readFrames, type WireFrame } from './frames.ts'
+
+export { CERTIFICATE }
 
 // RFC 6455 §1.3
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 export const ACCEPT = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
-
-/** For localhost and 127.0.0.1 until 2126, signed by itself: `openssl req -x509 -newkey ec ...`. */
-export const CERTIFICATE = {
-  key: `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg8asbHgButGx6dyJC
-XHgbOwn/x3mAcsdno+kUVau0M2OhRANCAASrVoTP7yyGkjsaEMwbr0+OguhsxNLF
-ggGc1aZspMDvZQuVJSeUf3oc+caMlFLS7QcpLivLPmXhSD+adLfqbJUP
------END PRIVATE KEY-----
-`,
-  cert: `-----BEGIN CERTIFICATE-----
-MIIBmjCCAUGgAwIBAgIUIOT6By+LcfiZg6fLv+YVG15MEeQwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjE1NTYyNFoYDzIxMjYxMDI5
-MTU1NjI0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASrVoTP7yyGkjsaEMwbr0+OguhsxNLFggGc1aZspMDvZQuVJSeUf3oc
-+caMlFLS7QcpLivLPmXhSD+adLfqbJUPo28wbTAdBgNVHQ4EFgQUX5mEytBTBls3
-ogtigwoTi8xN07gwHwYDVR0jBBgwFoAUX5mEytBTBls3ogtigwoTi8xN07gwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDRwAwRAIgbA6/fyjgZ1TvejeMYtrxJ5UUuIzas1PLmJlXBUMkki8CIG0R
-AbRkrdLHu5HKa/XukUttIPSLVi7Tf4XKCK32cHqA
------END CERTIFICATE-----
-`
-}
 
 /** A header field's value; its values when it is repeated; undefined when it is missing. */
 export type Fields = Record<string, string | string[] | undefined>

@@ -1,6 +1,6 @@
 // A connection by itself: without Fastify and without a network.
 import type { Duplex } from 'node:stream'
-import type { ConnectionOwner } from '../../lib/connection/connection.ts'
+import type { ConnectionOwner } from '../../lib/connection/core.ts'
 import type { ConnectionSettings } from '../../lib/connection/settings.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
 

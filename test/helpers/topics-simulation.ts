@@ -1,7 +1,7 @@
 // Several nodes with one server like Redis, where everything goes wrong that may: what happens next is drawn by lot, from a seed. What each
 // subscriber sees is compared with the truth.
 import { setImmediate } from 'node:timers/promises'
-import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
+import type { Subscriber } from '../../lib/connection/subscriber.ts'
 import type { Topics as RealTopics } from '../../lib/topics/topics.ts'
 import type { ReadyState } from '../../types/connection.ts'
 import type { SlowPolicy, TopicGap } from '../../types/topics.ts'
@@ -245,7 +245,7 @@ class Node {
     const except = this.members.length > 0 && this.simulation.chance(0.3) ? this.simulation.pick(this.members) : null
     const text = this.simulation.nextText(topic)
     except?.publishes(topic, text)
-    this.simulation.watch(this.topics.publish(topic, text, except === null ? {} : { except: except as never }), 'publish')
+    this.simulation.watch(this.topics.table.publish(topic, text, {}, except), 'publish')
   }
 
   subscribe (topic: string): void {
@@ -303,6 +303,7 @@ class Node {
 
 /** A connection. */
 class Member implements Subscriber {
+  readonly connection = this
   subscriptions: Subscriber['subscriptions'] = null
   readyState: ReadyState = OPEN
   bufferedAmount = 0

@@ -1,13 +1,15 @@
 import { once } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { test } from 'tap'
-import type { Connection } from '../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { StandaloneOwner } from '../../lib/standalone/standalone-owner.ts'
 import type { StandaloneErrorHandler } from '../../types/options.ts'
+import { OWNER, SETTINGS } from '../helpers/memory.ts'
 
 function setUp (errorHandler?: StandaloneErrorHandler, request: unknown = null) {
   const calls: string[] = []
-  const connection = { closeFailed () { calls.push('closed as failed') } } as unknown as Connection
+  const connection = new Connection(SETTINGS, OWNER)
+  coreOf(connection).closeFailed = () => { calls.push('closed as failed') }
   return { calls, connection, owner: new StandaloneOwner(request, errorHandler, () => { calls.push('left') }) }
 }
 

@@ -1,17 +1,18 @@
 import { test } from 'tap'
 import { noTraffic, type Traffic } from '../../lib/connection/observability.ts'
-import { Census, type Counted } from '../../lib/telemetry/census.ts'
+import { Census, type Client, type Counted } from '../../lib/telemetry/census.ts'
 import { ManualClock } from '../helpers/manual-clock.ts'
 
-interface Client { readonly route: string, closedAt: number | null, received: number, visits: number, addTo (sum: Traffic): void }
+interface TestClient extends Client { closedAt: number | null, received: number, visits: number }
 
-function client (route: string, onVisit: () => void = () => {}): Client {
-  return { route, closedAt: null, received: 1, visits: 0, addTo (sum) { this.visits++; sum.messagesReceived += this.received; sum.held += 10; onVisit() } }
+function client (route: string, onVisit: () => void = () => {}): TestClient {
+  return { route, closedAt: null, received: 1, visits: 0, addTo (sum: Traffic) { this.visits++; sum.messagesReceived += this.received; sum.held += 10; onVisit() } }
 }
 
-function registration (routes: Record<string, { open: number, past?: Partial<Traffic> }>, clients: Client[]) {
+function registration (routes: Record<string, { open: number, past?: Partial<Traffic> }>, clients: TestClient[]) {
   const tallies = new Map(Object.entries(routes).map(([route, { open, past }]) => [route, { open, past: { ...noTraffic(), ...past } }]))
-  return { tallies, clients: new Set(clients) } satisfies Counted
+  const set = new Set(clients)
+  return { tallies, clients: set, cores: () => set } satisfies Counted & { clients: Set<TestClient> }
 }
 
 test('routes are added up, over all registrations, of what has ended and what is open', async t => {
@@ -42,9 +43,9 @@ test('a walk that takes long leaves the event loop to others every 2 ms, and cou
   const clients = Array.from({ length: 1000 }, () => client('/a', () => { clock.advance(0.01) }))
   const only = registration({ '/a': { open: 1000 } }, clients)
   // looking who is there takes its time as well
-  const slow = { ...only, clients: { * [Symbol.iterator] () { for (const one of only.clients) { clock.advance(0.01); yield one } } } }
+  const slow = { ...only, * cores () { for (const one of only.clients) { clock.advance(0.01); yield one } } }
   let pauses = 0
-  const census = new Census([slow as unknown as Counted], clock, async () => {
+  const census = new Census([slow], clock, async () => {
     pauses++
     for (const closing of [clients[pauses]!, clients[999 - pauses]!]) { // one that was visited, and one that was not
       only.clients.delete(closing)

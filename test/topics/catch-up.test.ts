@@ -1,7 +1,7 @@
 // What waits for a subscriber until it has what comes first.
 import { test } from 'tap'
 import { prepare } from '../../lib/connection/prepared-message.ts'
-import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
+import type { Subscriber } from '../../lib/connection/subscriber.ts'
 import { CatchUp, Missing } from '../../lib/topics/catch-up.ts'
 import { Publication } from '../../lib/topics/publication.ts'
 import type { Subscription } from '../../lib/topics/subscription.ts'

@@ -2,7 +2,7 @@
 import { subscribe as listen, unsubscribe as unlisten } from 'node:diagnostics_channel'
 import { test, type Test } from 'tap'
 import { Topics } from '../../lib/topics/topics.ts'
-import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
+import type { Subscriber } from '../../lib/connection/subscriber.ts'
 import type { Rule, TopicGap, TopicsOptions } from '../../types/topics.ts'
 import { turn } from '../helpers/app.ts'
 import { codeOf, startTopics } from '../helpers/topics.ts'
@@ -55,6 +55,7 @@ async function start (t: Test, options: TopicsOptions = {}, broker?: VirtualBrok
       const got: string[] = []
       const gaps: TopicGap[] = []
       const subscriber: Subscriber = {
+        connection: null,
         subscriptions: null,
         readyState: 1,
         bufferedAmount: 0,

@@ -4,9 +4,6 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { Connection as InternalConnection } from '../../lib/connection/connection.ts'
-import type { ViewedConnection } from '../../lib/connection/views/viewed-connection.ts'
-import type { Subscriber } from '../../lib/connection/subscribing-connection.ts'
 import websocket, { connect, Connection, FrameParser, FrameSerializer, type Frame, memoryBroker, prepare, Topics, upgrade } from '../../lib/index.ts'
 import type { CloseInfo, PublishResult, TopicGap, WebSocketConnection, WebSocketHandler, WebSocketPluginOptions } from '../../lib/index.ts'
 
@@ -238,7 +235,3 @@ http2App.get('/ws', { websocket: true }, (connection, request) => {
 http2App.get('/gen', { websocket: { maxPayload: 5 } }, async function * (connection) { for await (const message of connection) yield message })
 http2App.route({ method: 'GET', url: '/both', handler: async () => '', wsHandler: connection => { connection.send('') } })
 expectTypeOf(http2App.injectWS).returns.resolves.toEqualTypeOf<WebSocketConnection>()
-
-// A connection has all that the views of it need, though the published declarations do not say so.
-expectTypeOf<InternalConnection>().toExtend<ViewedConnection>()
-expectTypeOf<InternalConnection>().toExtend<Subscriber>()

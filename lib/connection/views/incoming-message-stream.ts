@@ -1,11 +1,11 @@
-// A message that is read as it arrives: pieces of its payload -> Readable.
+// A message read as it arrives: pieces of its payload -> Readable.
 import { Readable } from 'node:stream'
 import type { IncomingMessageReadable } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
 import { MessageReader, type MessageReaderOwner, type MessageSink } from '../incoming/message-reader.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
 export class IncomingMessageStream extends Readable implements IncomingMessageReadable, MessageSink {
   readonly isBinary: boolean
@@ -13,14 +13,14 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   #hasRoom = false
   #isComplete = false
 
-  constructor (connection: ViewedConnection, isBinary: boolean, highWaterMark: number, onWant: () => void) {
+  constructor (viewed: Viewed, isBinary: boolean, highWaterMark: number, onWant: () => void) {
     super({ highWaterMark })
     this.isBinary = isBinary
     this.#onWant = onWant
-    catchUnheardErrors(this, connection)
+    catchUnheardErrors(this, viewed)
   }
 
-  /** There is room for the next piece, or nobody left to read it. */
+  /** There is room for the next piece, or it will not be read anyway. */
   get wantsMore (): boolean {
     return !this.#isComplete && (this.#hasRoom || this.destroyed)
   }
@@ -35,12 +35,12 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
     if (isLast) this.push(null)
   }
 
-  /** The rest will not come. A message that is complete stays readable. */
+  /** The rest will not come. A complete message stays readable. */
   cut (error: Error | null): void {
     if (!this.#isComplete) this.destroy(error ?? new ConnectionClosedError('the connection was closed in the middle of a message'))
   }
 
-  /** Nobody will read the rest. */
+  /** The rest will not be read. */
   skip (): void {
     if (!this.readableEnded) this.destroy()
   }
@@ -56,20 +56,20 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   }
 }
 
-/** Asks for messages as they arrive, one at a time: whoever asks for the next is done with the one before. */
+/** Reads messages as streams, one at a time: asking for the next abandons the rest of the one before. */
 export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
-  /** The limit of one message, in bytes, which may be larger than for messages in memory. */
+  /** Maximum size of a message in bytes, which may be larger than for messages in memory. */
   override readonly maxPayload: number
   override readonly wantsPieces = true
-  readonly #connection: ViewedConnection
+  readonly #viewed: Viewed
   readonly #highWaterMark: number
   readonly #onWant: () => void
   #current: IncomingMessageStream | null = null
 
-  constructor (owner: MessageReaderOwner, connection: ViewedConnection, maxPayload: number, highWaterMark: number) {
+  constructor (owner: MessageReaderOwner, viewed: Viewed, maxPayload: number, highWaterMark: number) {
     super(owner)
     this.maxPayload = maxPayload
-    this.#connection = connection
+    this.#viewed = viewed
     this.#highWaterMark = highWaterMark
     this.#onWant = () => { owner.onWait() }
   }
@@ -88,7 +88,7 @@ export class IncomingMessageStreamReader extends MessageReader<IncomingMessageSt
   }
 
   override begin (isBinary: boolean): IncomingMessageStream {
-    this.#current = new IncomingMessageStream(this.#connection, isBinary, this.#highWaterMark, this.#onWant)
+    this.#current = new IncomingMessageStream(this.#viewed, isBinary, this.#highWaterMark, this.#onWant)
     this.give(this.#current)
     return this.#current
   }

@@ -4,16 +4,17 @@ import type { MessageData, MessageWebStreams } from '../../../types/connection.t
 import { SchemaError } from '../../errors.ts'
 import { INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
 import type { MessageReader } from '../incoming/message-reader.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
-export function toWebStreams (connection: ViewedConnection, reader: MessageReader): MessageWebStreams {
+export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWebStreams {
+  const { connection } = viewed
   let isCloseDue = false
-  let isWritten = false // ended or aborted
-  // somebody writes by hand, and will read on only afterwards
+  let isWritten = false // closed or aborted
+  // written through getWriter(), not by a pipe
   let isManual = false
   let isReadManually = false
   reader.keepsMessages = true
-  // a pipe or a loop asks again when it has room
+  // a pipe or a loop keeps reading
   reader.isRead = () => readable.locked && !isReadManually
   // what is piped into the writable may still answer
   reader.defersClose = () => {
@@ -26,8 +27,8 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
 
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
-      const message = await reader.next() // a rejection is the stream's error
-      if (message !== null) controller.enqueue(connection.messageValue(message))
+      const message = await reader.next() // a rejection errors the stream
+      if (message !== null) controller.enqueue(viewed.messageValue(message))
       else controller.close()
     },
     cancel (reason) {
@@ -39,26 +40,26 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
 
   const writable = new WritableStream<MessageData>({
     start (controller) {
-      void connection.closed.then(() => { if (!isWritten) controller.error(connection.closedError('the connection is closed')) })
+      void connection.closed.then(() => { if (!isWritten) controller.error(viewed.closedError('the connection is closed')) })
     },
     async write (chunk) {
       let isOut: boolean
       try {
-        // until it is out, when the writer may reuse the memory
+        // wait until it is out: then the writer may reuse the memory
         isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
       } catch (error) {
-        if (error instanceof SchemaError) connection.closeFailed() // as nothing more can be written
+        if (error instanceof SchemaError) viewed.closeFailed() // the stream is errored and can write no more
         throw error
       }
       setImmediate(releaseUnlocked)
-      if (!isOut) throw connection.closedError('the connection was closed before all was written')
+      if (!isOut) throw viewed.closedError('the connection was closed before all was written')
     },
     async close () {
       isWritten = true
       if (isCloseDue) reader.release()
       else connection.close(NORMAL_CLOSURE)
       const { wasClean, code } = await connection.closed
-      if (!wasClean || isFailureCode(code)) throw connection.closedError('the connection was closed before all was written')
+      if (!wasClean || isFailureCode(code)) throw viewed.closedError('the connection was closed before all was written')
     },
     abort () {
       isWritten = true
@@ -66,7 +67,7 @@ export function toWebStreams (connection: ViewedConnection, reader: MessageReade
     }
   })
 
-  // which a pipe does not call
+  // called by applications, but not by a pipe
   writable.getWriter = () => {
     isManual = true
     return WritableStream.prototype.getWriter.call(writable)

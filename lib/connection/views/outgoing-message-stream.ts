@@ -1,10 +1,10 @@
-// A message that is sent while it is produced: Writable -> fragments.
+// A message sent while it is being produced: Writable -> fragments.
 import { Writable, type WritableOptions } from 'node:stream'
 import { ByteCollector } from '../../framing/byte-collector.ts'
 import { INTERNAL_ERROR } from '../../protocol/close-code.ts'
 import type { MessageSlot } from '../outgoing/message-slot.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
 // Small writes of one turn become one fragment of up to about this many bytes: some peers limit the number of fragments.
 const FRAGMENT = 16 * 1024
@@ -12,22 +12,22 @@ const FRAGMENT = 16 * 1024
 type Callback = (error?: Error | null) => void
 
 export class OutgoingMessageStream extends Writable {
-  readonly #connection: ViewedConnection
+  readonly #viewed: Viewed
   readonly #slot: MessageSlot
-  // bytes that were given to the connection and are not out yet
+  // bytes passed to the connection that are not out yet
   #unsent = 0
-  // what is not sent yet: copies, as the writer may reuse the memory once the write is done
+  // small writes not sent yet: copies, as the writer may reuse the memory once the write is done
   readonly #gathered = new ByteCollector()
   #isSendScheduled = false
-  // the callback of a write that is done when everything gathered with it is out
+  // the callback of a write that completes when everything gathered with it is out
   #waiting: Callback | null = null
 
-  constructor (connection: ViewedConnection, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
+  constructor (viewed: Viewed, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
     super(options)
-    this.#connection = connection
+    this.#viewed = viewed
     this.#slot = slot
-    catchUnheardErrors(this, connection)
-    slot.whenCut(() => { this.destroy(connection.closedError('the connection was closed before the message was sent')) })
+    catchUnheardErrors(this, viewed)
+    slot.whenCut(() => { this.destroy(viewed.closedError('the connection was closed before the message was sent')) })
   }
 
   override _construct (callback: Callback): void {
@@ -35,7 +35,7 @@ export class OutgoingMessageStream extends Writable {
   }
 
   override _write (chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
-    if (!this.#connection.copies(chunk.length)) {
+    if (!this.#viewed.copies(chunk.length)) {
       this.#sendGathered()
       this.#send(chunk, callback)
       return
@@ -47,7 +47,7 @@ export class OutgoingMessageStream extends Writable {
     if (isFull || this.#gathered.length >= FRAGMENT) this.#sendGathered()
     else this.#scheduleSend()
     if (isFull) return
-    if (this.#connection.isTurnOver) setImmediate(callback)
+    if (this.#viewed.isTurnOver) setImmediate(callback)
     else callback()
   }
 
@@ -56,7 +56,7 @@ export class OutgoingMessageStream extends Writable {
   }
 
   override _destroy (error: Error | null, callback: Callback): void {
-    if (this.#slot.isHalf) this.#connection.close(INTERNAL_ERROR) // a message that has begun cannot be taken back in any other way
+    if (this.#slot.isHalf) this.#viewed.connection.close(INTERNAL_ERROR) // the only way to abandon a message that has begun
     else this.#slot.leave()
     callback(error)
   }
@@ -66,7 +66,7 @@ export class OutgoingMessageStream extends Writable {
     this.#isSendScheduled = true
     setImmediate(() => {
       this.#isSendScheduled = false
-      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // if it has ended, they go with the last fragment
+      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // if ended, they go with the last fragment
     })
   }
 

@@ -1,13 +1,13 @@
 import type { Stream } from 'node:stream'
 import { ConnectionClosedError } from '../../errors.ts'
-import type { ViewedConnection } from './viewed-connection.ts'
+import type { Viewed } from './viewed.ts'
 
 /**
- * An 'error' of a stream without a listener would end the process. A peer that leaves must not do that, and any other error
- * counts as one of the connection's handler.
+ * An 'error' event without a listener would end the process. Ignores it if the peer just left; any other error becomes an
+ * 'error' of the connection.
  */
-export function catchUnheardErrors (stream: Stream, connection: ViewedConnection): void {
+export function catchUnheardErrors (stream: Stream, viewed: Viewed): void {
   stream.on('error', error => {
-    if (stream.listenerCount('error') === 1 && !(error instanceof ConnectionClosedError)) connection.viewFailed(error)
+    if (stream.listenerCount('error') === 1 && !(error instanceof ConnectionClosedError)) viewed.viewFailed(error)
   })
 }

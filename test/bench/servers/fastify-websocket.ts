@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyPluginAsync } from 'fastify'
 import type { ServerOptions } from 'ws'
+import { CERTIFICATE } from '../../helpers/certificate.ts'
 import { serve } from './probe.ts'
 import { addRoutes } from './routes.ts'
 
@@ -10,7 +11,7 @@ import { addRoutes } from './routes.ts'
 const websocket: FastifyPluginAsync<{ options?: ServerOptions }> = createRequire(import.meta.url)('@fastify/websocket')
 
 await serve(async () => {
-  const app = Fastify()
+  const app = Fastify(process.argv.includes('tls') ? { https: CERTIFICATE } as object : {})
   await app.register(websocket, process.argv.includes('deflate') ? { options: { perMessageDeflate: { threshold: 0 } } } : {})
   addRoutes(app, (clients, data, binary) => {
     for (const client of clients) client.send(data, { binary })

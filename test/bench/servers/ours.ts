@@ -1,14 +1,15 @@
 // The whole product on Fastify, with its defaults.
 import type { AddressInfo } from 'node:net'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import websocket, { prepare } from '../../../lib/index.ts'
 import { BURST } from '../workloads.ts'
 import { SINGLE, UNION } from './messages.ts'
+import { CERTIFICATE } from '../../helpers/certificate.ts'
 import { serve } from './probe.ts'
 import { addRoutes } from './routes.ts'
 
 await serve(async () => {
-  const app = Fastify()
+  const app = process.argv.includes('http2') ? Fastify({ http2: true }) as unknown as FastifyInstance : Fastify(process.argv.includes('tls') ? { https: CERTIFICATE } as object : {})
   await app.register(websocket, process.argv.includes('deflate') ? { perMessageDeflate: true } as object : {})
   addRoutes(app, (clients, data, binary) => {
     const message = prepare(data, { binary })

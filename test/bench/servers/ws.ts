@@ -1,13 +1,15 @@
 // ws on node:http, with its defaults.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
+import { CERTIFICATE } from '../../helpers/certificate.ts'
 import { BURST } from '../workloads.ts'
 import { serve } from './probe.ts'
 
 await serve(async () => {
-  const server = createServer()
+  const server = process.argv.includes('tls') ? createTlsServer(CERTIFICATE) : createServer()
   const webSockets = new WebSocketServer({ server, perMessageDeflate: process.argv.includes('deflate') && { threshold: 0 } })
   webSockets.on('connection', (webSocket, { url }) => {
     webSocket.on('error', () => {})

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { duplexPair, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { test, type Test } from 'tap'
-import { Connection } from '../../../lib/connection/connection.ts'
+import { Connection, coreOf } from '../../../lib/connection/connection.ts'
 import { ConnectionClosedError, ReaderBusyError } from '../../../lib/index.ts'
 import type { IncomingMessageReadable, MessageStreamsOptions } from '../../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../../types/options.ts'
@@ -222,7 +222,7 @@ test('what has come of a message, and the Close behind it, stay readable when th
     const [here, there] = duplexPair()
     const connection = new Connection({ ...SETTINGS, role: 'client', highWaterMark: 10, closeTimeout: 60_000 }, OWNER)
     const streams = connection.messageStreams()
-    connection.open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
+    coreOf(connection).open(memoryTransport(here), serverFrame({ opcode: TEXT, payload: 'a' }))
     const first = (await streams.next()).value!
     t.equal(await read(first), 'text a')
     const second = isAskedFor ? streams.next() : null
@@ -333,13 +333,13 @@ test('a message that goes out already is not shown to listeners, and there is on
 })
 
 test('a slow reader that goes on is not cut off when the peer has said Close behind its messages', async t => {
-  const heartbeat = { interval: 60, timeout: 60_000 }
-  const { client, next, connection } = await startStreams(t, { closeTimeout: 200, heartbeat })
+  const heartbeat = { interval: 150, timeout: 60_000 }
+  const { client, next, connection } = await startStreams(t, { closeTimeout: 1000, heartbeat })
   client.write(...'abcdefgh'.split('').map(text), close(1000))
   const received: string[] = []
   for (let i = 0; i < 8; i++) {
     const stream = await next()
-    t.strictSame(await client.take(1), ['ping'], 'some 60 ms have passed')
+    t.strictSame(await client.take(1), ['ping'], 'some 150 ms have passed')
     client.write(clientFrame({ opcode: PONG }))
     received.push(await read(stream))
   }

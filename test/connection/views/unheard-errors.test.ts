@@ -2,14 +2,14 @@ import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { test } from 'tap'
 import { catchUnheardErrors } from '../../../lib/connection/views/unheard-errors.ts'
-import type { ViewedConnection } from '../../../lib/connection/views/viewed-connection.ts'
+import type { Viewed } from '../../../lib/connection/views/viewed.ts'
 import { ConnectionClosedError } from '../../../lib/errors.ts'
 
 /** Lets a stream of a connection fail. @returns what the connection is told */
 async function fail (error: Error, listen: (stream: PassThrough) => void = () => {}): Promise<unknown[]> {
   const told: unknown[] = []
   const stream = new PassThrough()
-  catchUnheardErrors(stream, { viewFailed (error: Error) { told.push(error) } } as ViewedConnection)
+  catchUnheardErrors(stream, { viewFailed (error: Error) { told.push(error) } } as Partial<Viewed> as Viewed)
   listen(stream)
   const closed = new Promise<void>(resolve => { stream.once('close', resolve) })
   stream.destroy(error)

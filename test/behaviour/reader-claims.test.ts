@@ -1,20 +1,25 @@
 // What each way to read a connection claims, and when it gives that back.
 import { test } from 'tap'
-import { MessageReader, type MessageReaderOwner } from '../../lib/connection/incoming/message-reader.ts'
-import { ViewableConnection } from '../../lib/connection/viewable-connection.ts'
+import { Connection, coreOf } from '../../lib/connection/connection.ts'
+import type { MessageReader, MessageReaderOwner } from '../../lib/connection/incoming/message-reader.ts'
 import { ReaderBusyError } from '../../lib/errors.ts'
+import { OWNER, SETTINGS } from '../helpers/memory.ts'
 
-class TestConnection extends ViewableConnection {
+class TestConnection extends Connection {
   readonly calls: string[] = []
   reader: MessageReader<any> | null = null
-  protected readonly highWaterMark = 1000
+
+  constructor () {
+    super(SETTINGS, OWNER)
+    Object.assign(coreOf(this), { claimReader: this.#claim.bind(this), closeSoon: () => { this.calls.push('close') } })
+  }
 
   /** Gives a message to the reader that waits. */
   deliver (text: string): void {
     this.reader!.deliver({ data: Buffer.from(text), isBinary: false })
   }
 
-  protected claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
+  #claim<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
     if (this.reader !== null) throw new ReaderBusyError('busy')
     const reader = create({
       onWait () {},
@@ -26,12 +31,6 @@ class TestConnection extends ViewableConnection {
     this.reader = reader
     this.calls.push('claimed')
     return reader
-  }
-
-  protected onListeners (): void {}
-  protected onListenerError (error: unknown): void { throw error }
-  protected closeSoon (): void {
-    this.calls.push('close')
   }
 }
 
