@@ -3,7 +3,7 @@ import neostandard from 'neostandard'
 // The folders of lib in their order: each imports only from those before it. docs/internals.md: Map of the source.
 const FOLDERS = [
   'protocol', 'framing', 'compression', 'transport', 'messages', 'connection', 'topics', 'brokers', 'handshake', 'options', 'standalone', 'client', 'fastify',
-  'telemetry'
+  'telemetry', 'asyncapi'
 ]
 
 export default [

@@ -41,7 +41,11 @@ async function compile (pages: Iterable<readonly [path: string, page: string]>):
       lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'], // some of it is of pages
       allowJs: true,
       checkJs: true,
-      paths: Object.fromEntries(SOURCES.map(([specifier, file]) => [specifier, [`../../../${file}`]]))
+      paths: {
+        ...Object.fromEntries(SOURCES.map(([specifier, file]) => [specifier, [`../../../${file}`]])),
+        // it brings the types of @fastify/websocket into the program, which is one for all pages
+        'graphql-ws/use/@fastify/websocket': ['../../../test/helpers/docs-graphql-ws.ts']
+      }
     },
     include: ['.', '../../../test/helpers/docs-modules.d.ts']
   }

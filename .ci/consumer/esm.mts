@@ -2,6 +2,7 @@ import Fastify from 'fastify'
 import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import websocket, { fastifyWebsocket } from 'fastify-websocket-stream'
+import asyncapi, { type AsyncApiDocument } from 'fastify-websocket-stream/asyncapi'
 import type { WebSocketConnection, WebSocketPluginOptions } from 'fastify-websocket-stream'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -28,5 +29,11 @@ app.route({
     yes<Equal<typeof request.query.b, boolean>>()
   }
 })
+await app.register(asyncapi, { document: { info: { title: 'x' } }, transform: input => input })
+app.get('/told', { websocket: true, schema: { tags: ['x'], hide: false } }, () => {})
+const document = app.asyncapi()
+const text = app.asyncapi({ yaml: true })
+yes<Equal<typeof document, AsyncApiDocument>>()
+yes<Equal<typeof text, string>>()
 // @ts-expect-error a websocket handler gets no reply
 app.get('/bad', { websocket: true }, (connection, request, reply) => {})

@@ -38,6 +38,12 @@ export function showState (badge, socket, isFine = false) {
   badge.value = socket ? `${state} · ${socket.readyState}` : 'not connected'
 }
 
+/** Shows a state that is none of a WebSocket's: its name for styles and tests, and its words. */
+export function showStateOf (badge, state, words) {
+  badge.dataset.state = state
+  badge.value = words
+}
+
 /** Enables each control as told; where that takes the focus away, `refuge` gets it. */
 export function enable (controls, refuge) {
   const focused = document.activeElement

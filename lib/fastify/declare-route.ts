@@ -1,12 +1,15 @@
 // The onRoute hook: sets up WebSocket routes, and makes other routes reject handshakes.
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
+import { notWebSocket } from '../errors.ts'
 import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
 
 // Set in a route's config once a hook has seen it: its WebSocketRoute, or null if it takes no handshakes. The hooks of an outer scope
 // run before those of an inner one, which may belong to another copy of this package.
 const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
+// In a route's schema: its `hide` is ours, not the user's.
+const HIDDEN = Symbol.for('fastify-websocket-stream.hidden')
 type Config = { readonly [WEBSOCKET_ROUTE]?: WebSocketRoute | null } | undefined
 
 /** Whether a route asks for WebSocket. */
@@ -17,6 +20,12 @@ export function speaksWebSocket ({ websocket, wsHandler }: RouteOptions): boolea
 /** Whether declareRoute() has made it a WebSocket route. */
 export function isWebSocketRoute ({ config }: RouteOptions): boolean {
   return Boolean((config as Config)?.[WEBSOCKET_ROUTE])
+}
+
+/** Whether the one who declared it wants no documentation of it. */
+export function isHidden ({ schema }: RouteOptions): boolean {
+  const { hide, [HIDDEN]: isOurs } = (schema ?? {}) as { hide?: unknown, [HIDDEN]?: true }
+  return Boolean(hide) && isOurs !== true
 }
 
 /** Whether declareRoute() has seen the route of a request. */
@@ -42,6 +51,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
     throw new TypeError('the route option websocket must be true, false or an object of options')
   }
   if (!speaksWebSocket(route)) {
+    if (websocket === undefined) checkSchema(route)
     declareHttpRoute(scope, route)
     return
   }
@@ -51,7 +61,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
   if (wsHandler === undefined) route.handler = answerWithoutWebSocket
   // hidden from HTTP API documentation; copied, as other routes may share the user's schema object
-  if (wsHandler === undefined) route.schema = { hide: true, ...route.schema } as NonNullable<RouteOptions['schema']>
+  if (wsHandler === undefined && !isHidden(route)) route.schema = { hide: true, [HIDDEN]: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) {
     declareHttpRoute(scope, route)
     return
@@ -64,6 +74,11 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   scope.router.addPath(route.url)
   // Fastify also registers the prefix with a trailing slash (prefixTrailingSlash)
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
+}
+
+/** Where nobody says that it is no WebSocket route, somebody may have forgotten to say that it is one. */
+function checkSchema ({ schema, url }: RouteOptions): void {
+  for (const direction of ['receive', 'send'] as const) if (schema?.[direction] !== undefined) throw notWebSocket(direction, url)
 }
 
 /** Answers an HTTP request to a WebSocket-only route: with a 404, unless it is a handshake that lost its Upgrade on the way. */

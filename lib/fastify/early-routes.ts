@@ -5,22 +5,29 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isWebSocketRoute, speaksWebSocket } from './declare-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
-interface Declaration {
+export interface Declaration {
   /** Where it was declared. */
   readonly instance: FastifyInstance
   readonly route: RouteOptions
+  /** The URL as declared: at the end of a prefix, Fastify changes it for the second of the route's two. */
+  readonly url: string
   /** The handler as declared: another WebSocket plugin would replace it. */
   readonly handler: unknown
 }
 
 // Apps by their initialConfig, which all scopes of an app share: those created after this file was loaded, whose routes are all known,
 // and those with the plugin registered.
-const known = new WeakSet<object>()
+const known = new WeakMap<object, readonly Declaration[]>()
 const registered = new WeakSet<object>()
 
 /** Whether all routes of an app were watched: once it is ready, those that the plugin has not seen are HTTP-only. */
 export function knowsRoutes (app: FastifyInstance): boolean {
   return known.has(app.initialConfig)
+}
+
+/** All WebSocket routes of an app, in the order of their declaration; undefined where they are not known. */
+export function declarationsIn (app: FastifyInstance): Declaration[] | undefined {
+  return known.get(app.initialConfig)?.filter(({ instance, route }) => isRoute(instance, route))
 }
 
 /** Records that the plugin is registered somewhere in `app`. */
@@ -29,12 +36,12 @@ export function hasPlugin (app: FastifyInstance): void {
 }
 
 function watch (app: FastifyInstance): void {
-  known.add(app.initialConfig)
   const declarations: Declaration[] = []
+  known.set(app.initialConfig, declarations)
   app.addHook('onRoute', function (route) {
     if (!speaksWebSocket(route) || route.method === 'HEAD') return
     if (declarations.length === 0) app.addHook('onReady', async () => { check(declarations) })
-    declarations.push({ instance: this, route, handler: route.handler })
+    declarations.push({ instance: this, route, url: route.url, handler: route.handler })
   })
 }
 

@@ -4,6 +4,7 @@ import { schemaNotBuilt } from '../errors.ts'
 import { createJsonParser, type JsonParser } from '../messages/json-parser.ts'
 import { createUnionValidate, MessageDecoder } from '../messages/message-decoder.ts'
 import { createUnionSerialize, MessageEncoder, type Serialize } from '../messages/message-encoder.ts'
+import { plain } from '../messages/plain.ts'
 import { findTaggedUnion, unionMembers, type Tag } from '../messages/tagged-union.ts'
 import { createValidate, isAjvs, type CompiledValidator, type Validate } from '../messages/validation.ts'
 
@@ -66,12 +67,6 @@ function withCompilers (schema: FastifySchema): FastifySchema {
 function dropHelpers (schema: FastifySchema): void {
   if (schema.body === NO_BODY) delete schema.body
   if (schema.response === NO_RESPONSE) delete schema.response
-}
-
-/** A schema built with fluent-json-schema becomes a plain object by valueOf(). */
-function plain (schema: unknown): unknown {
-  const { isFluentSchema, isFluentJSONSchema } = Object(schema) as { isFluentSchema?: unknown, isFluentJSONSchema?: unknown }
-  return isFluentSchema === true || isFluentJSONSchema === true ? Object(schema).valueOf() : schema
 }
 
 function building<Codec> (direction: 'receive' | 'send', { url }: Route, build: () => Codec): Codec {

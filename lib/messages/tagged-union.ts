@@ -24,10 +24,15 @@ export function findTaggedUnion (schema: unknown, resolve: Resolve): TaggedUnion
   const resolved = members.map(member => resolveMember(member, schema as Schema, resolve))
   const property = findProperty(resolved)
   if (property === null) return null
-  const rest = Object.fromEntries(Object.entries(schema as Schema).filter(([name]) => name !== 'anyOf' && name !== 'oneOf' && name !== '$id'))
+  const alone = aloneMembers(schema as Schema, members)
+  return { property, members: new Map(alone.map((member, i) => [tagOf(resolved[i], property)!, member])) }
+}
+
+/** Each member of a union with what else the union demands, which counts for it too. */
+export function aloneMembers (union: Schema, members: readonly unknown[]): unknown[] {
+  const rest = Object.fromEntries(Object.entries(union).filter(([name]) => name !== 'anyOf' && name !== 'oneOf' && name !== '$id'))
   const isPlain = Object.keys(rest).every(name => SILENT.has(name))
-  const compiled = (member: unknown): unknown => isPlain ? member : { ...rest, allOf: [...listOf(rest.allOf), member] }
-  return { property, members: new Map(members.map((member, i) => [tagOf(resolved[i], property)!, compiled(member)])) }
+  return members.map(member => isPlain ? member : { ...rest, allOf: [...listOf(rest.allOf), member] })
 }
 
 /** The members of a union in plain JSON Schema; null for other schemas. */

@@ -55,3 +55,27 @@ export async function textOf (tab: Page, selector: string): Promise<string> {
   const element = await tab.waitForSelector(selector)
   return element!.evaluate(({ textContent }) => textContent.trim())
 }
+
+/** Opens a page of the example in a window of its own and fails the test when a script of it throws. */
+export async function openPage (t: Test, browser: Browser, address: string): Promise<Page> {
+  const context = await browser.createBrowserContext()
+  t.teardown(() => context.close())
+  const tab = await context.newPage()
+  tab.on('pageerror', (error) => {
+    // Firefox counts what happens to a WebSocket, such as a refused handshake, among the errors of the page
+    if (!String(error).includes('ws://')) t.error(error)
+  })
+  await tab.goto(address)
+  await tab.waitForSelector('.badge[data-state]')
+  if (address.lastIndexOf('/') < 8) await tab.waitForSelector('#chat-state[data-state]')
+  return tab
+}
+
+export async function fill (tab: Page, selector: string, text: string) {
+  await tab.$eval(selector, (field) => { field.select() })
+  await tab.type(selector, text)
+}
+
+export function textsOf (tab: Page, selector: string): Promise<string[]> {
+  return tab.$$eval(selector, (elements) => elements.map(({ textContent }) => textContent))
+}

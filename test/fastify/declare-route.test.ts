@@ -1,8 +1,9 @@
 // What the onRoute hook makes of the options of a route, before Fastify has them.
 import Fastify, { type FastifyRequest, type RouteOptions } from 'fastify'
 import { test } from 'tap'
-import { declareRoute, isDeclared, isWebSocketRoute, speaksWebSocket } from '../../lib/fastify/declare-route.ts'
+import { declareRoute, isDeclared, isHidden, isWebSocketRoute, speaksWebSocket } from '../../lib/fastify/declare-route.ts'
 import { MessageSchemas } from '../../lib/fastify/message-schemas.ts'
+import websocket from '../../lib/index.ts'
 import type { Scope } from '../../lib/fastify/websocket-route.ts'
 
 type Route = RouteOptions & { prefix?: string }
@@ -78,8 +79,8 @@ test('the route of a prefix has two paths', async t => {
 
 test('a route of WebSocket alone is hidden from the documentation of an HTTP API, and the schema of its user stays as it is', async t => {
   const schema = Object.freeze({ querystring: {} })
-  t.strictSame(declare({ websocket: true, schema }).route.schema, { hide: true, querystring: {} })
-  t.strictSame(declare({ websocket: true, schema: { hide: false } }).route.schema, { hide: false }, 'unless he says otherwise')
+  t.strictSame(Object.entries(declare({ websocket: true, schema }).route.schema!), [['hide', true], ['querystring', {}]])
+  t.strictSame(Object.entries(declare({ websocket: true, schema: { hide: false } }).route.schema!), [['hide', false]], 'unless he says otherwise')
   t.equal(declare({ wsHandler: handler, schema }).route.schema, schema, 'one that serves HTTP too is shown')
 })
 
@@ -99,4 +100,34 @@ test('a route that an outer scope has declared is not declared again', async t =
     declareRoute(scope, instance, route)
     t.strictSame([{ ...route }, paths], [before, []])
   }
+})
+
+test('a schema of messages on a route that takes no WebSockets is a mistake, unless that is said', async t => {
+  for (const direction of ['receive', 'send']) {
+    for (const options of [{}, { method: 'POST' }, { websocket: null }]) {
+      t.throws(() => declare({ ...options, schema: { [direction]: {} } }), {
+        code: 'FST_WS_SCHEMA_ROUTE', message: `schema.${direction} of the route /ws says what its messages are, but it takes no WebSockets: websocket: true or a wsHandler is missing`
+      })
+    }
+    for (const options of [{ websocket: false }, { websocket: true }, { wsHandler: handler }]) declare({ ...options, schema: { [direction]: {} } })
+  }
+  declare({ schema: { receive: undefined } })
+})
+
+test('the twin for HEAD of a route with a schema of messages is none', async t => {
+  const app = Fastify({ exposeHeadRoutes: true })
+  t.teardown(() => app.close())
+  await app.register(websocket)
+  app.route({ method: 'GET', url: '/both', schema: { receive: true, send: true }, handler: async () => 'x', wsHandler () {} })
+  app.get('/alone', { websocket: true, schema: { receive: true } }, () => {})
+  await app.ready()
+  t.equal((await app.inject({ method: 'HEAD', url: '/both' })).statusCode, 200)
+})
+
+test('whether a route is hidden from all documentation is what its user has said', async t => {
+  const hidden: Array<[options: object, isHidden: boolean]> = [
+    [{ websocket: true }, false], [{ websocket: true, schema: {} }, false], [{ websocket: true, schema: { hide: false } }, false],
+    [{ websocket: true, schema: { hide: true } }, true], [{ wsHandler: handler, schema: { hide: true } }, true], [{ wsHandler: handler }, false]
+  ]
+  for (const [options, expected] of hidden) t.equal(isHidden(declare(options).route), expected, JSON.stringify(options))
 })

@@ -1,3 +1,2 @@
 // Packages that the documentation imports and nothing here needs.
-declare module 'close-with-grace'
-declare module 'prom-client'
+declare module '@y/websocket-server/utils'

@@ -8,6 +8,7 @@ import type { TLiteral, TObject, TString } from 'typebox'
 import type { WebSocketConnection } from '../../lib/index.ts'
 
 export { Type } from 'typebox'
+export { asyncapi } from '../../lib/asyncapi/index.ts'
 export { default as websocket, reconnect, Topics, upgrade, WebSocket } from '../../lib/index.ts'
 
 export declare const app: FastifyInstance
@@ -57,6 +58,7 @@ export interface Received { text: string }
 export interface Sent { hello: string }
 export declare const Ajv: new (options: object) => { compile (schema: unknown): (data: unknown) => boolean }
 export declare const handler: (connection: any) => Promise<void>
+export declare const toJsonSchema: (schema: unknown) => object
 export declare const upload: (connection: WebSocketConnection) => Promise<void>
 export declare const add: (a: number, b: number) => Promise<number>
 export declare const store: (...values: unknown[]) => Promise<void>

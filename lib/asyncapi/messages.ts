@@ -1,0 +1,56 @@
+// What a route receives or sends -> the messages that it is one of.
+import { aloneMembers, findTaggedUnion, unionMembers } from '../messages/tagged-union.ts'
+import type { Components } from './components.ts'
+import { follow, idOf, isSchema, lastSegment, outermost, type FindShared, type Schema } from './references.ts'
+
+export type Direction = 'receive' | 'send'
+
+export interface DocumentedMessage {
+  /** What it is called, as long as no other is. */
+  readonly base: string
+  readonly title?: string
+  readonly description?: string
+  readonly payload: unknown
+}
+
+/** One for each member of a union, named as the schema is, or by what tells it from the others. */
+export function toMessages (schema: unknown, direction: Direction, findShared: FindShared, components: Components): DocumentedMessage[] {
+  const place = outermost(schema, findShared)
+  if (!isSchema(schema)) return [{ base: direction, payload: components.add(schema, place) }]
+  const resolve = (reference: string): unknown => follow(reference, place)?.schema
+  const members = unionMembers(schema)
+  if (members === null) return [toMessage(schema, schema, titleOf(schema) ?? direction)]
+  const tagged = findTaggedUnion(schema, resolve)
+  const tags = tagged === null ? null : [...tagged.members.keys()]
+  return aloneMembers(schema, members).map((alone, i) =>
+    toMessage(members[i], alone, tags === null ? titleOf(members[i]) ?? `${direction}-${i + 1}` : String(tags[i])))
+
+  /** @param otherwise what it is called where it has no name */
+  function toMessage (member: unknown, alone: unknown, otherwise: string): DocumentedMessage {
+    const { title, description } = describe(member)
+    return {
+      base: nameOf(member) ?? otherwise,
+      ...(typeof title === 'string' ? { title } : {}),
+      ...(typeof description === 'string' ? { description } : {}),
+      payload: components.add(alone, place)
+    }
+  }
+
+  /** What is referred to says what the reference does not. */
+  function describe (member: unknown): Schema {
+    if (!isSchema(member)) return {}
+    const referred = typeof member.$ref === 'string' ? resolve(member.$ref) : undefined
+    return isSchema(referred) ? { ...referred, ...member } : member
+  }
+}
+
+/** The name of a schema, or that by which it is referred to. */
+function nameOf (member: unknown): string | undefined {
+  if (!isSchema(member)) return undefined
+  const { $ref } = member
+  return lastSegment(idOf(member) ?? (typeof $ref === 'string' ? $ref : ''))
+}
+
+function titleOf (member: unknown): string | undefined {
+  return isSchema(member) && typeof member.title === 'string' ? member.title : undefined
+}

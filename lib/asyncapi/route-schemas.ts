@@ -1,0 +1,76 @@
+// What a route says of its messages and its handshake, as JSON Schema.
+import type { RouteOptions } from 'fastify'
+import type { AsyncApiOptions } from '../../types/asyncapi.ts'
+import { plain } from '../messages/plain.ts'
+import { isSchema, type Schema } from './references.ts'
+
+const PARTS = ['receive', 'send', 'params', 'querystring', 'headers'] as const
+export type Part = typeof PARTS[number]
+
+export interface RouteSchemas {
+  /** In Fastify's words. */
+  readonly url: string
+  readonly parts: Readonly<Partial<Record<Part, unknown>>>
+  /** Of the route's schema, what is for the reader. */
+  readonly notes: Schema
+}
+
+// of the response that opens a connection
+const SWITCHING = 101
+
+/**
+ * @param onForeign makes the error of what is no JSON Schema
+ * @returns null for a route that its transform hides
+ */
+export function readRoute (
+  route: RouteOptions, declaredUrl: string, transform: AsyncApiOptions['transform'], onForeign: (part: Part) => Error
+): RouteSchemas | null {
+  const { hide: _, body: __, response: ___, query, ...given } = (route.schema ?? {}) as Record<string, unknown>
+  const { receive, send } = given
+  let schema: Record<string, unknown> = query === undefined ? given : { ...given, querystring: query }
+  let url = declaredUrl
+  if (transform !== undefined) {
+    const input = {
+      ...schema,
+      ...(receive === undefined ? {} : { body: receive }),
+      ...(send === undefined ? {} : { response: { [SWITCHING]: send } })
+    }
+    const transformed = transform({ schema: input, url, route, openapiObject: { openapi: '3.1.0' } })
+    url = transformed.url
+    const { body, response, hide, ...rest } = transformed.schema as Record<string, unknown>
+    if (hide === true) return null
+    // those who know of receive and send may have made something of them, others have of the two that they know
+    schema = {
+      ...rest,
+      receive: rest.receive === receive ? body : rest.receive,
+      send: rest.send === send ? (response as Record<number, unknown> | undefined)?.[SWITCHING] : rest.send
+    }
+  }
+  const parts: Partial<Record<Part, unknown>> = {}
+  for (const part of PARTS) {
+    if (schema[part] !== undefined) parts[part] = toJsonSchema(schema[part], part, onForeign)
+    delete schema[part]
+  }
+  return { url, parts, notes: schema }
+}
+
+function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Error): unknown {
+  const schema = plain(given)
+  if (typeof schema === 'boolean') return schema
+  const convert = standardOf(schema)?.[part === 'send' ? 'output' : 'input']
+  if (convert !== undefined) return convert({ target: 'draft-07', libraryOptions: { unrepresentable: 'any' } })
+  if (!isSchema(schema) || !isPlain(schema)) throw onForeign(part)
+  return schema
+}
+
+type Convert = (options: object) => unknown
+
+/** Of what follows Standard JSON Schema (standardschema.dev). */
+function standardOf (schema: unknown): { input?: Convert, output?: Convert } | undefined {
+  return (Object(schema) as { '~standard'?: { jsonSchema?: object } })['~standard']?.jsonSchema
+}
+
+function isPlain (schema: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(schema)
+  return prototype === null || prototype === Object.prototype
+}
