@@ -183,10 +183,13 @@ export interface Rule {
 export interface BrokerHost {
   /** To be called in order for each topic; never after unsubscribe() or stop() has returned. */
   deliver (topic: string, entry: Entry | { readonly head: null, readonly body: Buffer }): void
-  /** The broker is unreachable: messages published from now on may be missed, and publishing is impossible. */
-  interrupted (): void
-  /** All subscriptions are acknowledged again, and publishing is possible. */
-  restored (): void
+  /**
+   * The broker is unreachable: messages published from now on may be missed, and publishing is impossible.
+   * @param affects the topics this is true of. Default: all
+   */
+  interrupted (affects?: (topic: string) => boolean): void
+  /** All their subscriptions are acknowledged again, and publishing is possible. @param affects as above */
+  restored (affects?: (topic: string) => boolean): void
   error (error: Error): void
 }
 
@@ -211,4 +214,6 @@ export interface Broker {
    */
   read? (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }>
   heads? (topics: string[]): Promise<Array<Head | null>>
+  /** Of a broker of several servers, of which some may be away: whether that of a topic is. Default: none is, between restored() and interrupted(). */
+  isAway? (topic: string): boolean
 }

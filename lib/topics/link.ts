@@ -64,11 +64,14 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     }
   }
 
-  get isUp (): boolean { return this.#state === 'up' }
   get clock (): Environment['clock'] { return this.#environment.clock }
   get schedule (): Environment['schedule'] { return this.#environment.schedule }
   get pending (): number { return this.#outbox.pending }
   get pendingBytes (): number { return this.#outbox.pendingBytes }
+
+  isUp (name: string): boolean {
+    return this.#state === 'up' && this.broker.isAway?.(name) !== true
+  }
 
   // Start and end
 
@@ -97,8 +100,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   #setUp (): void {
     this.#state = 'up'
-    this.#tell('up')
     this.#outbox.flush()
+    this.#tell('up')
   }
 
   #tell (state: 'up' | 'down' | 'doubtful', topic?: string): void {
@@ -123,17 +126,23 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     if (this.#flushers.length > 0) this.onProgress()
   }
 
-  interrupted (): void {
+  interrupted (affects?: (topic: string) => boolean): void {
     if (this.#state !== 'up') return
-    this.#state = 'down'
+    if (affects === undefined) this.#state = 'down'
     this.#tell('down')
-    for (const source of this.#sources()) source.interrupted()
+    for (const source of this.#sources(affects)) source.interrupted()
   }
 
-  restored (): void {
-    if (this.#state !== 'down') return
-    this.#setUp()
-    for (const source of this.#sources()) source.restored()
+  restored (affects?: (topic: string) => boolean): void {
+    if (affects === undefined) {
+      if (this.#state !== 'down') return
+      this.#setUp()
+    } else {
+      if (this.#state !== 'up') return
+      this.#outbox.flush()
+      if ([...this.#owner.table.topics.keys()].every(name => this.isUp(name))) this.#tell('up')
+    }
+    for (const source of this.#sources(affects)) source.restored()
     this.#joinAll()
   }
 
@@ -141,9 +150,9 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     this.onError(error)
   }
 
-  * #sources (): Generator<Source> {
-    for (const { source } of this.#owner.table.topics.values()) {
-      if (source !== null) yield source
+  * #sources (affects?: (topic: string) => boolean): Generator<Source> {
+    for (const { name, source } of this.#owner.table.topics.values()) {
+      if (source !== null && (affects === undefined || affects(name))) yield source
     }
   }
 
@@ -194,8 +203,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   #joinAll (): void {
     if (this.#state !== 'up') return
-    const joining = [...this.#joining]
-    this.#joining.clear()
+    const joining = [...this.#joining].filter(({ topic }) => this.isUp(topic.name))
+    for (const source of joining) this.#joining.delete(source)
     for (let i = 0; i < joining.length; i += BATCH) this.#subscribe(joining.slice(i, i + BATCH))
   }
 
@@ -263,7 +272,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     const known = this.#owner.table.topics.get(name)?.source?.position
     if (known !== null && known !== undefined) return formatPosition(known)
     if (this.#state === 'closed') throw topicsClosed()
-    if (this.#state !== 'up') throw brokerDown(name, 'it is away')
+    if (!this.isUp(name)) throw brokerDown(name, 'it is away')
     return formatPosition((await this.read(name, null, rule)).head)
   }
 

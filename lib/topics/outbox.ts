@@ -15,8 +15,8 @@ export interface OutboxSettings {
 
 export interface OutboxOwner extends Pick<Environment, 'clock' | 'schedule'> {
   readonly broker: Broker
-  /** The broker accepts messages. */
-  readonly isUp: boolean
+  /** The broker accepts messages on a topic. */
+  isUp (topic: string): boolean
   onError (error: unknown): void
   onAccepted (topic: string, head: Head | null): void
   /** A publish() has settled, or its message has come back. */
@@ -24,6 +24,7 @@ export interface OutboxOwner extends Pick<Environment, 'clock' | 'schedule'> {
 }
 
 interface Item {
+  readonly order: number
   readonly topic: string
   readonly body: Buffer
   readonly rule: Rule
@@ -39,8 +40,10 @@ export class Outbox {
   readonly #owner: OutboxOwner
   readonly #settings: OutboxSettings
   readonly #items = new Fifo<Item>()
-  // the items not yet handed to the broker
-  readonly #waiting = new Fifo<Item>()
+  // the items not yet handed to the broker, in order
+  #waiting: Item[] = []
+  #isFlushing = false
+  #published = 0
   #pending = 0
   #bytes = 0
   // messages expected back, by counter, with the subscriber that must not get each
@@ -77,7 +80,7 @@ export class Outbox {
   publish (topic: string, body: Buffer, rule: Rule, counter: number): Promise<PublishResult> {
     const promise = new Promise<PublishResult>((resolve, reject) => {
       const deadline = this.#owner.clock() + this.#settings.publishTimeout
-      const item: Item = { topic, body, rule, deadline, counter, resolve, reject, state: 'waiting' }
+      const item: Item = { order: this.#published++, topic, body, rule, deadline, counter, resolve, reject, state: 'waiting' }
       this.#pending++
       this.#bytes += body.length
       if (this.#isClosed) this.#settle(item, topicsClosed())
@@ -88,27 +91,42 @@ export class Outbox {
     return promise
   }
 
-  /** Sends waiting messages: the broker accepts them again. */
+  /** Sends waiting messages: the broker accepts them again, if not on all topics. */
   flush (): void {
-    for (let item = this.#waiting.shift(); item !== undefined; item = this.#waiting.shift()) {
-      if (item.state === 'waiting') this.#send(item)
+    this.#isFlushing = true
+    const away: Item[] = []
+    for (let i = 0; i < this.#waiting.length; i++) { // to which may be added
+      const item = this.#waiting[i]!
+      if (item.state !== 'waiting') continue
+      if (this.#owner.isUp(item.topic)) this.#send(item)
+      else away.push(item)
     }
+    this.#waiting = away
+    this.#isFlushing = false
   }
 
   close (): void {
     this.#isClosed = true
     this.#cancel?.()
     for (const item of this.#items.cut()) this.#settle(item, topicsClosed())
-    this.#waiting.cut()
+    this.#waiting = []
     this.#expected.clear()
     this.#owner.onProgress()
   }
 
   #add (item: Item): void {
     this.#items.push(item)
-    if (this.#owner.isUp && this.#waiting.isEmpty) this.#send(item)
+    if (this.#owner.isUp(item.topic) && !this.#isFlushing) this.#send(item)
     else this.#waiting.push(item)
     this.#watch()
+  }
+
+  /** It was not sent after all. What was published after it may wait already. */
+  #putBack (item: Item): void {
+    item.state = 'waiting'
+    let place = this.#waiting.length
+    while (place > 0 && this.#waiting[place - 1]!.order > item.order) place--
+    this.#waiting.splice(place, 0, item)
   }
 
   #send (item: Item): void {
@@ -117,6 +135,10 @@ export class Outbox {
     // also catches a synchronous throw
     new Promise<Head | null>(resolve => { resolve(this.#owner.broker.publish(topic, body, rule)) }).then(head => { this.#settle(item, head) }, (error: unknown) => {
       const isKnown = error instanceof TopicsError || isOurs(error)
+      if (isKnown && error.code === 'FST_WS_TOPICS_BROKER_DOWN' && item.state === 'sent' && !this.#owner.isUp(topic)) {
+        this.#putBack(item)
+        return
+      }
       this.#settle(item, isKnown ? error : brokerRefused(`a message on ${JSON.stringify(topic)}`, error))
     })
   }
@@ -168,6 +190,6 @@ export class Outbox {
 }
 
 /** An error of another copy of this package. */
-function isOurs (error: unknown): error is Error {
+function isOurs (error: unknown): error is Error & { code: string } {
   return error instanceof Error && String((error as { code?: unknown }).code).startsWith('FST_WS_TOPICS_')
 }

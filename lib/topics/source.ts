@@ -30,8 +30,8 @@ export interface SourceOwner {
   /** @returns whether this many more bytes may wait */
   reserve (bytes: number): boolean
   release (bytes: number): void
-  /** The broker is reachable. */
-  readonly isUp: boolean
+  /** The broker can be asked about a topic. */
+  isUp (topic: string): boolean
   readonly clock: () => number
   readonly schedule: (callback: () => void, delay: number) => () => void
 }
@@ -224,7 +224,7 @@ export class Source {
 
   /** One question at a time. */
   #ask (): void {
-    if (this.#hasEnded || !this.#isSubscribed || !this.#owner.isUp) return
+    if (this.#hasEnded || !this.#isSubscribed || !this.#owner.isUp(this.topic.name)) return
     if (this.#question !== null) {
       this.#mustAskAgain = true
       return

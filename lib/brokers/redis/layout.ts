@@ -2,23 +2,35 @@
 //   <prefix>:{p}            channel, to which an entry is published
 //   <prefix>:{p}:n:<topic>  string, the head: `epoch number tag`; expires after headTtl
 //   <prefix>:{p}:h:<topic>  list of entries, the newest last; expires after ttl
-// p is the partition of a topic: a node that has a subscriber in it is sent all that is published in it. One channel for each topic would be as many
+// p is the partition of a topic, and in braces, as what decides in a cluster on which node all of these lie: a node that has a subscriber in it is sent all that is published in it. One channel for each topic would be as many
 // subscriptions to make again after each reconnect; one for all would send everything to everybody.
 import { crc32 } from 'node:zlib'
 import type { Entry, Head } from '../../../types/topics.ts'
 
 export const PARTITIONS = 256
 
+interface ChannelCommands {
+  readonly publish: string
+  readonly subscribe: string
+  readonly unsubscribe: string
+}
+
+const COMMANDS: ChannelCommands = { publish: 'PUBLISH', subscribe: 'SUBSCRIBE', unsubscribe: 'UNSUBSCRIBE' }
+const SHARDED_COMMANDS: ChannelCommands = { publish: 'SPUBLISH', subscribe: 'SSUBSCRIBE', unsubscribe: 'SUNSUBSCRIBE' }
+
 export class Layout {
+  readonly commands: ChannelCommands
   readonly #channels: readonly string[]
 
-  constructor (prefix: string) {
+  /** @param isSharded of a cluster: what is published on a channel stays on the node that has its slot */
+  constructor (prefix: string, isSharded = false) {
+    this.commands = isSharded ? SHARDED_COMMANDS : COMMANDS
     this.#channels = Array.from({ length: PARTITIONS }, (_, partition) => `${prefix}:{${partition}}`)
   }
 
   channel (partition: number): string { return this.#channels[partition]! }
-  headKey (topic: string): string { return `${this.channel(partitionOf(topic))}:n:${topic}` }
-  listKey (topic: string): string { return `${this.channel(partitionOf(topic))}:h:${topic}` }
+  headKey (topic: string, partition = partitionOf(topic)): string { return `${this.channel(partition)}:n:${topic}` }
+  listKey (topic: string, partition = partitionOf(topic)): string { return `${this.channel(partition)}:h:${topic}` }
 }
 
 export function partitionOf (topic: string): number {

@@ -4,7 +4,7 @@ import type { Head, Rule } from '../../../types/topics.ts'
 import { parseHead } from './layout.ts'
 
 /**
- * KEYS head, list. ARGV channel, epoch if it is new, tag, body, size, ttl, headTtl. The head is set first: a Redis that is full refuses that, and so
+ * KEYS head, list. ARGV channel, epoch if it is new, tag, body, size, ttl, headTtl, and SPUBLISH on a cluster. The head is set first: a Redis that is full refuses that, and so
  * the whole. `%d`, as tostring() makes 1e+15 of a number. The list is not cut for each message. An entry names the tag before it.
  */
 export const PUBLISH = `
@@ -21,7 +21,7 @@ if ARGV[5] ~= '0' then
   if redis.call('RPUSH', KEYS[2], entry) > ARGV[5] * 1.1 then redis.call('LTRIM', KEYS[2], -ARGV[5], -1) end
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
-redis.call('PUBLISH', ARGV[1], entry)
+redis.call(ARGV[8] or 'PUBLISH', ARGV[1], entry)
 return head`
 
 /**
@@ -58,9 +58,9 @@ export interface Keys {
 }
 
 export function publishCommand (
-  { head, list }: Keys, channel: string, ids: { epoch: string, tag: string }, body: Buffer, { size, ttl, headTtl }: Rule
+  { head, list }: Keys, { channel, command }: { channel: string, command: string }, ids: { epoch: string, tag: string }, body: Buffer, { size, ttl, headTtl }: Rule
 ): Array<string | Buffer> {
-  return ['EVAL', PUBLISH, '2', head, list, channel, ids.epoch, ids.tag, body, String(size), milliseconds(ttl), milliseconds(headTtl)]
+  return ['EVAL', PUBLISH, '2', head, list, channel, ids.epoch, ids.tag, body, String(size), milliseconds(ttl), milliseconds(headTtl), command]
 }
 
 export function readCommand ({ head, list }: Keys, epoch: string, since: Head | null, { size, headTtl }: Rule): string[] {
