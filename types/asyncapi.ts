@@ -12,6 +12,8 @@ export interface AsyncApiDocument {
 
 /** The parts of the document that routes do not provide, copied unchanged. */
 export interface AsyncApiFoundation {
+  /** Default: '3.1.0'. For tools that do not know that yet; the document is the same. */
+  asyncapi?: '3.0.0' | '3.1.0' | undefined
   /** Default: `{ title: 'WebSocket API', version: '1.0.0' }`. */
   info?: { title?: string | undefined, version?: string | undefined, [key: string]: unknown } | undefined
   /** By name: `{ host, protocol, pathname?, security?, ... }`. Default: none. */

@@ -182,6 +182,7 @@ test('security is a list of schemes of the document, of which one suffices', asy
 
 test('what is given for the document is in it', async t => {
   const given = {
+    asyncapi: '3.0.0' as const,
     id: 'urn:example',
     info: { title: 'Chat', license: { name: 'MIT' } },
     servers: { here: { host: 'a.example', protocol: 'wss' } },
