@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import websocket, { Topics, type TopicsOptions } from '../lib/index.ts'
+import { api } from './api.ts'
 import { chat, CHAT_RULES, MAX_BEHIND, type ChatNode } from './chat.ts'
 import { pageOf, pages } from './pages.ts'
 import { protocol } from './protocol.ts'
@@ -51,6 +52,7 @@ export async function buildApp (options: ExampleOptions = {}): Promise<FastifyIn
   protocol(app, secure)
   await upload(app, uploadFolder)
   await pages(app)
+  await api(app)
   return app
 }
 

@@ -166,7 +166,7 @@ export const notTyped = (what: string, direction: 'receive' | 'send') =>
 export const notSerializable = (reason: string, options?: ErrorOptions) =>
   new SchemaError('FST_WS_SERIALIZATION', `a message cannot be serialized by schema.send: ${reason}`, options)
 export const notWebSocket = (direction: 'receive' | 'send', url: string) => new SchemaError('FST_WS_SCHEMA_ROUTE',
-  `schema.${direction} of the route ${url} says what its messages are, but it takes no WebSockets: websocket: true or a wsHandler is missing`)
+  `schema.${direction} of the route ${url} describes WebSocket messages, but the route takes no WebSockets: websocket: true or a wsHandler is missing`)
 export const documentNotMade = (url: string, cause: unknown) =>
   new SchemaError('FST_WS_ASYNCAPI', `the WebSocket route ${url} cannot be documented: ${messageOf(cause)}`, { cause })
 export const documentTooEarly = () => new SchemaError('FST_WS_ASYNCAPI', 'asyncapi() was called before the app was ready')

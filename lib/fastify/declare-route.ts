@@ -8,7 +8,7 @@ import { WebSocketRoute, type Scope } from './websocket-route.ts'
 // Set in a route's config once a hook has seen it: its WebSocketRoute, or null if it takes no handshakes. The hooks of an outer scope
 // run before those of an inner one, which may belong to another copy of this package.
 const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
-// In a route's schema: its `hide` is ours, not the user's.
+// set in a route's schema if `hide` was added by us, not by the user
 const HIDDEN = Symbol.for('fastify-websocket-stream.hidden')
 type Config = { readonly [WEBSOCKET_ROUTE]?: WebSocketRoute | null } | undefined
 
@@ -22,7 +22,7 @@ export function isWebSocketRoute ({ config }: RouteOptions): boolean {
   return Boolean((config as Config)?.[WEBSOCKET_ROUTE])
 }
 
-/** Whether the one who declared it wants no documentation of it. */
+/** Whether the user has hidden the route from documentation. */
 export function isHidden ({ schema }: RouteOptions): boolean {
   const { hide, [HIDDEN]: isOurs } = (schema ?? {}) as { hide?: unknown, [HIDDEN]?: true }
   return Boolean(hide) && isOurs !== true
@@ -76,7 +76,7 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
 }
 
-/** Where nobody says that it is no WebSocket route, somebody may have forgotten to say that it is one. */
+/** Rejects message schemas on a route without `websocket`, which was probably forgotten; `websocket: false` allows them. */
 function checkSchema ({ schema, url }: RouteOptions): void {
   for (const direction of ['receive', 'send'] as const) if (schema?.[direction] !== undefined) throw notWebSocket(direction, url)
 }

@@ -9,7 +9,7 @@ export interface Declaration {
   /** Where it was declared. */
   readonly instance: FastifyInstance
   readonly route: RouteOptions
-  /** The URL as declared: at the end of a prefix, Fastify changes it for the second of the route's two. */
+  /** The URL as declared: Fastify changes that of the route when it registers a prefix with and without a trailing slash. */
   readonly url: string
   /** The handler as declared: another WebSocket plugin would replace it. */
   readonly handler: unknown
@@ -25,7 +25,7 @@ export function knowsRoutes (app: FastifyInstance): boolean {
   return known.has(app.initialConfig)
 }
 
-/** All WebSocket routes of an app, in the order of their declaration; undefined where they are not known. */
+/** All WebSocket routes of an app, in order of declaration; undefined if they were not watched. */
 export function declarationsIn (app: FastifyInstance): Declaration[] | undefined {
   return known.get(app.initialConfig)?.filter(({ instance, route }) => isRoute(instance, route))
 }

@@ -28,7 +28,7 @@ export function findTaggedUnion (schema: unknown, resolve: Resolve): TaggedUnion
   return { property, members: new Map(alone.map((member, i) => [tagOf(resolved[i], property)!, member])) }
 }
 
-/** Each member of a union with what else the union demands, which counts for it too. */
+/** Each member of a union, combined with the union's other keywords, which apply to it too. */
 export function aloneMembers (union: Schema, members: readonly unknown[]): unknown[] {
   const rest = Object.fromEntries(Object.entries(union).filter(([name]) => name !== 'anyOf' && name !== 'oneOf' && name !== '$id'))
   const isPlain = Object.keys(rest).every(name => SILENT.has(name))

@@ -9,7 +9,7 @@ import { makeCertificate } from '../../example/certificate.ts'
 import { CERTIFICATE } from '../helpers/http.ts'
 import { BROWSERS, fill, openPage, testInBrowser, textOf, textsOf } from './browsers.ts'
 
-const PAGES = ['/', '/slow-reader', '/tokens', '/upload', '/http2']
+const PAGES = ['/', '/slow-reader', '/tokens', '/upload', '/http2', '/api']
 
 // for the whole file: two browsers on a busy machine take their time
 t.setTimeout(240_000)

@@ -1,7 +1,7 @@
-// Topics of many processes by a cluster of Redis or Valkey. Each node that has slots is a server of its own, with those partitions whose channel and keys
-// lie in them. A partition whose node is away, or whose slot is on its way to another, is told to the host: what is published on its topics waits, and
-// all others go on. It is looked for then, round by round: who has the slots now? A partition is up again when its node has acknowledged what is wanted
-// of it, and says of no key that it is elsewhere.
+// Topics across processes over a Redis or Valkey cluster. Each node with slots is used like a single server, for the partitions whose channel and keys
+// are in its slots. If a partition's node is unreachable, or its slot is migrating, it is reported to the host as interrupted: publishing on its topics
+// waits, and all others go on. The slots are then looked up, round by round, until the partition's node has acknowledged its subscriptions and redirects
+// no key.
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../../types/topics.ts'
 import { brokerAnswer, brokerDown, brokerLost, brokerRefused, topicsClosed, TopicsError } from '../../errors.ts'
 import { randomTag, type Environment } from '../../topics/environment.ts'
@@ -16,7 +16,7 @@ import { nameOf, parseSlots, slotOf, type Topology } from './topology.ts'
 export interface ClusterBrokerOptions {
   readonly cluster: Cluster
   readonly layout: Layout
-  /** Milliseconds. */
+  /** Milliseconds within which a node must answer. */
   readonly timeout: number
   readonly environment: Environment
 }
@@ -33,7 +33,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
   readonly #nodes = new Map<string, ClusterNode>()
   readonly #leaving = new Set<ClusterNode>()
   #known: ClusterNodes | null = null
-  // where there may be one that can be asked
+  // known nodes, to ask for the topology
   #addresses: readonly Address[] = []
   #host: BrokerHost | null = null
   #hasStarted = false
@@ -48,7 +48,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     this.#parts = Array.from({ length: PARTITIONS }, (_, partition) => new ClusterPart(partition, slotOf(options.layout.channel(partition))))
   }
 
-  // From its start to its end
+  // Start and end
 
   async start (host: BrokerHost): Promise<void> {
     this.#host = host
@@ -76,7 +76,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     await Promise.all(nodes.map(node => node.stop()))
   }
 
-  /** Slots move without a word to who publishes nothing, and is subscribed to nothing, in them. */
+  /** Looks periodically: a process without messages or subscriptions in a slot is not told when it moves. */
   #tick (): void {
     this.#cancelTick = this.#options.environment.schedule(() => {
       this.#tick()
@@ -85,9 +85,9 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     }, TICK)
   }
 
-  // Who has what
+  // Topology
 
-  /** At once, unless that is done already; then, once more. */
+  /** Looks up the topology now or, if a lookup is running, once more after it. */
   #look (): void {
     const host = this.#host
     if (!this.#hasStarted || host === null) return
@@ -120,7 +120,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     if (failed !== undefined) throw failed.reason
   }
 
-  /** Of those that are there; else of all that are known; else the client that was brought may know others. */
+  /** Asks nodes that are up, then all known addresses, then those that the user's client discovers. */
   async #ask (): Promise<Topology> {
     const up = [...this.#nodes.values()].filter(({ isUp }) => isUp)
     const topology = await this.#firstOf(up, async ({ broker, address }) => this.#read(await broker.call(SLOTS), address)) ??
@@ -171,7 +171,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     })
   }
 
-  /** Each partition has the node that has its slot now. A node without any is left. */
+  /** Assigns each partition to the node that has its slot, and leaves nodes without any. */
   #assign (topology: Topology): void {
     this.#addresses = topology.nodes
     const moved = this.#parts.filter(part => {
@@ -191,7 +191,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     }
   }
 
-  /** It may have to say yet that something is elsewhere. */
+  /** Stops a node once it has answered pending commands, possibly with redirections. */
   async #leave (node: ClusterNode, parts: readonly ClusterPart[]): Promise<void> {
     this.#leaving.add(node)
     await Promise.all(parts.map(part => part.drained()))
@@ -211,7 +211,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     return node
   }
 
-  /** Those partitions of a node that are not up. */
+  /** Brings up the partitions of a node that are not up. */
   async #restore (node: ClusterNode, host: BrokerHost): Promise<void> {
     if (!node.hasStarted) await node.start(this)
     if (!node.isUp || this.#host !== host) return
@@ -225,15 +225,15 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     if (failed !== undefined && !isMoved(failed.reason)) throw failed.reason
   }
 
-  /** @returns rejects when it does not lie there, or not alone */
+  /** Subscribes for a partition on its node. @returns rejects if the node does not have its slot, or not alone */
   async #prepare (part: ClusterPart, { broker }: ClusterNode): Promise<void> {
     const { layout, environment } = this.#options
-    // what has been told that it is elsewhere is sent again before anything that comes later
+    // keeps order: redirected messages are sent again before later ones
     await part.drained()
     const topics = [...part.topics]
     try {
       if (topics.length > 0) await broker.subscribe(topics)
-      // of a slot that is on its way, a key that is not there is said to be elsewhere
+      // in a migrating slot, a missing key is redirected
       await broker.call(['MGET', layout.headKey(randomTag(environment.random), part.partition)])
     } catch (error) {
       if (isMoved(error)) broker.unsubscribe(topics)
@@ -320,7 +320,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
 
   async heads (topics: string[]): Promise<Array<Head | null>> {
     const heads = new Map<string, Head | null>()
-    // keys of several slots cannot be asked for together
+    // one command cannot read keys of several slots
     await Promise.all([...this.#grouped(topics)].map(async ([part, names]) => {
       const found = await this.#at(part, broker => broker.heads(names))
       names.forEach((name, i) => { heads.set(name, found[i] ?? null) })
@@ -339,9 +339,9 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     }
   }
 
-  /** Whether a command was not done, as its keys lie elsewhere, or nowhere. */
+  /** Whether a command was not executed because its node does not have the slot. */
   #hasMoved (part: ClusterPart, error: unknown): error is Error {
-    if (!isMoved(error)) return isWrongServer(error) // for which the node is given up already
+    if (!isMoved(error)) return isWrongServer(error) // the node has already been given up for this
     this.#lose([part])
     this.#look()
     return true

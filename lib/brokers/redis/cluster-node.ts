@@ -1,4 +1,4 @@
-// A node of a cluster that has slots: a server of its own, and what is known of it.
+// A cluster node with slots: its server broker, and whether it is up.
 import type { BrokerHost } from '../../../types/topics.ts'
 import type { Address } from './connection.ts'
 import type { ServerBroker } from './server-broker.ts'
@@ -14,7 +14,7 @@ export class ClusterNode {
   #isUp = false
   #hasStarted = false
   #fail: ((error: Error) => void) | null = null
-  // rejects when it goes away
+  // rejects when the node goes down
   #lost: Promise<never> | null = null
 
   constructor (address: Address, broker: ServerBroker) {
@@ -25,7 +25,7 @@ export class ClusterNode {
   get hasStarted (): boolean { return this.#hasStarted }
   get isUp (): boolean { return this.#isUp }
 
-  /** @returns rejects when it cannot be used */
+  /** @returns rejects if it cannot be used */
   async start (owner: ClusterNodeOwner): Promise<void> {
     await this.broker.start({
       deliver: (topic, entry) => { owner.deliver(topic, entry) },
@@ -48,7 +48,7 @@ export class ClusterNode {
     await this.broker.stop()
   }
 
-  /** @returns rejects when the node goes away, even where that what it waits for would come with its return */
+  /** @returns rejects if the node goes down meanwhile, even if `promise` would settle after its return */
   async whileUp<Result> (promise: Promise<Result>): Promise<Result> {
     if (this.#lost === null) {
       promise.catch(() => {})

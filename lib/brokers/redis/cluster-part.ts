@@ -1,4 +1,4 @@
-// One of the partitions in a cluster: where it lies, and what is wanted of it.
+// A partition in a cluster: its node and its topics.
 import type { ClusterNode } from './cluster-node.ts'
 
 interface Waiter {
@@ -10,7 +10,7 @@ export class ClusterPart {
   readonly partition: number
   readonly slot: number
   readonly topics = new Set<string>()
-  /** Null: no node has its slot, as far as is known. */
+  /** Null: no known node has its slot. */
   node: ClusterNode | null = null
   #isUp = false
   #waiting: Waiter[] = []
@@ -22,7 +22,7 @@ export class ClusterPart {
     this.slot = slot
   }
 
-  /** Its node is subscribed to what is wanted, and can be published to. */
+  /** Its subscriptions are acknowledged, and publishing is possible. */
   get isUp (): boolean { return this.#isUp }
 
   /** @returns whether it was up */
@@ -48,7 +48,7 @@ export class ClusterPart {
     await new Promise<void>((resolve, reject) => { this.#waiting.push({ resolve, reject }) })
   }
 
-  /** Something is on its way to its node, which may say that it is not there. */
+  /** Sends a command to its node, and counts it as in flight until it is answered. */
   async send<Result> (ask: () => Promise<Result>): Promise<Result> {
     this.#inFlight++
     try {
@@ -58,7 +58,7 @@ export class ClusterPart {
     }
   }
 
-  /** What was on its way is answered. */
+  /** Resolves when all commands in flight are answered. */
   async drained (): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>(resolve => { this.#drained.push(resolve) })
   }

@@ -1,19 +1,19 @@
-/** One connection to a Redis server, by whatever client: it does not come back by itself, and does not keep what cannot be sent. */
+/** One connection to a Redis server, with any client: it does not reconnect by itself, and does not queue commands while disconnected. */
 export interface RedisConnection {
   /** @returns resolves when commands can be sent. May never settle */
   connect (): Promise<void>
-  /** @returns what the server answers, strings as Buffers. May never settle */
+  /** @returns the server's answer, with strings as Buffers. May never settle */
   call (command: ReadonlyArray<string | Buffer>): Promise<unknown>
-  /** To sharded channels, if it was made for those. @returns resolves when it is acknowledged. May never settle */
+  /** Subscribes to channels, sharded ones on a cluster. @returns resolves when acknowledged. May never settle */
   subscribe (channels: string[]): Promise<unknown>
   unsubscribe (channels: string[]): Promise<unknown>
   destroy (): void
 }
 
 export interface ConnectionEvents {
-  /** What was published on a channel. Never throws. */
+  /** A message was published on a channel. Never throws. */
   readonly message: (message: unknown) => void
-  /** It is of no more use. */
+  /** The connection can no longer be used. */
   readonly ended: (error: Error) => void
 }
 
@@ -39,7 +39,7 @@ export interface ClusterNodes {
   readonly dial: (address: Address) => Dial
 }
 
-/** Whether it is what the server has answered: then the command was not done. */
+/** Whether an error is an answer of the server: then the command was not executed. */
 export function isReply (error: unknown): error is Error {
   if (!(error instanceof Error)) return false
   // ioredis and iovalkey by name, node-redis by class
@@ -50,12 +50,12 @@ export function isReply (error: unknown): error is Error {
   return false
 }
 
-/** What a server says that may not, or not yet, be written to: another connection may lead to one that may. */
+/** Whether a server reports that it cannot be written to, or not yet: a new connection may reach one that can. */
 export function isWrongServer (error: unknown): boolean {
   return isReply(error) && /(^|-)(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH)\b/.test(error.message)
 }
 
-/** What a node of a cluster says that has not, or has not alone, what the command is about. It was not done. */
+/** Whether a cluster node reports that it does not, or does not alone, have the command's slot. The command was not executed. */
 export function isMoved (error: unknown): boolean {
   return isReply(error) && /^(MOVED|ASK|TRYAGAIN)\b/.test(error.message)
 }

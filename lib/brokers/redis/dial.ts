@@ -1,12 +1,12 @@
-// Which client it is that was brought.
+// Recognizes the kind of client.
 import { wrongBrokerOption } from '../../errors.ts'
 import type { Cluster, Dial } from './connection.ts'
 import { IoredisCluster, ioredisDial, type IoredisClient, type IoredisClusterClient } from './ioredis.ts'
 import { NodeRedisCluster, nodeRedisDial, type NodeRedisClient, type NodeRedisClusterClient } from './node-redis.ts'
 
 /**
- * A client of node-redis (createClient(), createCluster()), ioredis or iovalkey (new Redis(), new Cluster()). Its options are used, for connections made by its duplicate(); it
- * need not be connected itself.
+ * A client of node-redis (createClient(), createCluster()), ioredis or iovalkey (new Redis(), new Cluster()). Connections are made with its
+ * duplicate() and options; it need not be connected itself.
  */
 export interface RedisClient {
   duplicate (...args: never[]): unknown
@@ -15,7 +15,7 @@ export interface RedisClient {
 
 const EXPECTED = 'a client of node-redis, ioredis or iovalkey'
 
-/** Null: it is that of one server, or none. */
+/** Null: not a cluster client. */
 export function clusterOf (client: unknown): Cluster | null {
   const { given, has } = methodsOf(client)
   if (given.isCluster === true && has('duplicate', 'connect', 'nodes', 'on', 'disconnect')) return new IoredisCluster(client as IoredisClusterClient)

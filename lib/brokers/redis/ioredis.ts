@@ -1,7 +1,7 @@
 // Connections by ioredis or iovalkey.
 import { isMoved, isReply, type Address, type Cluster, type ClusterNodes, type ConnectionEvents, type Dial, type RedisConnection } from './connection.ts'
 
-/** What is needed of such a client. */
+/** The members used of such a client. */
 export interface IoredisClient {
   duplicate (options: Record<string, unknown>): IoredisClient
   connect (): Promise<unknown>
@@ -25,7 +25,7 @@ export interface IoredisClusterClient {
 
 type NatMap = Readonly<Record<string, Address>> | ((address: string) => Address | null)
 
-/** Not to come back, not to keep or repeat anything: after a cut there are new connections. Without the ready check INFO need not be allowed. */
+/** No reconnecting, queueing or retrying: lost connections are replaced. Without the ready check, permission for INFO is not needed. */
 const OPTIONS = {
   lazyConnect: true,
   retryStrategy: () => null,
@@ -61,13 +61,13 @@ class IoredisConnection implements RedisConnection {
     return new Error(this.#error?.message ?? 'the connection was closed', { cause: this.#error })
   }
 
-  /** connect() of ioredis resolves before it is known whether the password is right. */
+  /** connect() of ioredis resolves before the password is known to be right. */
   async connect (): Promise<void> {
     const client = this.client
     await new Promise<void>((resolve, reject) => {
       client.on('ready', resolve)
       client.on('end', () => { reject(this.#reason) })
-      client.connect().catch(() => {}) // which says no more than that it is closed
+      client.connect().catch(() => {}) // only reports that it is closed
     })
   }
 
@@ -75,7 +75,7 @@ class IoredisConnection implements RedisConnection {
     try {
       return await this.client.callBuffer(String(name), ...args)
     } catch (error) {
-      delete (error as { command?: unknown }).command // in which is what was published, and errors are logged
+      delete (error as { command?: unknown }).command // holds the published message, and errors are logged
       throw isReply(error) ? error : this.#reason
     }
   }
@@ -85,7 +85,7 @@ class IoredisConnection implements RedisConnection {
   destroy (): void { this.client.disconnect() }
 }
 
-/** To a node of a cluster, with sharded channels, each of which may lie in a slot of its own. */
+/** A connection to a cluster node, with sharded channels, each of which may be in another slot. */
 class ShardedIoredisConnection extends IoredisConnection {
   readonly #ended: ConnectionEvents['ended']
   #isConnected = false

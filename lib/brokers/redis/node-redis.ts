@@ -1,7 +1,7 @@
 // Connections by node-redis.
 import type { Address, Cluster, ClusterNodes, ConnectionEvents, Dial, RedisConnection } from './connection.ts'
 
-/** What is needed of such a client. */
+/** The members used of such a client. */
 export interface NodeRedisClient {
   readonly options?: { readonly socket?: object | undefined } | undefined
   readonly isReady: boolean
@@ -17,7 +17,7 @@ export interface NodeRedisClient {
 }
 
 export interface NodeRedisClusterClient {
-  /** Of node-redis 6; 5 hides it. */
+  /** In node-redis 6; hidden in 5. */
   readonly _options?: { readonly nodeAddressMap?: AddressMap | undefined } | undefined
   readonly masters: ReadonlyArray<Address & object>
   duplicate (options: Record<string, unknown>): NodeRedisClusterClient
@@ -38,7 +38,7 @@ export function nodeRedisDial (client: NodeRedisClient): Dial {
 
 function duplicateOf (client: NodeRedisClient, address: Partial<Address> = {}): NodeRedisClient {
   return client.duplicate({
-    // not to come back: after a cut there are new connections
+    // no reconnecting: lost connections are replaced
     socket: { ...client.options?.socket, ...address, reconnectStrategy: false },
     disableOfflineQueue: true,
     commandOptions: {},
@@ -65,7 +65,7 @@ class NodeRedisConnection implements RedisConnection {
   destroy (): void { this.client.destroy() }
 }
 
-/** To a node of a cluster, with sharded channels, each of which may lie in a slot of its own. */
+/** A connection to a cluster node, with sharded channels, each of which may be in another slot. */
 class ShardedNodeRedisConnection extends NodeRedisConnection {
   constructor (client: NodeRedisClient, events: ConnectionEvents) {
     super(client, events)

@@ -1,4 +1,4 @@
-// Topics of many processes by Redis or Valkey: one server, or a cluster.
+// Topics across processes over Redis or Valkey: one server, or a cluster.
 import type { Broker } from '../../../types/topics.ts'
 import { wrongBrokerOption } from '../../errors.ts'
 import { NODE, type Environment } from '../../topics/environment.ts'
@@ -9,25 +9,25 @@ import { ServerBroker } from './server-broker.ts'
 
 export interface RedisBrokerOptions {
   /**
-   * Yours, of node-redis, ioredis or iovalkey, of one server or a cluster: its options are used, for two connections of its kind to each server. It
-   * need not be connected.
+   * Your client of node-redis, ioredis or iovalkey, for one server or a cluster. Its options are used to open two connections to each server; it
+   * need not be connected itself.
    */
   readonly client: RedisClient
-  /** What all keys and channels begin with. Not the client's keyPrefix, which does not count here. Default: 'ws1'. */
+  /** Prefix of all keys and channels. The client's keyPrefix is not used. Default: 'ws1'. */
   readonly prefix?: string | undefined
-  /** Milliseconds in which the server has to answer; else its connections are given up and made anew. Default: 5,000. */
+  /** Milliseconds within which the server must answer; otherwise its connections are replaced. Default: 5,000. */
   readonly timeout?: number | undefined
 }
 
 /**
- * A broker for the option `broker` of topics: Redis or Valkey from 6.2, one server or what its sentinels name; or a cluster from 7.0.
- * @throws TypeError with the code FST_WS_TOPICS_OPTION for an option that is wrong, or a client that is not known
+ * A broker for the option `broker` of topics: Redis or Valkey from 6.2 on, one server, also behind sentinels; or a cluster from 7.0 on.
+ * @throws TypeError with the code FST_WS_TOPICS_OPTION for an invalid option or an unknown kind of client
  */
 export function redisBroker (options: RedisBrokerOptions): Broker {
   return makeBroker(options, NODE)
 }
 
-/** @param environment what tests may bring */
+/** @param environment clock and random, replaced in tests */
 export function makeBroker (options: RedisBrokerOptions, environment: Environment): Broker {
   const { client, prefix = 'ws1', timeout = 5_000 } = checked(options)
   const cluster = clusterOf(client)

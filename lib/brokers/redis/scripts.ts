@@ -1,5 +1,4 @@
-// What is done in one step in Redis. Sent as EVAL each time: EVALSHA, and EVAL where the script is not known, would put a publisher's own messages out
-// of order.
+// Scripts for atomic operations in Redis. Always sent as EVAL: EVALSHA with a fallback to EVAL could change the order of a publisher's messages.
 import type { Head, Rule } from '../../../types/topics.ts'
 import { parseHead } from './layout.ts'
 
@@ -44,7 +43,7 @@ local missed = math.min(n - ARGV[3], tonumber(ARGV[5]))
 if ARGV[2] ~= e or missed <= 0 then return {v} end
 return {v, unpack(redis.call('LRANGE', KEYS[2], -missed, -1))}`
 
-/** Ten years: Redis takes no time that ends after what 64 bits can count. */
+/** Ten years: Redis rejects an expiry beyond 64 bits. */
 const MAX_TTL = 10 * 365 * 86_400_000
 
 const milliseconds = (ttl: number): string => String(Math.min(ttl, MAX_TTL))
@@ -67,7 +66,7 @@ export function readCommand ({ head, list }: Keys, epoch: string, since: Head | 
   return ['EVAL', READ, '2', head, list, epoch, since?.epoch ?? '-', String(since?.number ?? 0), milliseconds(headTtl), String(longest(size))]
 }
 
-/** @returns the head, and what may be entries; null for what the script does not answer */
+/** @returns the head and unparsed entries; null if it is not an answer of the script */
 export function readAnswer (reply: unknown): { head: Head, entries: unknown[] } | null {
   if (!Array.isArray(reply)) return null
   const [first, ...entries] = reply as unknown[]

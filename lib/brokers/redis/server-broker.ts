@@ -1,5 +1,5 @@
-// Topics of many processes by a Redis or Valkey server. Numbers and history are made by scripts, in one step; what is published comes by channels. A cut is told
-// to the host, and all that is wanted is subscribed to again on new connections before the host is told that they are there.
+// Topics across processes over a Redis or Valkey server. Scripts number and store messages atomically; channels deliver them. A lost connection is
+// reported to the host as interrupted(); restored() follows once all subscriptions are acknowledged on new connections.
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../../types/topics.ts'
 import { brokerAnswer, brokerDown, brokerLost, brokerRefused, brokerTooOld, brokerUncertain, topicsClosed, TopicsError } from '../../errors.ts'
 import { randomTag, type Environment } from '../../topics/environment.ts'
@@ -57,7 +57,7 @@ export class ServerBroker implements Broker {
     this.environment = environment
   }
 
-  // From its start to its end
+  // Start and end
 
   async start (host: BrokerHost): Promise<void> {
     this.#host = host
@@ -82,7 +82,7 @@ export class ServerBroker implements Broker {
     this.#subscriptions.clear(topicsClosed())
   }
 
-  /** @param check whether it is a server that can be used */
+  /** @param check rejects if the server cannot be used */
   async #open (check: (session: Session) => Promise<unknown>): Promise<void> {
     const session = new Session(this.#dial, this)
     this.#session = session
@@ -112,7 +112,7 @@ export class ServerBroker implements Broker {
   }
 
   #openLater (): void {
-    // not all of a hundred processes at the same time
+    // jitter, so that many processes do not reconnect at the same time
     const { random, schedule } = this.environment
     const delay = Math.min(RETRY_DELAY * 2 ** this.#attempts++, MAX_RETRY_DELAY) * (0.5 + random() / 2)
     this.#cancelAttempt = schedule(() => {
@@ -120,7 +120,7 @@ export class ServerBroker implements Broker {
     }, delay, true)
   }
 
-  /** A server that may be read alone, or that has not loaded its data yet, says so. */
+  /** Rejects for a server that is read-only or still loading its data. */
   async #check (session: Session): Promise<void> {
     try {
       await this.#readAt(this.#trialKeys, session, null, TRIAL)
@@ -130,7 +130,7 @@ export class ServerBroker implements Broker {
     }
   }
 
-  /** All that is asked of it later, so that what is not permitted is known before anything is lost by it. */
+  /** Tries all commands that are needed later, so that missing permissions are known before messages are lost. */
   async #try (session: Session): Promise<void> {
     await this.#checkVersion(session)
     const keys = this.#trialKeys
@@ -164,7 +164,7 @@ export class ServerBroker implements Broker {
     try {
       info = String(await session.call(['INFO', 'server']))
     } catch (error) {
-      if (isReply(error)) return // it need not be permitted
+      if (isReply(error)) return // need not be permitted
       throw error
     }
     const [, major, minor] = /^redis_version:(\d+)\.(\d+)/m.exec(info) ?? []
@@ -192,7 +192,7 @@ export class ServerBroker implements Broker {
       if (entry === null || entry.body.length === 0) return // a trial, or none of ours
       const topic = readTopic(entry.body)
       if (topic !== null && this.#subscriptions.has(topic)) this.#host?.deliver(topic, entry)
-    } catch (error) { // nothing may reach the client
+    } catch (error) { // must not reach the client
       this.#host?.error(error as Error)
     }
   }

@@ -1,9 +1,9 @@
-// In which slot of a cluster something lies, and which node has it.
+// The slots of a cluster and the nodes that have them.
 import type { Address } from './connection.ts'
 
 const SLOTS = 16_384
 
-/** CRC-16 with the polynomial 0x1021, of what is in braces, or of all. */
+/** The slot of a key: CRC-16 (polynomial 0x1021) of the hash tag in braces, or of the whole key. */
 export function slotOf (key: string): number {
   const open = key.indexOf('{')
   const close = open < 0 ? -1 : key.indexOf('}', open)
@@ -17,9 +17,9 @@ export function slotOf (key: string): number {
 }
 
 export interface Topology {
-  /** The node that may be written to; null for a slot that none has. */
+  /** The primary that has a slot; null if none has. */
   ownerOf (slot: number): Address | null
-  /** All that there are, replicas too. */
+  /** All nodes, including replicas. */
   readonly nodes: readonly Address[]
 }
 
@@ -30,8 +30,8 @@ interface Range {
 }
 
 /**
- * What CLUSTER SLOTS answers: [from, to, [host, port, ...], [host, port, ...] ...] ...
- * @param asked a node whose host is not known to itself is where it was asked
+ * Parses the answer of CLUSTER SLOTS: [from, to, [host, port, ...], [host, port, ...] ...] ...
+ * @param asked the address used for a node that does not know its own host
  * @returns null for anything else
  */
 export function parseSlots (reply: unknown, asked: Address, map: (address: Address) => Address): Topology | null {
