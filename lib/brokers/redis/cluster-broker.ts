@@ -144,7 +144,7 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
 
   async #askAt (address: Address): Promise<Topology> {
     const { timeout, environment } = this.#options
-    const session = new Session(this.#known!.dial(address), { timeout, environment, message: () => {}, failed: () => {} })
+    const session = new Session(this.#known!.dial(address), { timeout, environment, message: ignore, failed: ignore })
     try {
       await session.connect()
       return this.#read(await session.call(SLOTS), address)
@@ -362,6 +362,9 @@ export class ClusterBroker implements Broker, ClusterNodeOwner {
     return groups
   }
 }
+
+/** What comes of a session that is asked one thing: the answer says it all. */
+function ignore (): void {}
 
 function topicsOf (parts: readonly ClusterPart[]): (topic: string) => boolean {
   const partitions = new Set(parts.map(({ partition }) => partition))

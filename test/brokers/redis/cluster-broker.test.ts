@@ -296,7 +296,14 @@ test('a subscription that is refused rejects, and one that is said to lie elsewh
   await broker.subscribe(['y'])
   await broker.subscribe(['x'])
   t.strictSame(host.told, ['interrupted', 'restored'])
-  t.strictSame(await broker.heads(['x', 'y']), [null, null])
+  let beside = 0 // in the partition of x
+  while (partitionOf(String(beside)) !== partitionOf('x')) beside++
+  await broker.subscribe(['x', String(beside)])
+  t.strictSame(await broker.heads(['x', 'y', String(beside)]), [null, null, null])
+  cluster.answer = command => {
+    if (command.startsWith('MGET')) throw new ReplyError('NOPERM')
+  }
+  await t.rejects(broker.heads(['x']), /NOPERM/)
 })
 
 test('a cluster that never answers is given up, and what it answers must be understood', async t => {
