@@ -57,7 +57,7 @@ export function readRoute (
 function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Error): unknown {
   const schema = plain(given)
   if (typeof schema === 'boolean') return schema
-  const convert = standardOf(schema)?.[part === 'send' ? 'output' : 'input']
+  const convert = converterOf(schema, part)
   if (convert !== undefined) return convert({ target: 'draft-07', libraryOptions: { unrepresentable: 'any' } })
   if (!isSchema(schema) || !isPlain(schema)) throw onForeign(part)
   return schema
@@ -66,8 +66,10 @@ function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Er
 type Convert = (options: object) => unknown
 
 /** Of what follows Standard JSON Schema (standardschema.dev). */
-function standardOf (schema: unknown): { input?: Convert, output?: Convert } | undefined {
-  return (Object(schema) as { '~standard'?: { jsonSchema?: object } })['~standard']?.jsonSchema
+function converterOf (schema: unknown, part: Part): Convert | undefined {
+  const { vendor, jsonSchema } = (Object(schema) as { '~standard'?: { vendor?: string, jsonSchema?: { input?: Convert, output?: Convert } } })['~standard'] ?? {}
+  // what zod serializes it encodes, which is the way back: to what it would take
+  return part === 'send' && vendor !== 'zod' ? jsonSchema?.output : jsonSchema?.input
 }
 
 function isPlain (schema: object): boolean {
