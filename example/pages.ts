@@ -58,15 +58,16 @@ export async function pages (app: FastifyInstance): Promise<void> {
   app.get('/reconnect.js', (_request, reply) => reply.headers(PAGE_HEADERS).type(JAVASCRIPT).send(browser))
 }
 
-/** Puts the code in that a page asks for by `<!-- source: file.ts name -->`: that function of the example, as it stands there. */
+/** Puts the code in that a page asks for by `<!-- source: file.ts name -->`: that function or constant of the example, as it stands there. */
 function withSource (page: string): string {
-  return page.replaceAll(/<!-- source: (\S+) (\w+) -->/g, (_, file, name) => highlight(functionOf(file, name)))
+  return page.replaceAll(/<!-- source: (\S+) (\w+) -->/g, (_, file, name) => highlight(declarationOf(file, name)))
 }
 
-function functionOf (file: string, name: string): string {
+/** A function up to its brace at the beginning of a line, a constant of one line. */
+function declarationOf (file: string, name: string): string {
   const source = readFileSync(new URL(`example/${file}`, ROOT), 'utf8')
-  const [code] = new RegExp(`^(export )?(async )?function \\*? ?${name} [^]*?^}$`, 'm').exec(source) ?? []
-  if (code === undefined) throw new Error(`example/${file} has no function ${name}`)
+  const [code] = new RegExp(`^(export )?(async )?function \\*? ?${name} [^]*?^}$|^const ${name}\\b.*$`, 'm').exec(source) ?? []
+  if (code === undefined) throw new Error(`example/${file} declares no ${name}`)
   return code
 }
 

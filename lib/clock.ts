@@ -1,8 +1,8 @@
-/** What tells the time and calls back, so that a test can be the one who does both. */
+/** Time and timers, which tests can replace. */
 export interface Clock {
-  /** Milliseconds, which only go on. */
+  /** Monotonic milliseconds. */
   now (): number
-  /** Calls back once, in so many milliseconds at the earliest. @returns takes that back */
+  /** Calls `callback` once, after at least this many milliseconds. @returns cancels it */
   after (milliseconds: number, callback: () => void): () => void
 }
 

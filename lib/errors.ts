@@ -1,10 +1,10 @@
-// Every error of this library, in one catalogue. Each knows its own close code or status code; only Connection turns one
-// into a Close frame, only a door turns one into an HTTP response.
+// The catalogue of all errors. Each knows its own close code or status code; only Connection turns one into a Close frame, and only
+// a handshake turns one into an HTTP response.
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { CloseInfo } from '../types/connection.ts'
 import type { InvalidMessage, MessageIssue } from '../types/messages.ts'
 
-/** The peer broke RFC 6455 in mid-connection. `closeCode` is what the Close frame says that fails the connection. */
+/** The peer broke RFC 6455 during a connection, which fails with `closeCode`. */
 export class ProtocolError extends Error {
   override readonly name: string = 'ProtocolError'
   /** Stable, for programs; `WS_ERR_...`. */
@@ -18,7 +18,7 @@ export class ProtocolError extends Error {
   }
 }
 
-/** A message that `schema.receive` does not allow. Where no onInvalidMessage takes it, it fails the connection, as what breaks the protocol does. */
+/** A message that `schema.receive` does not allow. Without onInvalidMessage it fails the connection, like a protocol error. */
 export class MessageError extends ProtocolError implements InvalidMessage {
   override readonly name = 'MessageError'
   declare readonly validation?: readonly MessageIssue[]
@@ -30,11 +30,11 @@ export class MessageError extends ProtocolError implements InvalidMessage {
   ) {
     super(code, closeCode, message, options)
     if (validation !== undefined) this.validation = validation
-    Object.defineProperty(this, 'data', { value: data }) // not for loggers, which print what is enumerable
+    Object.defineProperty(this, 'data', { value: data }) // not enumerable, so that loggers do not print it
   }
 }
 
-/** What the application does with schemas for messages is wrong: a schema itself, or what a connection of a route that has one is asked for. */
+/** The application's mistake with a schema for messages: an invalid schema, or an operation that a connection with a schema does not support. */
 export class SchemaError extends Error {
   override readonly name = 'SchemaError'
   /** Stable, for programs; `FST_WS_...`. */
@@ -46,16 +46,16 @@ export class SchemaError extends Error {
   }
 }
 
-/** An opening handshake that failed: sent as an HTTP response by a server, thrown to the caller by a client. */
+/** An opening handshake that failed: sent as an HTTP response by a server, thrown to the caller on a client. */
 export class HandshakeError extends Error {
   override readonly name = 'HandshakeError'
   /** Stable, for programs; `FST_WS_...`. */
   readonly code: string
-  /** To a client: that of the server's response; undefined when there was none. */
+  /** The status of the response; on a client undefined if there was none. */
   readonly statusCode: number | undefined
-  /** Header fields that belong into the response, such as Sec-WebSocket-Version; to a client, those of the server's response. */
+  /** On a server: header fields for the response, such as Sec-WebSocket-Version. On a client: those of the server's response. */
   readonly headers: Readonly<Record<string, string | string[]>>
-  /** To a client: the body of the server's response, up to 64 KiB. */
+  /** On a client: the body of the server's response, up to 64 KiB. */
   readonly body: string | undefined
 
   constructor (
@@ -74,9 +74,9 @@ export class HandshakeError extends Error {
 export class ConnectionClosedError extends Error {
   override readonly name = 'ConnectionClosedError'
   readonly code = 'WS_ERR_CONNECTION_CLOSED'
-  /** Of the Close frame that ends the connection, the peer's or ours; 1006 when there is none; undefined where that is not known yet. */
+  /** The code of the Close frame that ended the connection, the peer's or ours; 1006 if there was none; undefined if not known yet. */
   readonly closeCode: number | undefined
-  /** How it was closed, where reconnect() gave up for that. */
+  /** How the connection was closed, if reconnect() gave up because of that. */
   readonly closeInfo: CloseInfo | undefined
   readonly #connection: unknown
 
@@ -90,13 +90,13 @@ export class ConnectionClosedError extends Error {
     this.#connection = connection
   }
 
-  /** Whether it is `connection` that has ended, and not another one. @internal */
+  /** Whether the error is about `connection` and not another one. @internal */
   isOf (connection: unknown): boolean {
     return this.#connection === connection
   }
 }
 
-/** A connection has one pull reader at a time: an iterator or a receive() that waits. */
+/** The connection already has a reader: an iterator, a stream or a pending receive(). */
 export class ReaderBusyError extends Error {
   override readonly name = 'ReaderBusyError'
   readonly code = 'WS_ERR_READER_BUSY'
@@ -138,12 +138,12 @@ export const oversizedMessage = (length: number, limit: number) =>
 export const unexpectedEnd = () =>
   new ProtocolError('WS_ERR_UNEXPECTED_END', 1002, 'the stream ended in the middle of a frame or of a fragmented message')
 
-// rateLimit, which is no rule of the protocol; and not 1008, after which a client does not come back
+// rateLimit is not a protocol rule. Not 1008, after which clients do not reconnect
 export const rateExceeded = () => new ProtocolError('WS_ERR_RATE_LIMIT', 1013, 'too many messages')
 
 // Content, RFC 6455 §5.5.1, §7.4, §8.1
 export const invalidText = () => new ProtocolError('WS_ERR_INVALID_UTF8', 1007, 'a text message is not valid UTF-8')
-export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'the data of a compressed message are not valid')
+export const invalidDeflate = () => new ProtocolError('WS_ERR_INVALID_DEFLATE', 1007, 'a compressed message is not valid DEFLATE data')
 export const shortClosePayload = () =>
   new ProtocolError('WS_ERR_INVALID_CLOSE_PAYLOAD', 1002, 'a Close frame\'s payload of 1 byte cannot hold a close code')
 export const invalidCloseCode = (code: number) =>
@@ -154,19 +154,19 @@ export const invalidCloseReason = () =>
 // Messages by schema, RFC 6455 §7.4.1
 export const notJson = (data: Buffer, reason: string) => new MessageError('FST_WS_JSON', 1007, `message is not JSON: ${reason}`, data)
 export const binaryMessage = (data: Buffer) =>
-  new MessageError('FST_WS_BINARY', 1003, 'a binary message came, where a schema says that messages are JSON', data)
+  new MessageError('FST_WS_BINARY', 1003, 'binary messages are not allowed: a schema requires JSON', data)
 export const invalidMessage = (data: Buffer, message: string, validation: readonly MessageIssue[], options?: ErrorOptions) =>
   new MessageError('FST_WS_VALIDATION', 1007, message, data, { validation, ...options })
 export const schemaNotBuilt = (direction: 'receive' | 'send', url: string, cause: unknown) =>
   new SchemaError('FST_WS_SCHEMA_BUILD', `schema.${direction} of the WebSocket route ${url} cannot be compiled: ${messageOf(cause)}`, { cause })
 export const asyncValidator = () => new SchemaError('FST_WS_ASYNC_VALIDATOR',
-  'the validator of schema.receive returned a promise: messages are validated one after the other, by validators that return at once')
+  'the validator of schema.receive returned a promise: validators of messages must be synchronous')
 export const notTyped = (what: string, direction: 'receive' | 'send') =>
   new SchemaError('FST_WS_TYPED', `${what} is for text and bytes: the route of this connection has schema.${direction}, and its messages are values`)
 export const notSerializable = (reason: string, options?: ErrorOptions) =>
   new SchemaError('FST_WS_SERIALIZATION', `a message cannot be serialized by schema.send: ${reason}`, options)
 export const notWebSocket = (direction: 'receive' | 'send', url: string) => new SchemaError('FST_WS_SCHEMA_ROUTE',
-  `schema.${direction} of the route ${url} says what its messages are, but it takes no WebSockets: websocket: true or a wsHandler is missing`)
+  `schema.${direction} of the route ${url} describes WebSocket messages, but the route takes no WebSockets: websocket: true or a wsHandler is missing`)
 export const documentNotMade = (url: string, cause: unknown) =>
   new SchemaError('FST_WS_ASYNCAPI', `the WebSocket route ${url} cannot be documented: ${messageOf(cause)}`, { cause })
 export const documentTooEarly = () => new SchemaError('FST_WS_ASYNCAPI', 'asyncapi() was called before the app was ready')
@@ -177,7 +177,7 @@ export const wrongMethod = (method: string | undefined) =>
 export const wrongHttpVersion = (version: string) =>
   new HandshakeError('FST_WS_HTTP_VERSION', 400, `the opening handshake needs HTTP/1.1, not HTTP/${version}`)
 export const tooManyHeaderFields = (limit: number) =>
-  new HandshakeError('FST_WS_HEADERS', 431, `the opening handshake must have less than ${limit} header fields`)
+  new HandshakeError('FST_WS_HEADERS', 431, `the opening handshake must have fewer than ${limit} header fields`)
 export const wrongHost = (count: number) =>
   new HandshakeError('FST_WS_HOST', 400, `the opening handshake needs exactly one Host header field, not ${count}`)
 export const wrongUpgrade = (value: string | undefined) =>
@@ -190,21 +190,21 @@ export const wrongKey = (value: string | undefined) =>
   new HandshakeError('FST_WS_KEY', 400, `the Sec-WebSocket-Key header field must appear once and hold 16 bytes in base64, it is ${quote(value)}`)
 export const wrongVersion = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 426, `the Sec-WebSocket-Version header field must be 13, it is ${quote(value)}`,
-    // RFC 9110 §15.5.22: 426 names what to upgrade to, §7.8: which Connection must list
+    // RFC 9110 §15.5.22: a 426 must have an Upgrade field, §7.8: which Connection must list
     { 'sec-websocket-version': '13', upgrade: 'websocket', connection: 'close, Upgrade' })
-// 426 would have to name in an Upgrade field what to upgrade to, which HTTP/2 does not have
+// not 426, which requires an Upgrade field, and HTTP/2 has none
 export const wrongVersionOverHttp2 = (value: string | undefined) =>
   new HandshakeError('FST_WS_VERSION', 400, `the sec-websocket-version header field must be 13, it is ${quote(value)}`, { 'sec-websocket-version': '13' })
 // RFC 9110 §15.5.22, §7.8
 export const lostUpgrade = (upgrade: string | undefined, connection: string | undefined) =>
-  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this is an opening handshake without its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
-    `Connection is ${quote(connection)}. A proxy has dropped them, which has to pass them on, by HTTP/1.1 ` +
+  new HandshakeError('FST_WS_UPGRADE_REQUIRED', 426, `this opening handshake has lost its upgrade: the Upgrade header field is ${quote(upgrade)}, ` +
+    `Connection is ${quote(connection)}. A proxy has dropped them: configure it to pass them on, over HTTP/1.1 ` +
     '(nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade")',
   { upgrade: 'websocket', connection: 'Upgrade' })
-// of which HTTP/2 has neither status 101 nor an Upgrade field
+// not 426: HTTP/2 has neither status 101 nor an Upgrade field
 export const lostConnect = () =>
   new HandshakeError('FST_WS_UPGRADE_REQUIRED', 400,
-    'this is an opening handshake as of HTTP/1.1: over HTTP/2 it must be an extended CONNECT (RFC 8441), which a proxy has to make of it')
+    'this is an HTTP/1.1 opening handshake: over HTTP/2 it must be an extended CONNECT (RFC 8441), to which a proxy has to convert it')
 export const endedHandshake = () =>
   new HandshakeError('FST_WS_END_STREAM', 400, 'the opening handshake must leave its stream open')
 export const wrongProtocolField = (value: string | undefined) =>
@@ -212,12 +212,12 @@ export const wrongProtocolField = (value: string | undefined) =>
 export const wrongExtensionsField = (value: string | undefined) =>
   new HandshakeError('FST_WS_EXTENSIONS', 400, `the Sec-WebSocket-Extensions header field is malformed: ${quote(value)}`)
 
-// What a server of ours adds
+// Our server's own refusals
 export const unofferedProtocol = (value: unknown) =>
   new HandshakeError('FST_WS_HANDLE_PROTOCOLS', 500, `handleProtocols returned ${quote(String(value))}, which the client did not offer`)
 export const declaredTooEarly = (url: string | undefined) =>
   new HandshakeError('FST_WS_DECLARED_TOO_EARLY', 500, `the route GET ${url} was declared before fastify-websocket-stream had loaded, and takes no WebSocket ` +
-    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered behind it')
+    'handshakes: await the registration of the plugin first, or declare the route in a plugin that is registered after it')
 export const serverClosing = () =>
   new HandshakeError('FST_WS_CLOSING', 503, 'the server is closing', { 'retry-after': '1' })
 export const tooManyFromAddress = (limit: number) =>
@@ -228,19 +228,19 @@ export const handshakeTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 503, `the opening handshake was not answered within ${milliseconds} ms`)
 export const wrongOrigin = (origin: string) =>
   new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin does not allow it`)
-/** @param host what the origin was compared with; a proxy may have changed it */
+/** @param host the one compared with the origin; a proxy may have changed it */
 export const otherOrigin = (origin: string, host: string | undefined, isSecure: boolean) =>
-  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin lets in pages of the same origin, ` +
+  new HandshakeError('FST_WS_ORIGIN', 403, `pages of ${quote(origin)} must not open a WebSocket here: the option origin allows pages of the same origin, ` +
     `and this request is for ${quote(isSecure && host !== undefined ? `https://${host}` : host)}. ` +
-    'If a proxy has changed the host, let it pass the Host header field on, or set trustProxy if it says X-Forwarded-Host; ' +
-    'pages of other origins are let in where the option origin names them')
+    'If a proxy changes the host, let it pass on the Host header field, or set trustProxy if it sends X-Forwarded-Host; ' +
+    'to allow other origins, list them in the option origin')
 export const repeatedOrigin = () =>
   new HandshakeError('FST_WS_ORIGIN', 403, 'the opening handshake must not have more than one Origin header field (option origin)')
 export const notVerified = (statusCode?: number | null, message?: string | null, headers?: OutgoingHttpHeaders | null) =>
   new HandshakeError('FST_WS_VERIFY_CLIENT', isRefusal(statusCode) ? statusCode : 401, message ?? 'verifyClient refused the handshake', fieldsOf(headers ?? {}))
 export const admissionFailed = (cause: unknown) =>
-  new HandshakeError('FST_WS_ADMISSION', 500, 'whether the client is welcome could not be decided', {}, { cause })
-export const socketTaken = () => new ConnectionClosedError('the socket of the handshake has another response, whose end it does not wait for')
+  new HandshakeError('FST_WS_ADMISSION', 500, 'the server failed to decide whether to accept the client', {}, { cause })
+export const socketTaken = () => new ConnectionClosedError('another response is using the socket of the handshake')
 export const clientLeft = () => new ConnectionClosedError('the client has left before its handshake was answered')
 
 export const connectTimedOut = (milliseconds: number) =>
@@ -250,18 +250,18 @@ export const connectTimedOut = (milliseconds: number) =>
 export const proxyRefused = (proxy: string, statusCode: number, headers?: Record<string, string | string[]>, body?: string) =>
   new HandshakeError('FST_WS_PROXY', statusCode, `the proxy ${proxy} has refused the connection with ${statusCode}`, headers, { body })
 
-/** @param what of HTTP/2 it lacks */
+/** @param what the server does not support */
 export const http2Missing = (what: string) =>
   new HandshakeError('FST_WS_HTTP2', 501, `the option http2 asks for HTTP/2, and the server ${what}`)
 export const sessionWithoutRoom = () =>
   new HandshakeError('FST_WS_HTTP2', 503, 'the server allows no stream at all (SETTINGS_MAX_CONCURRENT_STREAMS)')
 
-// What reconnect() adds
+// reconnect()
 export const lookUpTimedOut = (milliseconds: number) =>
   new HandshakeError('FST_WS_HANDSHAKE_TIMEOUT', 504, `url() and headers() have not answered within ${milliseconds} ms`)
 export const notComingBack = (closeInfo: CloseInfo) => new ConnectionClosedError(
   `the connection was closed with ${closeInfo.sent === null || closeInfo.cause === 'peer' ? '' : `${closeInfo.sent.code} by this side, `}` +
-  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and there is no next attempt`,
+  `close code ${closeInfo.code}${closeInfo.reason === '' ? '' : ` (${closeInfo.reason})`}, and reconnect() does not try again`,
   { closeCode: closeInfo.code, closeInfo })
 
 // The server's opening handshake, as a client sees it, RFC 6455 §4.1
@@ -269,7 +269,7 @@ export const unexpectedResponse = (statusCode: number, headers?: Record<string, 
   new HandshakeError('FST_WS_UNEXPECTED_RESPONSE', statusCode, `Unexpected server response: ${statusCode}`, headers, { body })
 export const wrongRedirect = (statusCode: number, location: string, reason: string) =>
   new HandshakeError('FST_WS_REDIRECT', statusCode, `the redirect to ${quote(location)} is not followed: ${reason}`, { location })
-/** `code` is Node's. */
+/** With Node's error code. */
 export const unanswered = (cause: Error & { code: string }) => new HandshakeError(
   cause.code, undefined, `the opening handshake failed, as ${cause.code.startsWith('HPE_') ? 'its answer is not HTTP' : 'it was not answered'}: ${cause.message}`,
   {}, { cause })
@@ -283,7 +283,7 @@ export const wrongServerUpgrade = (field: string, value: string | undefined) =>
   new HandshakeError('FST_WS_UPGRADE', 101, `the server's ${field} header field does not switch to WebSocket, it is ${quote(value)}`)
 
 // Topics
-/** What a promise of topics rejects with, or what is thrown where there are none. */
+/** An error of topics: a promise rejects with it, or it is thrown if there are no topics. */
 export class TopicsError extends Error {
   override readonly name = 'TopicsError'
   /** Stable, for programs; `FST_WS_TOPICS_...`. */
@@ -304,7 +304,7 @@ export const wrongTopicsOption = (name: string, expected: string, given: string)
 export const unknownTopicsOption = (name: string, known: readonly string[]) =>
   withCode(new TypeError(`unknown option ${name} of topics: there are ${known.join(', ')}`), 'FST_WS_TOPICS_OPTION')
 export const noTopics = () =>
-  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: connect() has none, and upgrade() those of its option topics')
+  new TopicsError('FST_WS_TOPICS_NONE', 'this connection has no topics: those of connect() have none, those of upgrade() only with its option topics')
 export const tooManyTopics = (limit: number) =>
   new TopicsError('FST_WS_TOPICS_LIMIT', `the connection is subscribed to ${limit} topics already, which is the limit (maxTopics)`)
 export const unsubscribed = (name: string) =>
@@ -313,16 +313,16 @@ export const brokerDown = (name: string, why: string) =>
   new TopicsError('FST_WS_TOPICS_BROKER_DOWN', `a message on ${topic(name)} was not sent to the broker, and may be published again: ${why}`)
 export const brokerUncertain = (name: string, options?: ErrorOptions) =>
   new TopicsError('FST_WS_TOPICS_UNCERTAIN',
-    `a message on ${topic(name)} was sent to the broker, which has not answered: it may be published, and twice when it is published again`, options)
+    `a message on ${topic(name)} was sent to the broker, which has not answered: it may have been published, and publishing it again may duplicate it`, options)
 export const brokerRefused = (what: string, cause: unknown) =>
   new TopicsError('FST_WS_TOPICS_REFUSED', `the broker has refused ${what}: ${cause instanceof Error ? cause.message : String(cause as string)}`, { cause })
 export const topicsClosed = () => new TopicsError('FST_WS_TOPICS_CLOSED', 'the topics are closed')
 export const brokerLost = (cause: Error) =>
-  new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or not any more: ${cause.message}`, { cause })
+  new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or was lost: ${cause.message}`, { cause })
 export const brokerTooOld = (given: string, needed: string) =>
   new TopicsError('FST_WS_TOPICS_BROKER_TOO_OLD', `the broker is ${given}, and must be ${needed} or newer`)
-export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `what the broker has answered to ${what} is not understood`)
+export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `the answer of the broker to ${what} is not understood`)
 export const wrongBrokerOption = (broker: string, name: string, expected: string, given: string) =>
   withCode(new TypeError(`the option ${name} of ${broker}() must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')
 export const brokerInUse = () =>
-  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'this broker has other topics already: make another, or give the Topics to both')
+  new TopicsError('FST_WS_TOPICS_BROKER_IN_USE', 'another Topics already uses this broker: create another broker, or share that Topics')

@@ -16,12 +16,12 @@ import { Topics } from './topics/topics.ts'
 
 export type * from '../types/index.ts'
 export type Connection = WebSocketConnection
-/** The class of every connection, for `instanceof` and its constants: routes, connect() and upgrade() make them. */
+/** The class of all connections, for `instanceof` and its constants. Routes, connect() and upgrade() create them. */
 // eslint-disable-next-line @typescript-eslint/no-redeclare -- as a class is: a value and a type of one name
 export const Connection: Pick<typeof ConnectionClass, 'CONNECTING' | 'OPEN' | 'CLOSING' | 'CLOSED'> &
   (abstract new (...args: never) => WebSocketConnection) = ConnectionClass
 export type WebSocket = WebSocketConnection
-/** The constructor that libraries for browsers want: `new WebSocket(url, protocols, options)`. */
+/** A constructor like that of browsers, for libraries that need one: `new WebSocket(url, protocols, options)`. */
 // eslint-disable-next-line @typescript-eslint/no-redeclare -- as a browser's is
 export const WebSocket: WebSocketConstructor = WebSocketClient
 export type { WebSocketConstructor, WebSocketOptions } from './client/websocket.ts'

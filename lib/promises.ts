@@ -1,9 +1,9 @@
-/** Tells whether `await` would wait for a value: a Promise or anything shaped like one. */
+/** Whether `await` would wait for a value: a Promise or any other thenable. */
 export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }
 
-/** What Promise.withResolvers() gives from Node 22 on, without its reject(). */
+/** The result of Promise.withResolvers() (Node 22 and later), without reject(). */
 export interface PromiseWithResolver<Value> {
   readonly promise: Promise<Value>
   readonly resolve: (value: Value) => void

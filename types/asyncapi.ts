@@ -1,6 +1,6 @@
 import type { RouteOptions } from 'fastify'
 
-/** A JSON document, as AsyncAPI 3.1 says what is in it. */
+/** A JSON document by AsyncAPI 3.1. */
 export interface AsyncApiDocument {
   asyncapi: string
   info: { title: string, version: string, [key: string]: any }
@@ -10,7 +10,7 @@ export interface AsyncApiDocument {
   [key: string]: any
 }
 
-/** What routes do not say: all of it goes into the document as it is. */
+/** The parts of the document that routes do not provide, copied unchanged. */
 export interface AsyncApiFoundation {
   /** Default: '3.1.0'. For tools that do not know that yet; the document is the same. */
   asyncapi?: '3.0.0' | '3.1.0' | undefined
@@ -18,18 +18,18 @@ export interface AsyncApiFoundation {
   info?: { title?: string | undefined, version?: string | undefined, [key: string]: unknown } | undefined
   /** By name: `{ host, protocol, pathname?, security?, ... }`. Default: none. */
   servers?: Record<string, object> | undefined
-  /** `securitySchemes`, which a route's `schema.security` names, and whatever else is to be referred to. */
+  /** `securitySchemes`, to which `schema.security` of routes refers, and any other components. */
   components?: Record<string, Record<string, unknown>> | undefined
   [key: string]: unknown
 }
 
-/** A route as it is going to be documented, in the shape that @fastify/swagger gives to its own `transform`. */
+/** A route to be documented, in the form that @fastify/swagger passes to its own `transform`. */
 export interface AsyncApiTransformInput {
-  /** That of the route, with what it receives as `body` and what it sends as `response[101]`: so Fastify has them compiled, too. */
+  /** The route's schema, with `receive` also as `body` and `send` also as `response[101]`, as transforms for @fastify/swagger expect. */
   schema: Record<string, any>
   url: string
   route: RouteOptions
-  /** For transforms that ask which version of OpenAPI, and so which JSON Schema, is wanted. */
+  /** For transforms that choose the dialect of JSON Schema by the version of OpenAPI. */
   openapiObject: { openapi: '3.1.0' }
 }
 
@@ -39,20 +39,20 @@ export interface AsyncApiTransformed {
 }
 
 export interface AsyncApiOptions {
-  /** What routes do not say. */
+  /** The parts of the document that routes do not provide. */
   document?: AsyncApiFoundation | undefined
-  /** The document is served on this path with `.json` and `.yaml` behind it; false: nowhere. Default: '/asyncapi'. */
+  /** The document is served on this path plus `.json` and `.yaml`; false: not served. Default: '/asyncapi'. */
   path?: string | false | undefined
   /**
-   * Makes JSON Schema of what is none. Not needed for what says by itself what its JSON Schema is, as zod (4.2 and newer), ArkType and others do
-   * (Standard JSON Schema). What takes a transform for @fastify/swagger has one that fits. May hide a route by `hide: true` in its schema.
+   * Converts schemas of other libraries to JSON Schema. Not needed for those with Standard JSON Schema, such as zod (4.2 and newer) and ArkType.
+   * A transform written for @fastify/swagger fits. May hide a route by returning a schema with `hide: true`.
    */
   transform?: ((input: AsyncApiTransformInput) => AsyncApiTransformed) | undefined
   /** Routes with this tag are not documented. Default: 'X-HIDDEN'. */
   hiddenTag?: string | undefined
 }
 
-/** The document of an app: as an object, which is a copy, or as text in YAML. After ready(). */
+/** Returns the document of an app: a copy as an object, or text in YAML. @throws SchemaError (FST_WS_ASYNCAPI) before the app is ready */
 export interface GetAsyncApi {
   (options?: { yaml?: false | undefined }): AsyncApiDocument
   (options: { yaml: true }): string
@@ -62,16 +62,16 @@ interface AsyncApiMembers {
   readonly asyncapi: GetAsyncApi
 }
 
-/** What @fastify/swagger has for HTTP routes, in the same types, so that the two stand beside each other. */
+/** The keys of @fastify/swagger for HTTP routes, with identical types, so that both can be loaded. */
 interface DocumentationKeys {
-  /** Not documented. */
+  /** True: not documented. */
   hide?: boolean
   deprecated?: boolean
   tags?: readonly string[]
   summary?: string
   description?: string
   externalDocs?: { url: string, description?: string }
-  /** Names of `components.securitySchemes`, with scopes; one of the list suffices. */
+  /** Names of `components.securitySchemes`, with scopes; one entry of the list suffices. */
   security?: ReadonlyArray<{ [securityLabel: string]: readonly string[] }>
   operationId?: string
 }

@@ -2,24 +2,24 @@ import type { OutgoingHttpHeaders } from 'node:http'
 import type { CloseInfo, WebSocketConnection } from './connection.ts'
 import type { ConnectOptions } from './options.ts'
 
-/** How an attempt ended: the error that connecting, `url` or `headers` failed with, or how the connection that it opened was closed. */
+/** How an attempt ended: the error of connecting, `url` or `headers`, or how the connection that it opened was closed. */
 export type ReconnectOutcome = Error | CloseInfo
 
-/** Which attempt it is. */
+/** Information about an attempt. */
 export interface ReconnectAttempt {
-  /** From 1 on; anew behind a connection that was open for `stableAfter`. */
+  /** Counts from 1, and starts again after a connection that was open for `stableAfter`. */
   readonly attempt: number
-  /** How the attempt before ended; null for the first. */
+  /** How the previous attempt ended; null for the first. */
   readonly last: ReconnectOutcome | null
 }
 
-/** What functions for `url` and `headers` get. */
+/** The argument of functions for `url` and `headers`. */
 export interface ReconnectContext extends ReconnectAttempt {
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when the result is no longer needed. */
   readonly signal: AbortSignal
 }
 
-/** The time between two attempts, in milliseconds: `random() * min(max, min * factor ** n)`, where n counts the attempts in vain. */
+/** The delay before the next attempt, in milliseconds: `random() * min(max, min * factor ** n)`, where n counts failed attempts. */
 export interface ReconnectBackoff {
   /** Default: 1 000. */
   readonly min?: number | undefined
@@ -31,7 +31,7 @@ export interface ReconnectBackoff {
 
 /**
  * `connecting`: an attempt begins. `open`: the handler gets the connection. `waiting`: the next attempt begins in `delay` milliseconds. `ended`:
- * reconnect() resolves or rejects. `outcome` is what the state follows from.
+ * reconnect() resolves or rejects. `outcome`: what led to the state.
  */
 export interface ReconnectState {
   readonly state: 'connecting' | 'open' | 'waiting' | 'ended'
@@ -41,29 +41,29 @@ export interface ReconnectState {
 }
 
 /**
- * As a handler of a server: plain, async, or an async generator whose yields are sent and whose return closes with 1000. That its connection
- * ended it may let through; anything else that it or a listener throws closes with 1011 and is what reconnect() rejects with.
+ * Like a server's handler: a plain or async function, or an async generator whose yields are sent and whose return closes with 1000. Errors that
+ * only report the end of the connection need not be caught; any other error of it or a listener closes with 1011 and rejects reconnect().
  */
 export type ReconnectHandler = (connection: WebSocketConnection, attempt: ReconnectAttempt) => unknown
 
 export interface ReconnectOptions extends Omit<ConnectOptions, 'headers'> {
-  /** Header fields of the request, or what makes those of each attempt, within `handshakeTimeout`. */
+  /** Header fields of the request, or a function that returns those of each attempt within `handshakeTimeout`. */
   headers?: OutgoingHttpHeaders | ((context: ReconnectContext) => OutgoingHttpHeaders | Promise<OutgoingHttpHeaders>) | undefined
   backoff?: ReconnectBackoff | undefined
-  /** Milliseconds after which an open connection counts as one that worked: the next attempt is the first again. Default: 10 000. */
+  /** Milliseconds after which an open connection counts as successful: attempts and backoff then start again. Default: 10 000. */
   stableAfter?: number | undefined
   /**
-   * Decides whether another attempt follows; a number: in so many milliseconds. What it throws reconnect() rejects with. Default: after what passes,
-   * as the table in docs/client.md has it.
+   * Decides whether to try again; a number: in this many milliseconds. If it throws, reconnect() rejects with that. Default: retries after temporary
+   * failures, by the table in docs/client.md.
    */
   retry?: ((outcome: ReconnectOutcome, attempt: ReconnectAttempt) => boolean | number) | undefined
-  /** Ends it: at once while it waits or connects, an open connection with 1001. reconnect() rejects with the signal's reason. */
+  /** Ends reconnect(), which rejects with its reason: at once while waiting or connecting; an open connection is closed with 1001. */
   signal?: AbortSignal | undefined
-  /** What it throws is what the handler would have thrown. */
+  /** Called at each change of state. An error that it throws ends reconnect() like one of the handler. */
   onState?: ((state: ReconnectState) => void) | undefined
-  /** False: a process that has nothing else to do ends instead of waiting for the next attempt. Default: true. */
+  /** False: waiting for the next attempt does not keep the process alive. Default: true. */
   ref?: boolean | undefined
 }
 
-/** A WebSocket URL, or what tells that of each attempt, within `handshakeTimeout`. */
+/** A WebSocket URL, or a function that returns that of each attempt within `handshakeTimeout`. */
 export type ReconnectUrl = string | URL | ((context: ReconnectContext) => string | URL | Promise<string | URL>)

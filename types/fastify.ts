@@ -11,14 +11,14 @@ import type { RawMessage, Sendable } from './messages.ts'
 import type { ConnectOptions, WebSocketRouteOptions } from './options.ts'
 import type { TopicsTable } from './topics.ts'
 
-/** What a route's connections receive: what its generics say, else what the type provider makes of `schema.receive`. */
+/** The type of messages a route's connections receive: from its generics, or else by the type provider from `schema.receive`. */
 export type ReceivedBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
   RouteGeneric extends { Receive: infer Receive } ? Receive
     : Schema extends { receive: infer Receive }
       ? [Receive] extends [undefined] ? RawMessage : (TypeProvider & { schema: Receive })['validator']
       : RawMessage
 
-/** What a route's connections are sent: what its generics say, else what the type provider makes of `schema.send`. */
+/** The type of messages a route's connections send: from its generics, or else by the type provider from `schema.send`. */
 export type SentBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvider> =
   RouteGeneric extends { Send: infer Send } ? Send
     : Schema extends { send: infer Send }
@@ -27,14 +27,14 @@ export type SentBy<RouteGeneric, Schema, TypeProvider extends FastifyTypeProvide
 
 type Primitive = string | number | bigint | boolean | symbol | null | undefined | void
 
-/** What a handler returns is its own business, but a generator must yield what send() takes. */
+/** A handler may return anything, but a generator must yield what send() takes. */
 export type HandlerResult<Send> =
   AsyncGenerator<Sendable<Send> | PreparedMessage, unknown, any> | (object & { readonly throw?: never }) | Primitive
 
 /**
  * Gets each connection of a route when it is open. What it throws or rejects with goes to the errorHandler. Messages that
- * come while an async handler awaits something are held until it listens; once it has settled without a listener they are
- * discarded. The type parameters are those of @fastify/websocket.
+ * arrive while an async handler awaits something are held until it listens or reads; once it has settled without doing so
+ * they are discarded. The type parameters are those of @fastify/websocket.
  */
 export type WebSocketHandler<
   RawServer extends RawServerBase = RawServerDefault,
@@ -51,8 +51,8 @@ export type WebSocketHandler<
 ) => HandlerResult<SentBy<RequestGeneric, SchemaCompiler, TypeProvider>>
 
 /**
- * As the declaration of a route takes it. A conditional type, so that the compiler puts in what it has inferred of the schema before it looks at the
- * handler: the literals that a generator yields would be strings otherwise.
+ * The handler in a route declaration. A conditional type, so that the compiler substitutes the inferred schema before it checks the handler:
+ * otherwise literals that a generator yields would widen to string.
  */
 export type InferredWebSocketHandler<
   RawServer extends RawServerBase,
@@ -65,78 +65,78 @@ export type InferredWebSocketHandler<
 > = SchemaCompiler extends infer Schema extends FastifySchema
   ? WebSocketHandler<RawServer, RawRequest, RouteGeneric, ContextConfig, Schema, TypeProvider, Logger> : never
 
-/** Counted since the start. What opened and is not open any more was closed: `opened` is `open` and the sum of `closes`. */
+/** Totals since the start. `opened` equals `open` plus the sum of `closes`. */
 export interface WebSocketServerStats extends Omit<ConnectionStats, 'duration'> {
-  /** Connections that are not closed yet. */
+  /** Connections not closed yet. */
   readonly open: number
-  /** Connections since the start. */
+  /** Connections opened. */
   readonly opened: number
-  /** Handshakes that were answered otherwise. */
+  /** Handshakes refused. */
   readonly refused: number
-  /** By close code, as in CloseInfo, how many connections ended with it. */
+  /** Number of closed connections by close code, as in CloseInfo. */
   readonly closes: Readonly<Record<number, number>>
 }
 
-/** By the pattern of the route; what was refused before it was known which, under ''. */
+/** By route pattern; '' for handshakes refused before their route was known. */
 export type WebSocketRouteStats = Readonly<Record<string, WebSocketServerStats>>
 
-/** `draining`: since drain(). `closing`: since app.close() or close(). `closed`: and all connections have ended. */
+/** `draining`: since drain(). `closing`: since app.close() or close(). `closed`: closing, and all connections have ended. */
 export type WebSocketServerState = 'open' | 'draining' | 'closing' | 'closed'
 
 export interface DrainOptions {
-  /** Milliseconds in which handshakes are still taken, until load balancers have noticed. Default: 0. */
+  /** Milliseconds during which handshakes are still accepted, until load balancers have noticed. Default: 0. */
   readonly delay?: number | undefined
-  /** Milliseconds from the first connection that is closed to the last. Default: 10 000; 0: all at once. */
+  /** Milliseconds over which connections are closed, from the first to the last. Default: 10 000; 0: all at once. */
   readonly spread?: number | undefined
-  /** Of the Close frames. Default: 1012, the server restarts. */
+  /** The close code. Default: 1012, service restart. */
   readonly code?: number | undefined
-  /** Of the Close frames, up to 123 bytes. Default: ''. */
+  /** The close reason, up to 123 bytes. Default: ''. */
   readonly reason?: string | undefined
-  /** When it is aborted, what is left is closed at once. */
+  /** Aborting it closes all remaining connections at once. */
   readonly signal?: AbortSignal | undefined
 }
 
 type ConnectionListener = (connection: WebSocketConnection, request: IncomingMessage) => unknown
 type HeadersListener = (headers: string[], request: IncomingMessage) => unknown
 
-/** The connections of one registration of the plugin, in the shape of a server of `ws`. */
+/** The connections of one registration of the plugin, with the interface of a `ws` server. */
 export interface WebSocketServerFacade extends EventEmitter {
-  /** The connections that are not closed yet. A Set as with `ws`, to be read alone. */
+  /** The connections not closed yet. A Set for compatibility with `ws`; do not modify it. */
   readonly clients: Set<WebSocketConnection>
-  /** The options of this registration. What is changed here counts for handshakes from then on, where a route has no other. */
+  /** The options of this registration. Changes apply to later handshakes, unless a route has its own value. */
   readonly options: WebSocketRouteOptions
-  /** Takes no more connections, closes none, and calls back when the last has ended; with an error when it has been closed before. */
+  /** Accepts no more connections and closes none. Calls back when the last has ended, or with an error if already closed. */
   close (callback?: (error?: Error) => void): void
-  /** What connections of this registration subscribe to and publish on. */
+  /** The topics that connections of this registration subscribe to and publish on. */
   readonly topics: TopicsTable
-  /** As `topics.publish()`. */
+  /** Like `topics.publish()`. */
   publish: TopicsTable['publish']
-  /** What a ready check asks: whether clients are welcome. */
+  /** For readiness checks: 'open' if new clients are welcome. */
   readonly state: WebSocketServerState
   /**
-   * Lets the connections of all registrations of this HTTP server go, before app.close(), while HTTP goes on. For `delay` handshakes are still
-   * taken; then they get 503 (`FST_WS_CLOSING`), and the connections are closed one by one, in a random order, over `spread`. On HTTP/2 a session
-   * is told to go (GOAWAY) before its first connection is closed. app.close() closes what is left at once.
-   * @returns resolves when all are gone: after `delay`, `spread` and shutdownTimeout at the latest, when those that have not answered are
-   * dropped. Later calls get the promise of the first
-   * @throws TypeError or RangeError for a wrong option
+   * Closes the connections of all registrations of this HTTP server while HTTP goes on: call it before app.close(). For `delay`, handshakes are
+   * still accepted; then they get 503 (`FST_WS_CLOSING`), and connections are closed one by one, in random order, over `spread`. An HTTP/2
+   * session gets GOAWAY before its first connection is closed. app.close() closes the rest at once.
+   * @returns resolves when all are closed: at the latest after `delay`, `spread` and shutdownTimeout, when connections that have not answered are
+   * dropped. Later calls return the promise of the first
+   * @throws TypeError or RangeError for an invalid option
    */
   drain (options?: DrainOptions): Promise<void>
-  /** Sums over all connections of this registration; with `{ routes: true }`, those of each route too. */
+  /** Totals over all connections of this registration; with `{ routes: true }` also by route. */
   stats (options?: { readonly routes?: false | undefined }): WebSocketServerStats
   stats (options: { readonly routes: true }): WebSocketServerStats & { readonly routes: WebSocketRouteStats }
   /**
-   * The connections in which most waits, the heaviest first, for somebody who looks for what fills the memory. One walk over all.
+   * The connections that buffer most, heaviest first, to find out what fills memory. Takes one pass over all connections.
    * @param options.top how many. Default: 20
-   * @throws TypeError for a number that is none
+   * @throws TypeError unless `top` is an integer from 1 to 10 000
    */
   inspect (options?: { readonly top?: number | undefined }): ConnectionLoad[]
   /** Emitted before the route's handler gets the connection. */
   on (event: 'connection', listener: ConnectionListener): this
-  /** Emitted before a 101 with the lines of its head. Header fields that are added to them go out with it. */
+  /** Emitted before a 101 response with its header lines. Header fields that listeners add are sent with it. */
   on (event: 'headers', listener: HeadersListener): this
   on (event: 'close', listener: () => unknown): this
-  /** For code that asks a server of `ws` for more: 'error' and 'listening' are never emitted. */
+  /** For compatibility with code for `ws`: 'error' and 'listening' are never emitted. */
   on (event: string | symbol, listener: (...args: any[]) => unknown): this
   once (event: 'connection', listener: ConnectionListener): this
   once (event: 'headers', listener: HeadersListener): this
@@ -144,17 +144,17 @@ export interface WebSocketServerFacade extends EventEmitter {
   once (event: string | symbol, listener: (...args: any[]) => unknown): this
 }
 
-/** What of connect() can be said, the client's address, and what else tests for @fastify/websocket put into a request, which is ignored. */
+/** Options of connect(), the client's address, and other request properties that tests for @fastify/websocket pass, which are ignored. */
 export type InjectWSContext = Omit<ConnectOptions, 'request' | 'maxRedirects'> &
   { socket?: { remoteAddress?: string | undefined } | undefined } &
   { readonly [Name in Exclude<keyof IncomingMessage, keyof Readable | keyof ConnectOptions | 'socket'>]?: unknown }
 
 /**
- * Opens a WebSocket to the app without a network, for tests. The bytes go through Node's own HTTP parser, all hooks run.
+ * Opens a WebSocket to the app without a network, for tests. The bytes pass through Node's HTTP parser, and all hooks run.
  * @param path Default: '/'
- * @param upgradeContext header fields and other options of connect(), and the client's address; what else it holds is ignored
+ * @param upgradeContext header fields and other options of connect(), and the client's address; other properties are ignored
  * @param hooks `onInit` gets the connection before the handshake, `onOpen` when it is open
- * @returns rejects when the handshake is refused, with `Unexpected server response: 401`, statusCode, headers and body
+ * @returns rejects if the handshake is refused, with `Unexpected server response: 401`, statusCode, headers and body
  */
 export type InjectWS = (
   path?: string,
@@ -166,58 +166,58 @@ export type InjectWS = (
 ) => Promise<WebSocketConnection>
 
 /**
- * Whether the types of @fastify/websocket are in the program too, of which graphql-ws and others need some. They say what these
- * properties are by themselves, and a second declaration would have to be the same: so ours are inherited, and yield.
+ * Whether the types of @fastify/websocket are also in the program, as graphql-ws and others import them. They declare these
+ * properties themselves, and a second declaration would have to be identical: ours are therefore inherited, and give way.
  */
 type IsDeclaredElsewhere = [RouteShorthandOptions['websocket']] extends [boolean | undefined] ? true : false
 type Yielding<Type> = IsDeclaredElsewhere extends true ? any : Type
 
 interface InstanceMembers {
-  /** Where the types of @fastify/websocket are too, it has theirs: `app.getDecorator<WebSocketServerFacade>('websocketServer')`. */
+  /** If the types of @fastify/websocket are also loaded, this has theirs; then use `app.getDecorator<WebSocketServerFacade>('websocketServer')`. */
   readonly websocketServer: Yielding<WebSocketServerFacade>
-  /** Where the types of @fastify/websocket are too, it has theirs: `app.getDecorator<InjectWS>('injectWS')`. */
+  /** If the types of @fastify/websocket are also loaded, this has theirs; then use `app.getDecorator<InjectWS>('injectWS')`. */
   readonly injectWS: Yielding<InjectWS>
 }
 
 interface RequestMembers {
-  /** The request is an opening handshake of a WebSocket. */
+  /** Whether the request is a WebSocket opening handshake. */
   readonly ws: boolean
 }
 
 interface MessageSchemas {
-  /** What a WebSocket route receives: JSON that is parsed and validated, as a body is. */
+  /** Schema of the messages a WebSocket route receives: JSON, parsed and validated like a body. */
   receive?: unknown
-  /** What a WebSocket route sends: values that are serialized by it, as a response is. */
+  /** Schema of the messages a WebSocket route sends: values, serialized like a response. */
   send?: unknown
 }
 
 interface MessageGenerics {
-  /** What `schema.receive` allows, where no type provider says it. */
+  /** The type of received messages, if no type provider derives it from `schema.receive`. */
   Receive?: unknown
-  /** What `schema.send` takes, where no type provider says it. */
+  /** The type of sent messages, if no type provider derives it from `schema.send`. */
   Send?: unknown
 }
 
 interface ShorthandMembers {
-  /** The handler is a WebSocketHandler; an object sets options for this route. */
+  /** True: the handler is a WebSocketHandler. An object also sets options for this route. */
   websocket?: boolean | WebSocketRouteOptions | undefined
 }
 
 interface WithWebSocketHandler<Handler> {
-  /** Serves WebSocket on the URL on which `handler` serves HTTP. */
+  /** Serves WebSocket on the URL where `handler` serves HTTP. */
   wsHandler?: Handler | undefined
 }
 type RouteMembers<Handler> = IsDeclaredElsewhere extends true ? {} : WithWebSocketHandler<Handler>
 
-/** The options of a route whose handler gets connections, and of one that has a handler of its own for them. */
+/** Options of a route whose `handler` gets connections; below, of one with a separate `wsHandler`. */
 type ForConnections<Options> = Omit<Options, 'websocket' | 'handler' | 'wsHandler'> & {
   websocket: true | WebSocketRouteOptions
   wsHandler?: undefined
 }
 type ForBoth<Options> = Omit<Options, 'websocket' | 'wsHandler'> & { websocket?: boolean | WebSocketRouteOptions | undefined }
 
-// In these overloads the parameter `_` is never given. A signature with a literal type among its parameters goes before all others; those
-// without come in the order in which files are imported, and whether a handler's parameters are ours must not depend on that.
+// The parameter `_` of these overloads is never passed. TypeScript tries signatures with a literal type among their parameters first, and
+// others in the order in which files are imported, on which the types of a handler's parameters must not depend.
 declare module 'fastify' {
   interface FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider> extends InstanceMembers {
     route<RouteGeneric extends RouteGenericInterface = RouteGenericInterface, ContextConfig = ContextConfigDefault,

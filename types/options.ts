@@ -6,221 +6,220 @@ import type { InvalidMessageHandler } from './messages.ts'
 import type { TopicsOptions, TopicsTable } from './topics.ts'
 
 /**
- * Gets what a handler, a listener or a send callback threw or rejected with. It decides what becomes of the connection: by
- * default the error is logged with `request.log` and the connection is closed with 1011.
+ * Gets what a handler, a listener or a send callback threw or rejected with, and decides what happens to the connection. Without
+ * it the error is logged with `request.log` and the connection is closed with 1011.
  */
 export type WebSocketErrorHandler = (
-  // any: mostly an Error, which handlers for @fastify/websocket say, but everything can be thrown
+  // any: handlers for @fastify/websocket declare Error, but any value can be thrown
   this: FastifyInstance, error: any, connection: WebSocketConnection, request: FastifyRequest, reply: FastifyReply
 ) => unknown
 
-/** `origin` is the Origin header field. A rejection or a throw refuses with its statusCode, or 500. */
+/** `origin` is the Origin header field. If it throws or rejects, the handshake is refused with the error's statusCode, or 500. */
 export type OriginFunction<Request = FastifyRequest> = (origin: string, request: Request) => boolean | Promise<boolean>
 
 /**
- * Whose pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'` or `'file://'`, `'null'`
- * for documents without one, a RegExp for the whole header field (it is read as `^(?:...)$`), a list of these, or a function.
+ * Which pages may open a WebSocket: `'same-origin'`, `'*'` for all, an origin such as `'https://example.com'` or `'file://'`, `'null'`
+ * for opaque origins, a RegExp that has to match the whole header field (`^(?:...)$`), a list of these, or a function.
  */
 export type OriginRule<Request = FastifyRequest> = string | RegExp | ReadonlyArray<string | RegExp> | OriginFunction<Request>
 
 /**
- * As in `ws`: returns whether the client is welcome, or takes a second parameter and calls it. `origin` is undefined where there is no such
- * header field, also in functions that @types/ws types, which says that it is a string.
+ * As in `ws`: returns whether to accept the client, or takes a second parameter and calls it. `origin` is undefined without an Origin header
+ * field, although @types/ws declares it as a string.
  */
 export type VerifyClient = {
-  // a method, as the parameters of those may be less than what they get
+  // a method, as method parameters are bivariant: functions typed by @types/ws are accepted
   verify (
     info: { origin: string | undefined, secure: boolean, req: IncomingMessage },
     callback: (isWelcome: boolean, statusCode?: number, message?: string, headers?: OutgoingHttpHeaders) => void
   ): boolean | Promise<boolean> | void
 }['verify']
 
-/** How messages are compressed where the peer can do that too. RFC 7692. */
+/** How messages are compressed if the peer supports permessage-deflate. RFC 7692. */
 export interface PerMessageDeflateOptions {
   /**
-   * A message may refer back to those before it: smaller, at the cost of up to 64 KiB for each connection and some 50 to 250 us of
-   * CPU for each message that is sent. Default: false, each message stands alone.
+   * Messages may refer to earlier ones: they get smaller, at the cost of up to 64 KiB per connection and about 50 to 250 µs of CPU per
+   * sent message. Default: false, each message is compressed on its own.
    */
   contextTakeover?: boolean | undefined
-  /** The largest window, as a power of two: 9 to 15. Default: 15. */
+  /** Maximum window size, as base-2 logarithm: 9 to 15. Default: 15. */
   windowBits?: number | undefined
-  /** Of zlib, 0 to 9. Default: 3. */
+  /** zlib's compression level, 0 to 9. Default: 3. */
   level?: number | undefined
-  /** Of zlib, 1 to 9. Default: 8. */
+  /** zlib's memLevel, 1 to 9. Default: 8. */
   memLevel?: number | undefined
-  /** Messages of fewer bytes are sent as they are. Default: 1024. */
+  /** Messages of fewer bytes are sent uncompressed. Default: 1024. */
   threshold?: number | undefined
-  /** How many messages that are too large for the event loop are compressed, and how many inflated, at a time in the process. Default: 4. */
+  /** How many messages too large for the event loop are compressed at a time in the process, and how many inflated. Default: 4. */
   concurrency?: number | undefined
 }
 
-/** How much a peer may send. What it has begun to send is taken, and paid for by what comes next. */
+/** How much a peer may send. A frame that has begun is always accepted, and counts against later ones. */
 export interface RateLimitOptions {
-  /** For each second: messages, and control frames as a Ping (but for Close). Default: no limit. */
+  /** Messages and control frames (except Close) per second. Default: no limit. */
   messages?: number | undefined
-  /** For each second: bytes as they come in, compressed or not, headers of frames included. Default: no limit. */
+  /** Bytes per second, as on the wire: compressed, with frame headers. Default: no limit. */
   bytes?: number | undefined
-  /** Seconds of which what was not used may be used at once. Default: 1. */
+  /** Seconds of unused allowance that may be used at once. Default: 1. */
   burst?: number | undefined
   /**
-   * What becomes of a peer that sends more: `'close'`, it is closed with 1013. `'wait'`: it is read at that pace, and TCP makes it wait; its Pings, and
-   * a Close, wait behind the messages before them. Default: 'close'.
+   * What happens to a peer that sends more. `'close'`: it is closed with 1013. `'wait'`: it is read at that rate, and TCP makes it wait; its Pings
+   * and Close wait behind earlier messages. Default: 'close'.
    */
   onExceeded?: 'close' | 'wait' | undefined
-  /** Milliseconds that it may have to wait; it is closed with 1013 if it would be more. Default: 10 000. */
+  /** Milliseconds that a frame may be delayed; a peer that would need more is closed with 1013. Default: 10 000. */
   maxWait?: number | undefined
 }
 
-/** What can be set for every connection, whatever it came from. */
+/** Options of every connection: of routes, upgrade() and connect(). */
 export interface ConnectionOptions {
   /** Largest message accepted, in bytes; a larger one fails the connection with 1009. Default: 1 MiB. */
   maxPayload?: number | undefined
   /**
-   * Bytes of messages that wait for a consumer before the peer has to wait, and unsent bytes from which send() returns
-   * false. Default: 64 KiB.
+   * Bytes of received messages that may wait for a consumer before the peer has to wait, and unsent bytes from which send()
+   * returns false. Default: 64 KiB.
    */
   highWaterMark?: number | undefined
   /**
-   * Unsent bytes of a sender that ignores false: then comes a 'slow' event, and the connection is closed with 1013. One large
+   * Unsent bytes beyond which the connection emits 'slow' and is closed with 1013, as its sender ignores backpressure. A single
    * message on an empty queue may be larger. Default: 16 MiB.
    */
   maxBufferedAmount?: number | undefined
   /** Milliseconds that unsent bytes may wait without any progress before the connection is dropped. Default: 60 000. */
   stallTimeout?: number | undefined
   /**
-   * Milliseconds that messages are held for a handler that has not taken any yet; then they are discarded, with a warning. Default: 10 000; of
-   * connect() and upgrade(): no limit.
+   * Milliseconds that messages are held while the handler neither listens nor reads; then they are discarded, with a warning. Default: 10 000; for
+   * connect() and upgrade() no limit.
    */
   holdTimeout?: number
   /**
-   * After `interval` milliseconds of silence a Ping is sent, after `timeout` more the connection is dropped (1006). With `rtt` a Ping is sent each
-   * so many milliseconds, whatever else is, that measures `connection.rtt`. Default: `{ interval: 30_000, timeout: 30_000 }`; false for none.
+   * After `interval` milliseconds of silence a Ping is sent; after `timeout` more the connection is dropped (1006). With `rtt`, a further Ping every
+   * `rtt` milliseconds measures `connection.rtt`. Default: `{ interval: 30_000, timeout: 30_000 }`; false for none.
    */
   heartbeat?: { interval: number, timeout: number, rtt?: number | undefined } | false | undefined
   /**
-   * How many messages at a time may be with 'message' listeners whose promises are not settled; the next wait, and then the
-   * peer. 1: one after the other. The peer's Close waits for their answers too. Default: no limit, as with `ws`.
+   * How many messages may be with async 'message' listeners at a time; the next wait until promises settle, with backpressure.
+   * 1: one after the other. The peer's Close waits for them too. Default: no limit, as with `ws`.
    */
   messageConcurrency?: number | undefined
-  /** How much the peer may send; false: as much as is read. Default: false. */
+  /** How much the peer may send; false: no limit. Default: false. */
   rateLimit?: RateLimitOptions | false | undefined
-  /** Milliseconds that the ending of a connection waits for the peer. Default: 5 000. */
+  /** Milliseconds to wait for the peer in each step of closing. Default: 5 000. */
   closeTimeout?: number | undefined
-  /** Compression, where the peer offers it: true or in detail. Default: false. */
+  /** Compression, if the peer supports it: true, or options. Default: false. */
   perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
 }
 
-/** How a server chooses among those who ask. */
+/** How a server answers handshakes. */
 export interface HandshakeOptions<Request = FastifyRequest> {
   /** Chooses the subprotocol from those the client offers; false for none. Default: the first offered. */
   handleProtocols?: ((protocols: Set<string>, request: IncomingMessage) => string | false) | undefined
-  /** The subprotocols that the server speaks, in its order of preference; none in common means no subprotocol. */
+  /** The subprotocols that the server supports, in its order of preference; none in common means no subprotocol. */
   protocols?: readonly string[] | undefined
   /**
-   * Whose pages may open a WebSocket. Asked when an Origin header field came, which only browsers send; 403 otherwise. Default:
-   * `'same-origin'`: host and port of the page are those of the request; the scheme counts when the client is known to use TLS.
+   * Which pages may open a WebSocket; others get 403. Applies to requests with an Origin header field, which browsers send. Default:
+   * `'same-origin'`: host and port of the page are those of the request; the scheme must match too if the client is known to use TLS.
    */
   origin?: OriginRule<Request> | undefined
-  /** Judges handshakes instead of `origin`, as in `ws`; 401 unless it says otherwise. */
+  /** Accepts or refuses handshakes instead of `origin`, as in `ws`; refuses with 401 unless it gives another status. */
   verifyClient?: VerifyClient | undefined
 }
 
-/** What can be set for all routes of a registration and for each route. */
+/** Options of a registration, for all its routes, and of a single route. */
 export interface WebSocketRouteOptions extends ConnectionOptions, HandshakeOptions {
-  /** Connections of the registration, or of the route if it says so, beyond which a handshake gets 503. Default: none. */
+  /** Maximum number of connections of the registration, or of the route if set there; further handshakes get 503. Default: no limit. */
   maxConnections?: number | undefined
   /**
-   * Connections from one address, of the registration, or of the route if it says so, beyond which a handshake gets 429. The address is `request.ip`,
-   * so that behind a proxy `trustProxy` has to be set; of IPv6 it is the /64, which is what one client has. `key` says what counts as one
-   * instead; null: that one is not limited. Default: none.
+   * Maximum number of connections from one address, of the registration, or of the route if set there; further handshakes get 429. The address is
+   * `request.ip`, so set `trustProxy` behind a proxy; for IPv6 it is the /64 network, which is what one client has. `key` returns another key to
+   * count by; null: not limited. Default: no limit.
    */
   maxConnectionsPerAddress?: number | { max: number, key?: ((request: FastifyRequest) => string | null | undefined) | undefined } | undefined
   errorHandler?: WebSocketErrorHandler | undefined
   /**
-   * Gets messages that `schema.receive` of a route does not allow: it may answer, close or ignore them. Without it the connection fails
-   * with 1007, or with 1003 for a binary message.
+   * Gets messages that `schema.receive` of a route does not allow: it may answer, close the connection or ignore them. Without it the
+   * connection fails with 1007, or with 1003 for a binary message.
    */
   onInvalidMessage?: InvalidMessageHandler | undefined
   /**
    * The level at which the end of a connection is logged, with its close code, duration, messages and bytes. Default: 'info', or
-   * 'silent' for a request that is not logged either (Fastify's logController or disableRequestLogging).
+   * 'silent' if the request is not logged either (Fastify's logController or disableRequestLogging).
    */
   closeLogLevel?: string | undefined
 }
 
-/** Calls `done`, or has no such parameter and may return a promise. */
+/** Either calls `done`, or takes no parameter and may return a promise. */
 export type WebSocketPreClose = (this: FastifyInstance, done: (error?: Error) => void) => unknown
 
-/** What a server of `ws` has besides. */
+/** Further options of a `ws` server. */
 interface ForeignOptions {
   server?: Server | HttpsServer | undefined
   perMessageDeflate?: boolean | object | undefined
-  // any, as an interface such as the ServerOptions of @types/ws is no record of anything else
+  // any: an interface such as ServerOptions of @types/ws is not assignable to a record of unknown
   [name: string]: any
 }
 
 export interface WebSocketPluginOptions extends WebSocketRouteOptions {
   /**
-   * Runs when the app begins to close, to say goodbye to the connections in its own way. Those it leaves open are closed
-   * afterwards as they are without it.
+   * Runs when the app begins to close, to close connections in its own way. Those it leaves open are closed afterwards as
+   * usual.
    */
   preClose?: WebSocketPreClose | undefined
   /**
-   * What connections of this registration subscribe to and publish on: options of their own, or a Topics that others have too. Default: those of
-   * the registration around this one, or else some of the process.
+   * The topics of this registration's connections: options for new ones, or a Topics to share. Default: those of the enclosing registration, or
+   * else new ones without a broker.
    */
   topics?: TopicsOptions | TopicsTable | undefined
-  /** The close code for connections that are open when the app closes. Default: 1001; 1012 says that the server restarts. */
+  /** The close code for connections that are open when the app closes. Default: 1001; 1012 means service restart. */
   shutdownCode?: number | undefined
-  /** The same options, and some that `ws` has besides, as @fastify/websocket takes them. Those above come first. */
+  /** The same options and some of `ws`, where @fastify/websocket takes them. Options set directly take precedence. */
   options?: Omit<WebSocketRouteOptions, 'perMessageDeflate'> & ForeignOptions | undefined
   /** Milliseconds that hooks may take before the handshake is refused with 503. Default: 10 000. */
   handshakeTimeout?: number | undefined
-  /** Milliseconds that app.close() waits for the peers' Close frames before it drops their connections. Default: 5 000. */
+  /** Milliseconds that app.close() waits for peers' Close frames before it drops their connections. Default: 5 000. */
   shutdownTimeout?: number | undefined
 }
 
-/** Gets what a listener or callback of a connection threw or rejected with. Default: a warning of the process, and Close 1011. */
+/** Gets what a listener or callback of a connection threw or rejected with. Default: a process warning, and Close 1011. */
 export type StandaloneErrorHandler = (error: unknown, connection: WebSocketConnection) => unknown
 
-/** Of upgrade(). */
+/** Options of upgrade(). */
 export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<IncomingMessage> {
   /** Milliseconds that origin and verifyClient may take before the handshake is refused with 503. Default: 10 000. */
   handshakeTimeout?: number | undefined
-  /** Header fields that go out with the 101. */
+  /** Header fields to send with the 101 response. */
   headers?: OutgoingHttpHeaders | undefined
-  /** What the connection may subscribe to and publish on. Default: nothing. */
+  /** The topics that the connection may subscribe to and publish on. Default: none. */
   topics?: TopicsTable | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }
 
-/** Of connect(). */
+/** Options of connect(). */
 export interface ConnectOptions extends ConnectionOptions {
-  /** The subprotocols that are offered, in the client's order of preference. */
+  /** The subprotocols to offer, in order of preference. */
   protocols?: readonly string[] | undefined
   /** Header fields of the request, such as Authorization. */
   headers?: OutgoingHttpHeaders | undefined
-  /** Milliseconds until the server must have answered. Default: 10 000. */
+  /** Milliseconds within which the server must answer. Default: 10 000. */
   handshakeTimeout?: number | undefined
-  /** Gives up connecting when it is aborted; afterwards it does nothing. */
+  /** Aborting it stops connecting; it does not affect an open connection. */
   signal?: AbortSignal | undefined
   /**
-   * How many redirects are followed. What is meant for the first server alone (Authorization, Cookie, Host, a client's certificate) does not
-   * go to another host or port, nor from TLS to none. Default: 0, a redirect is a HandshakeError with its `headers.location`.
+   * How many redirects to follow. Credentials (Authorization, Cookie, Host, a client certificate) are not sent to another host or port, nor
+   * from TLS to plain text. Default: 0, a redirect is a HandshakeError with its `headers.location`.
    */
   maxRedirects?: number | undefined
   /**
-   * Where the connection goes through: the URL of a proxy (http: or https:, with a user and password or without), or 'env' for http_proxy (ws:),
-   * https_proxy (wss:) and no_proxy, as curl reads them. It is asked by CONNECT, for ws: too; one that refuses is a HandshakeError
-   * `FST_WS_PROXY` with its status. Default: false.
+   * The proxy to use: its URL (http: or https:, optionally with user and password), or 'env' for http_proxy (ws:), https_proxy (wss:) and no_proxy
+   * as in curl. It gets a CONNECT request, even for ws:; a refusal is a HandshakeError `FST_WS_PROXY` with its status. Default: false.
    */
   proxy?: 'env' | (string & {}) | URL | false | undefined
   /**
-   * HTTP/2 (RFC 8441), on sessions that connections to the same origin share. true: nothing else, for ws: without TLS too. 'auto': for wss: where
-   * the server speaks it, else HTTP/1.1, as for whoever says by `request.agent` or `request.createConnection` how to connect. Default: false.
+   * Use HTTP/2 (RFC 8441), on sessions shared by connections to the same origin. true: always, even for ws: without TLS. 'auto': for wss: if the
+   * server supports it, otherwise HTTP/1.1, also if `request.agent` or `request.createConnection` is set. Default: false.
    */
   http2?: boolean | 'auto' | undefined
-  /** What else node:http or node:https takes for a request: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
+  /** Further request options of node:http or node:https: ca, rejectUnauthorized, localAddress, createConnection, agent, ... */
   request?: Omit<RequestOptions, 'headers' | 'signal'> | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }

@@ -61,7 +61,8 @@ function tellRate () {
 
 function show (sample) {
   const { sent, received, unsent, isWaiting, ended } = sample
-  for (const [name, figure] of figures) figure.textContent = formatBytes(name === 'kernel' ? Math.max(0, sent - received - unsent) : sample[name])
+  // what was in the kernel has gone with the connection
+  if (!ended) for (const [name, figure] of figures) figure.textContent = formatBytes(name === 'kernel' ? Math.max(0, sent - received - unsent) : sample[name])
   samples.push(unsent)
   if (samples.length > SHOWN) samples.shift()
   draw()

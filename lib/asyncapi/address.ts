@@ -1,13 +1,13 @@
-// The path of a route, in find-my-way's words -> the address of a channel, in AsyncAPI's: /room/:id(^\d+$)/* -> /room/{id}/{wildcard}
+// The path of a route (find-my-way) -> the address of a channel (AsyncAPI): /room/:id(^\d+$)/* -> /room/{id}/{wildcard}
 
 export interface PathParameter {
-  /** In the address. AsyncAPI allows letters, digits, _ and -. */
+  /** Name in the address: letters, digits, _ and -, as AsyncAPI requires. */
   readonly name: string
-  /** In `request.params`. */
+  /** Name in `request.params`. */
   readonly key: string
   /** The regular expression that it has to match. */
   readonly pattern?: string
-  /** The path is there without it, too. */
+  /** The path also exists without it. */
   readonly isOptional?: true
 }
 
@@ -18,7 +18,7 @@ export interface Address {
 
 const END_OF_NAME = /[-./(]/
 
-/** @param path of a route that there is: find-my-way has taken it */
+/** @param path of an existing route, already accepted by find-my-way */
 export function toAddress (path: string): Address {
   if (path === '*') return toAddress('/*')
   const parameters: PathParameter[] = []
@@ -52,7 +52,7 @@ export function toAddress (path: string): Address {
   return { address, parameters }
 }
 
-/** @returns the position behind it */
+/** @returns the position after it */
 function closingParenthesis (path: string, open: number): number {
   let depth = 0
   let i = open

@@ -1,5 +1,5 @@
-// Schemas of routes -> schemas of one document. Whatever a `$ref` names becomes a component of its own, and the reference one that any reader of
-// the document can follow: AsyncAPI's parser takes `Said#` for a file, and `#/$defs/X` for a part of the whole document.
+// Schemas of routes -> schemas of one document. The target of each `$ref` becomes a component, and the reference one that any reader of the
+// document can resolve: AsyncAPI's parser reads `Said#` as a file name, and `#/$defs/X` relative to the whole document.
 import { Identifiers } from './identifiers.ts'
 import { enter, follow, idOf, isSchema, lastSegment, type Place, type Schema } from './references.ts'
 
@@ -9,7 +9,7 @@ interface Reference {
 }
 
 interface Component {
-  /** What it is called, as long as nothing else is. */
+  /** Its name, unless that is taken. */
   readonly base: string
   readonly source: Schema
   readonly place: Place
@@ -24,30 +24,30 @@ const SCHEMA = new Set([
 ])
 const LIST = new Set(['allOf', 'anyOf', 'items', 'oneOf', 'prefixItems'])
 const MAP = new Set(['dependencies', 'dependentSchemas', 'patternProperties', 'properties'])
-// what names a schema or its dialect, and what only references lead to
+// keywords that identify a schema or its dialect, or only hold targets of references; `nullable` is converted
 const DROPPED = new Set(['$anchor', '$defs', '$id', '$schema', 'definitions', 'nullable'])
 
-/** The schemas of one document that have a name. */
+/** The named schemas of one document. */
 export class Components {
   readonly #components: Component[] = []
   readonly #own: Readonly<Record<string, unknown>>
   readonly #onUnknown: (reference: string) => Error
 
   /**
-   * @param own components that are there anyway, by their names
-   * @param onUnknown makes the error of a reference that names nothing
+   * @param own components of the user, by name
+   * @param onUnknown creates the error for a reference that cannot be resolved
    */
   constructor (own: Readonly<Record<string, unknown>>, onUnknown: (reference: string) => Error) {
     this.#own = own
     this.#onUnknown = onUnknown
   }
 
-  /** @returns what stands for it in the document, whose references are in order after finish() */
+  /** @returns the schema for the document; its references are valid after finish() */
   add (schema: unknown, place: Place): unknown {
     return isSchema(schema) && idOf(schema) !== undefined ? this.#refer(schema, place, idOf(schema)!) : this.#convert(schema, place)
   }
 
-  /** Gives all their names, and makes one of those that are the same under the same name. */
+  /** Assigns names, and merges equal components with the same name. */
   finish (): Record<string, unknown> {
     const groups = this.#group()
     const identifiers = new Identifiers(Object.keys(this.#own))
@@ -65,8 +65,8 @@ export class Components {
   }
 
   /**
-   * By component, the number of its group: in one are those that nothing tells apart, neither what they say nor what they refer to, as two routes may
-   * have the same recursive schema each.
+   * The group number of each component. A group holds components with equal content and equal references: two routes may each have the same
+   * recursive schema.
    */
   #group (): number[] {
     let groups = this.#components.map(() => 0)
@@ -87,7 +87,7 @@ export class Components {
     let component = this.#components.find(known => known.source === source && known.place.root === place.root && known.place.findShared === place.findShared)
     if (component === undefined) {
       component = { base: lastSegment(name) ?? '', source, place, references: [], value: null }
-      this.#components.push(component) // before what is in it, which may refer to it
+      this.#components.push(component) // before its content, which may refer to it
       component.value = this.#convert(source, place)
     }
     const reference = { $ref: '' }
@@ -107,7 +107,7 @@ export class Components {
       else converted[keyword] = this.#convertMember(keyword, value, place)
     }
     if (schema.nullable === true) allowNull(converted)
-    // to a reader of the document a reference stands alone, to Ajv what is beside it counts
+    // readers of the document ignore keywords next to a $ref, while Ajv applies them
     const { allOf, ...rest } = converted
     const all = [...(referred === undefined ? [] : [referred]), ...(Array.isArray(allOf) ? allOf as unknown[] : [])]
     if (all.length === 1 && Object.keys(rest).length === 0) return all[0]
@@ -117,13 +117,13 @@ export class Components {
   #convertMember (keyword: string, value: unknown, place: Place): unknown {
     if (Array.isArray(value)) return LIST.has(keyword) ? value.map(element => this.#convertNested(element, place)) : value
     if (MAP.has(keyword) && isSchema(value)) {
-      // a list is one of dependencies: names of properties
+      // an array is a list of property names, in `dependencies`
       return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, Array.isArray(member) ? member : this.#convertNested(member, place)]))
     }
     return SCHEMA.has(keyword) ? this.#convertNested(value, place) : value
   }
 
-  /** What is not the whole of a message may be true or false. */
+  /** Nested schemas may stay true or false. */
   #convertNested (schema: unknown, place: Place): unknown {
     return typeof schema === 'boolean' ? schema : this.#convert(schema, place)
   }
@@ -138,7 +138,7 @@ export class Components {
   }
 }
 
-/** Ajv's word for what JSON Schema says by a list of types. */
+/** Converts Ajv's `nullable` to a list of types. */
 function allowNull (schema: Record<string, unknown>): void {
   if (schema.type !== undefined) schema.type = [...new Set([schema.type, 'null'].flat())]
   if (Array.isArray(schema.enum) && !schema.enum.includes(null)) schema.enum = [...schema.enum as unknown[], null]

@@ -1,5 +1,5 @@
 // Routes -> an AsyncAPI document: a channel for each route, an operation for each direction that has a schema, a message for each kind of message.
-// What AsyncAPI says, it says from the point of view of the server: it receives what `schema.receive` allows.
+// AsyncAPI describes the server's point of view: it receives what `schema.receive` allows.
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { AsyncApiDocument, AsyncApiOptions } from '../../types/asyncapi.ts'
 import { documentNotMade } from '../errors.ts'
@@ -10,9 +10,9 @@ import { toMessages, type Direction, type DocumentedMessage } from './messages.t
 import { follow, isSchema, outermost, type FindShared, type Schema } from './references.ts'
 import { readRoute, type RouteSchemas } from './route-schemas.ts'
 
-// of 3.0.0, which has the same in it, AsyncAPI's parser says that there is a newer version
+// 3.0.0 would do, but AsyncAPI's parser warns that there is a newer version
 const VERSION = '3.1.0'
-// the only one that it knows
+// the only version that the parser knows
 const BINDING_VERSION = '0.1.0'
 const DIRECTIONS = ['receive', 'send'] as const
 
@@ -21,7 +21,7 @@ export interface DeclaredRoute {
   /** Where it was declared. */
   readonly instance: FastifyInstance
   readonly route: RouteOptions
-  /** As it was declared. */
+  /** The URL as declared. */
   readonly url: string
 }
 
@@ -82,11 +82,11 @@ function documenting<Result> (url: string, make: () => Result): Result {
   }
 }
 
-const unknownReference = (reference: string): Error => new Error(`the $ref ${JSON.stringify(reference)} names nothing`)
+const unknownReference = (reference: string): Error => new Error(`the $ref ${JSON.stringify(reference)} cannot be resolved`)
 const foreignSchema = (part: string): Error =>
-  new Error(`schema.${part} is no JSON Schema, and does not say what would be: the option transform of asyncapi can make one of it`)
+  new Error(`schema.${part} is not JSON Schema, and cannot be converted to it: the option transform of asyncapi can do that`)
 
-/** All of a route that has schemas in it, as their components get their names only when all routes are known. */
+/** The parts of a route with schemas, whose components are named only when all routes are known. */
 function draft (instance: FastifyInstance, { constraints }: RouteOptions, read: RouteSchemas, components: Components): Draft {
   const findShared: FindShared = id => instance.getSchema(id)
   const { receive, send, querystring, headers } = read.parts
@@ -123,10 +123,10 @@ function toChannel (draft: Draft, messages: Record<string, object>): object {
   }
 }
 
-/** By direction, the names of its messages in the channel. */
+/** The names of the channel's messages, by direction. */
 type MessagesOf = Partial<Record<Direction, string[] | undefined>>
 
-/** One that is both received and sent is one message. */
+/** Names messages; one that is both received and sent appears once. */
 function nameMessages (drafts: Draft['messages']): { messages: Record<string, object>, messagesOf: MessagesOf } {
   const identifiers = new Identifiers()
   const known = new Map<string, string>()
@@ -153,7 +153,7 @@ function operationName ({ notes: { operationId }, messages }: Draft, channel: st
   return messages.receive === undefined || messages.send === undefined ? operationId : `${operationId}.${direction}`
 }
 
-/** What channels and operations have in common. AsyncAPI has no word for what is deprecated. */
+/** Fields common to channels and operations. AsyncAPI has no field for deprecation. */
 function notes ({ notes: { summary, description, deprecated, tags, externalDocs }, constraints = {} }: Draft): object {
   const paragraphs = [
     ...(deprecated === true ? ['**Deprecated.**'] : []),
@@ -168,7 +168,7 @@ function notes ({ notes: { summary, description, deprecated, tags, externalDocs 
   }
 }
 
-/** OpenAPI's `[{ name: scopes }]`, of which one suffices -> AsyncAPI's list of schemes, of which one suffices. */
+/** OpenAPI's `[{ name: scopes }]` -> AsyncAPI's list of schemes; in both, one entry suffices. */
 function security ({ security: requirements }: Schema, schemes: Readonly<Record<string, unknown>>): object {
   if (!Array.isArray(requirements)) return {}
   const list = (requirements as unknown[]).flatMap(requirement => Object.entries(Object(requirement) as Record<string, unknown>).map(([name, scopes]) => {
@@ -178,13 +178,13 @@ function security ({ security: requirements }: Schema, schemes: Readonly<Record<
   return list.length === 0 ? {} : { security: list }
 }
 
-/** AsyncAPI's parameters have no schema: what theirs says is told in words. */
+/** Parameters have no schema in AsyncAPI: its rules are put into the description. */
 function toParameters (parameters: readonly PathParameter[], { parts: { params }, findShared }: Draft): object {
   return Object.fromEntries(parameters.map(({ name, key, pattern, isOptional }) => {
     const schema = propertyOf(params, key, findShared)
     const { $id: _, title: __, description, default: fallback, examples, enum: values, const: value, ...others } = schema
     const rules = [
-      ...(isOptional ? ['may be left out, with the slash before it'] : []),
+      ...(isOptional ? ['optional, with the slash before it'] : []),
       ...(key === '*' ? ['the rest of the path'] : []),
       ...(pattern === undefined ? [] : [`matches ${pattern}`]),
       ...Object.entries(others).map(([rule, said]) => `${rule}: ${typeof said === 'string' ? said : JSON.stringify(said)}`)
@@ -200,7 +200,7 @@ function toParameters (parameters: readonly PathParameter[], { parts: { params }
   }))
 }
 
-/** Of schemas of parameters, what one of them has to be. */
+/** The schema of one parameter. */
 function propertyOf (params: unknown, key: string, findShared: FindShared): Schema {
   if (!isSchema(params)) return {}
   const place = outermost(params, findShared)

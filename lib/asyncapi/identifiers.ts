@@ -1,9 +1,9 @@
-/** What AsyncAPI allows as the key of a component, and what needs no escaping in a JSON Pointer or a URI. */
+/** Converts text to a key that AsyncAPI allows for components, and that needs no escaping in a JSON Pointer or a URI. */
 export function toIdentifier (text: string): string {
   return text.replaceAll(/[^\w.-]+/g, '_').replaceAll(/^_+|_+$/g, '')
 }
 
-/** Gives each thing that asks a name that nothing else has: the first gets what it asks for. */
+/** Assigns unique names: the first to ask for a name gets it, others get a number appended. */
 export class Identifiers {
   readonly #taken: Set<string>
 
@@ -11,7 +11,7 @@ export class Identifiers {
     this.#taken = new Set(taken)
   }
 
-  /** @param fallback where nothing is left of `wanted` */
+  /** @param fallback used if no allowed character is left of `wanted` */
   take (wanted: string, fallback: string): string {
     const base = toIdentifier(wanted) || fallback
     let name = base

@@ -1,4 +1,4 @@
-// What a route receives or sends -> the messages that it is one of.
+// The schema of one direction -> the messages of that direction.
 import { aloneMembers, findTaggedUnion, unionMembers } from '../messages/tagged-union.ts'
 import type { Components } from './components.ts'
 import { follow, idOf, isSchema, lastSegment, outermost, type FindShared, type Schema } from './references.ts'
@@ -6,14 +6,14 @@ import { follow, idOf, isSchema, lastSegment, outermost, type FindShared, type S
 export type Direction = 'receive' | 'send'
 
 export interface DocumentedMessage {
-  /** What it is called, as long as no other is. */
+  /** Its name, unless that is taken. */
   readonly base: string
   readonly title?: string
   readonly description?: string
   readonly payload: unknown
 }
 
-/** One for each member of a union, named as the schema is, or by what tells it from the others. */
+/** One message for each member of a union, named after its schema or its tag. */
 export function toMessages (schema: unknown, direction: Direction, findShared: FindShared, components: Components): DocumentedMessage[] {
   const place = outermost(schema, findShared)
   if (!isSchema(schema)) return [{ base: direction, payload: components.add(schema, place) }]
@@ -25,7 +25,7 @@ export function toMessages (schema: unknown, direction: Direction, findShared: F
   return aloneMembers(schema, members).map((alone, i) =>
     toMessage(members[i], alone, tags === null ? titleOf(members[i]) ?? `${direction}-${i + 1}` : String(tags[i])))
 
-  /** @param otherwise what it is called where it has no name */
+  /** @param otherwise the name if the schema has none */
   function toMessage (member: unknown, alone: unknown, otherwise: string): DocumentedMessage {
     const { title, description } = describe(member)
     return {
@@ -36,7 +36,7 @@ export function toMessages (schema: unknown, direction: Direction, findShared: F
     }
   }
 
-  /** What is referred to says what the reference does not. */
+  /** Merges a reference with its target; the reference's own keywords take precedence. */
   function describe (member: unknown): Schema {
     if (!isSchema(member)) return {}
     const referred = typeof member.$ref === 'string' ? resolve(member.$ref) : undefined
@@ -44,7 +44,7 @@ export function toMessages (schema: unknown, direction: Direction, findShared: F
   }
 }
 
-/** The name of a schema, or that by which it is referred to. */
+/** The name of a schema, or the one by which it is referenced. */
 function nameOf (member: unknown): string | undefined {
   if (!isSchema(member)) return undefined
   const { $ref } = member

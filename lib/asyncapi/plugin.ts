@@ -1,4 +1,4 @@
-// The document of an app: made when it gets ready, of the routes that there are in the scope of the plugin.
+// The document of an app: built when it becomes ready, from the routes in the scope of the plugin.
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { AsyncApiDocument, AsyncApiOptions, GetAsyncApi } from '../../types/asyncapi.ts'
@@ -28,7 +28,7 @@ const plugin: FastifyPluginAsync<AsyncApiOptions> = async (fastify, options) => 
 
   let heard: DeclaredRoute[] = []
   fastify.addHook('onRoute', function (route) { heard.push({ instance: this, route, url: route.url }) })
-  // not before: other plugins have a say in what a route is
+  // not earlier: other plugins may still change routes
   fastify.addHook('onReady', async () => {
     const routes = declarationsIn(fastify)?.filter(({ instance }) => instance.asyncapi === asyncapi) ?? heard
     const documented = routes.filter(({ route }) => isWebSocketRoute(route) && !isHidden(route) && !tagsOf(route.schema).includes(hiddenTag))
@@ -49,7 +49,7 @@ function tagsOf (schema: object | undefined): readonly unknown[] {
 
 function checkOptions (options: AsyncApiOptions): void {
   for (const name of Object.keys(options)) {
-    // what register() takes for itself
+    // options of register() itself
     if (name === 'prefix' || name === 'logLevel' || name === 'logSerializers') continue
     if (!(OPTIONS as readonly string[]).includes(name)) throw new TypeError(`unknown option ${name} of asyncapi: there are ${OPTIONS.join(', ')}`)
   }
@@ -64,5 +64,5 @@ function check (isRight: boolean, name: string, expected: string): void {
   if (!isRight) throw new TypeError(`the option ${name} of asyncapi must be ${expected}`)
 }
 
-/** Documents the WebSocket routes of a scope, and of those within: `app.asyncapi()`. */
+/** Documents the WebSocket routes of its scope and nested ones: `app.asyncapi()`. */
 export const asyncapi = fp(plugin, { fastify: '^5.0.0 || ^6.0.0', name: 'fastify-websocket-stream-asyncapi' })

@@ -1,15 +1,15 @@
-// What a `$ref` of JSON Schema names: in the schema that it is in, or among those of addSchema().
+// Resolves `$ref`s of JSON Schema: within their own schema, or to one added with addSchema().
 
 export type Schema = Readonly<Record<string, unknown>>
 
-/** What addSchema() was given in the scope of a route, by its `$id`. */
+/** Finds a schema added with addSchema() in the scope of a route, by its `$id`. */
 export type FindShared = (id: string) => unknown
 
-/** Where a schema stands, which decides what its references name. */
+/** The location of a schema, which decides how its references are resolved. */
 export interface Place {
-  /** The schema that `#` is: the nearest around it that has an `$id`, or the outermost. */
+  /** The schema that `#` refers to: the nearest enclosing one with an `$id`, or the outermost. */
   readonly resource: Schema
-  /** The outermost, in which `$id`s and anchors are looked for. */
+  /** The outermost schema, which is searched for `$id`s and anchors. */
   readonly root: Schema
   readonly findShared: FindShared
 }
@@ -17,11 +17,11 @@ export interface Place {
 export interface Target {
   readonly schema: unknown
   readonly place: Place
-  /** What it is called there where it is named. */
+  /** Its name where it is defined. */
   readonly name: string
 }
 
-/** @returns null where nothing has that name */
+/** @returns null if there is no such schema */
 export function follow (reference: string, place: Place): Target | null {
   const hash = reference.indexOf('#')
   const uri = hash < 0 ? reference : reference.slice(0, hash)
@@ -37,13 +37,13 @@ export function follow (reference: string, place: Place): Target | null {
   return anchored === undefined ? null : { schema: anchored, place: there, name: fragment }
 }
 
-/** The place of a schema that is in no other. */
+/** The place of a schema that is not nested. */
 export function outermost (schema: unknown, findShared: FindShared): Place {
   const root = isSchema(schema) ? schema : {}
   return { resource: root, root, findShared }
 }
 
-/** The place of what stands in a schema at `place`. */
+/** The place of schemas nested in `schema`, which is at `place`. */
 export function enter (schema: Schema, place: Place): Place {
   return idOf(schema) === undefined ? place : { ...place, resource: schema }
 }
@@ -52,18 +52,18 @@ export function isSchema (value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A schema's own `$id`; draft-07 has anchors there, too, which are none. */
+/** A schema's `$id`; not an anchor, which draft-07 also writes as `$id`. */
 export function idOf ({ $id }: Schema): string | undefined {
   return typeof $id === 'string' && !$id.startsWith('#') ? $id.replace(/#$/, '') : undefined
 }
 
-/** What a schema calls itself. */
+/** A schema's own name. */
 function nameOf (schema: Schema): string | undefined {
   const { title } = schema
   return idOf(schema) ?? (typeof title === 'string' ? title : undefined)
 }
 
-/** Of a URI, what tells the schema from others. */
+/** The distinctive last part of a URI. */
 export function lastSegment (uri: string): string | undefined {
   return uri.split(/[/:#]/).findLast(segment => segment !== '')
 }
@@ -95,7 +95,7 @@ function followPointer (pointer: string, place: Place): Target | null {
 
 const identifiers = new WeakMap<Schema, ReadonlyMap<string, Schema>>()
 
-/** All that has an `$id` or an anchor in a schema; anchors with their #. */
+/** All schemas with an `$id` or an anchor in a schema; anchors with a leading #. */
 function identifiersOf (root: Schema): ReadonlyMap<string, Schema> {
   let found = identifiers.get(root)
   if (found === undefined) identifiers.set(root, found = collect(root, new Map()))

@@ -1,4 +1,4 @@
-// What a route says of its messages and its handshake, as JSON Schema.
+// The schemas of a route's messages and handshake, as JSON Schema.
 import type { RouteOptions } from 'fastify'
 import type { AsyncApiOptions } from '../../types/asyncapi.ts'
 import { plain } from '../messages/plain.ts'
@@ -8,19 +8,19 @@ const PARTS = ['receive', 'send', 'params', 'querystring', 'headers'] as const
 export type Part = typeof PARTS[number]
 
 export interface RouteSchemas {
-  /** In Fastify's words. */
+  /** In Fastify's syntax. */
   readonly url: string
   readonly parts: Readonly<Partial<Record<Part, unknown>>>
-  /** Of the route's schema, what is for the reader. */
+  /** The rest of the route's schema: summary, tags and other documentation. */
   readonly notes: Schema
 }
 
-// of the response that opens a connection
+// status of the response that opens a connection
 const SWITCHING = 101
 
 /**
- * @param onForeign makes the error of what is no JSON Schema
- * @returns null for a route that its transform hides
+ * @param onForeign creates the error for a schema that is not JSON Schema
+ * @returns null for a route that the transform hides
  */
 export function readRoute (
   route: RouteOptions, declaredUrl: string, transform: AsyncApiOptions['transform'], onForeign: (part: Part) => Error
@@ -39,7 +39,7 @@ export function readRoute (
     url = transformed.url
     const { body, response, hide, ...rest } = transformed.schema as Record<string, unknown>
     if (hide === true) return null
-    // those who know of receive and send may have made something of them, others have of the two that they know
+    // a transform may have converted receive and send; one that does not know them has converted body and response
     schema = {
       ...rest,
       receive: rest.receive === receive ? body : rest.receive,
@@ -65,10 +65,10 @@ function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Er
 
 type Convert = (options: object) => unknown
 
-/** Of what follows Standard JSON Schema (standardschema.dev). */
+/** The converter of a schema that implements Standard JSON Schema (standardschema.dev). */
 function converterOf (schema: unknown, part: Part): Convert | undefined {
   const { vendor, jsonSchema } = (Object(schema) as { '~standard'?: { vendor?: string, jsonSchema?: { input?: Convert, output?: Convert } } })['~standard'] ?? {}
-  // what zod serializes it encodes, which is the way back: to what it would take
+  // zod's serializer encodes, which leads from the output of a schema back to its input
   return part === 'send' && vendor !== 'zod' ? jsonSchema?.output : jsonSchema?.input
 }
 

@@ -1,18 +1,18 @@
-// JSON -> YAML 1.2, of which JSON is a part: what cannot be written without quotes is written as in JSON.
+// JSON -> YAML 1.2, a superset of JSON: values that need quotes are written as in JSON.
 
-// neither a number, a date, true, null nor anything else that a reader of YAML, also of 1.1, takes for more than text
+// text that no YAML parser, even of 1.1, reads as a number, a date, true, null or anything else
 const PLAIN = /^[A-Za-z/$][\w/.-]*(?: [\w/.(][\w/.()-]*)*$/
 const RESERVED = /^(?:true|false|yes|no|on|off|null|y|n)$/i
-// no blank at the beginning, which would say how far a block is indented, none at the end of a line, and nothing that is not printed
+// text without leading whitespace, which would define the indentation of a block, trailing whitespace in lines, or unprintable characters
 const BLOCK = /^(?=[^\s])(?:[^\p{C}\u2028\u2029]*[^\s\p{C}]|(?=\n))(?:\n(?:[^\p{C}\u2028\u2029]*[^\s\p{C}])?)*$/u
 
-/** @param value what JSON.parse() gives */
+/** @param value a JSON value */
 export function toYaml (value: unknown): string {
   const lines = isNested(value) ? nested(value, '') : [JSON.stringify(value)]
   return `${lines.join('\n')}\n`
 }
 
-/** The lines of an object or a list that has something in it. */
+/** The lines of a non-empty object or list. */
 function nested (value: object, indent: string): string[] {
   if (Array.isArray(value)) {
     return value.flatMap(element => {

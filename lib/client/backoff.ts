@@ -4,21 +4,21 @@ export interface BackoffSettings {
   readonly factor: number
 }
 
-/** How long to wait before the next attempt: full jitter, so that clients which a server lost at once do not come back at once. */
+/** Exponential backoff with full jitter, so that clients that lost a server together do not all come back together. */
 export class Backoff {
   readonly #settings: BackoffSettings
   readonly #random: () => number
   #failures = 0
 
-  /** @param random a number from 0 up to but not including 1 */
+  /** @param random returns a number from 0 (inclusive) to 1 (exclusive) */
   constructor (settings: BackoffSettings, random: () => number) {
     this.#settings = settings
     this.#random = random
   }
 
   /**
-   * After one more attempt in vain.
-   * @param atLeast milliseconds that the server has asked for; all who were told the same are spread over half of that behind it
+   * The delay after one more failed attempt.
+   * @param atLeast milliseconds that the server asked for; clients told the same are spread over another half of that
    * @returns milliseconds
    */
   next (atLeast: number | null): number {

@@ -1,4 +1,4 @@
-// The client's side of the opening handshake, over Node's own HTTP client. RFC 6455 §4.1.
+// The client side of the opening handshake, over Node's HTTP client. RFC 6455 §4.1.
 import type { IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocketConnection } from '../../types/connection.ts'
@@ -15,19 +15,19 @@ import { chooseProxy } from './proxy-choice.ts'
 import { Redirects, unixSocketOf, type Destination } from './redirects.ts'
 import { StandaloneOwner } from '../standalone/standalone-owner.ts'
 
-// What of the body of a refusal is kept for the error.
+// Bytes of a refusal's body that are kept for the error.
 const MAX_BODY = 64 * 1024
 const FRAMING = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding', 'upgrade'])
 
-// with the names that WHATWG's WebSocket takes too
+// http: and https: are accepted too, as in the WHATWG WebSocket
 const SCHEMES = new Set(['ws:', 'http:', 'ws+unix:', 'wss:', 'https:', 'wss+unix:'])
 
 /**
- * Opens a WebSocket to `url`: ws:, wss:, http:, https:, or ws+unix:/path/to.sock:/path for a Unix domain socket. Messages are held until somebody takes them.
- * @returns resolves when it is open
- * @throws SyntaxError for another URL or a wrong subprotocol, TypeError for a wrong option, HandshakeError for an answer that
- * is no 101 (with its statusCode, headers and body), not a right one or none at all, ConnectionClosedError when it was closed before, the
- * signal's reason, and what node:http fails with
+ * Opens a WebSocket to `url`: ws:, wss:, http:, https:, or ws+unix:/path/to.sock:/path for a Unix domain socket. Messages are held until consumed.
+ * @returns resolves when the connection is open
+ * @throws SyntaxError for an invalid URL or subprotocol, TypeError for an invalid option, HandshakeError for a response other than 101 (with
+ * its statusCode, headers and body), an invalid 101 or no response, ConnectionClosedError if closed before it was open, the signal's reason, and
+ * errors of node:http
  */
 export async function connect (url: string | URL, options: ConnectOptions = {}): Promise<WebSocketConnection> {
   const { connection, opened } = startConnecting(url, options)
@@ -35,15 +35,15 @@ export async function connect (url: string | URL, options: ConnectOptions = {}):
   return connection
 }
 
-/** Who connects, and how. */
+/** Settings that are not options of connect(). */
 interface Connecting {
-  /** Default: what the options say. */
+  /** Default: chosen by the options. */
   readonly exchange?: Exchange | null
-  /** Somebody tells by handlerSettled() when he is done with the connection. Default: false. */
+  /** handlerSettled() will be called when the handler is done with the connection. Default: false. */
   readonly hasHandler?: boolean
 }
 
-/** As connect(), but gives the connection while it is CONNECTING. */
+/** Like connect(), but returns the connection while it is CONNECTING. */
 export function startConnecting (
   url: string | URL, options: ConnectOptions, { exchange: given = null, hasHandler = false }: Connecting = {}
 ): { connection: Connection, opened: Promise<void> } {
@@ -72,7 +72,7 @@ export function startConnecting (
     const ask = ({ url, headers, request: requestOptions }: Destination): void => {
       const own = exchange.request(url, { ...requestOptions, ...addressOf(url), headers: { ...headers, ...ownHeaders }, signal } as RequestOptions)
       request = own
-      let isAnswered = false // with something else than 101
+      let isAnswered = false // with anything but a 101 upgrade
       own.on('error', (error: Error & { code?: string }) => { // before 'close'
         if (isAnswered) return
         fail(connection.readyState === connection.CONNECTING ? reasonOf(error, signal) : closedTooEarly())
@@ -80,12 +80,12 @@ export function startConnecting (
       own.on('close', () => {
         if (request !== own) return // redirected
         clearTimeout(timer)
-        if (!isAnswered) fail(closedTooEarly()) // else its body may be read later
+        if (!isAnswered) fail(closedTooEarly()) // if answered, its body is still being read
       })
       own.on('response', (response: IncomingMessage) => {
         isAnswered = true
         try {
-          if (response.statusCode === 101) readHandshakeResponse(response, key, protocols) // which says what of a 101 it lacks
+          if (response.statusCode === 101) readHandshakeResponse(response, key, protocols) // throws: a 101 without 'upgrade' is invalid
           const next = redirects.next(response)
           if (next === null) {
             clearTimeout(timer)
@@ -120,12 +120,12 @@ export function startConnecting (
     ask(first)
     timer = setTimeout(() => { request!.destroy(connectTimedOut(handshakeTimeout)) }, handshakeTimeout)
   })
-  // for who listens to the connection and does not wait for `opened`
+  // for callers that listen to the connection instead of waiting for `opened`
   opened.catch(error => { coreOf(connection).failed(error) })
   return { connection, opened }
 }
 
-/** What to reject with: what the signal says, as fetch() does, and for what Node says of a broken exchange that it was this handshake. */
+/** What to reject with: the signal's reason, like fetch(), or a HandshakeError if the connection broke before a response. */
 function reasonOf (error: Error & { code?: string }, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted === true && error.name === 'AbortError') return signal.reason
   const { code } = error
@@ -149,7 +149,7 @@ function addressOf (url: URL): RequestOptions {
   if (unix !== null) return { socketPath: decode(unix.socketPath), path: unix.path, hostname: 'localhost' }
   const { hostname, port, pathname, search, username, password } = url
   return {
-    // as node:net wants an IPv6 address
+    // node:net takes IPv6 addresses without brackets
     hostname: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname,
     ...(port === '' ? {} : { port }),
     path: pathname + search,
@@ -179,9 +179,9 @@ async function readRefusal (response: IncomingMessage): Promise<HandshakeError> 
       if (length > MAX_BODY) break
     }
   } catch {
-    // what has come will do
+    // use what has arrived
   }
-  // Fastify sends the header fields of an error: those that say how this body came must not go out with another.
+  // Fastify sends the header fields of an error: those that frame this body must not go out with another one.
   const fields = Object.entries(response.headers).filter(([name, value]) => value !== undefined && !FRAMING.has(name))
   const headers = Object.fromEntries(fields) as Record<string, string | string[]>
   return unexpectedResponse(response.statusCode!, headers, Buffer.concat(chunks).toString('utf8', 0, MAX_BODY))

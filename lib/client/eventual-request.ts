@@ -4,15 +4,15 @@ import type { CloseInfo } from '../../types/connection.ts'
 
 const EVENTS = ['upgrade', 'response', 'error', 'close']
 
-/** A request that can be made only once something else is there: a tunnel, or a session. It emits what that one emits. */
+/** A request that can be made only once a tunnel or session is open. It re-emits the events of that request. */
 export class EventualRequest extends EventEmitter implements HandshakeRequest {
   readonly #make: (signal: AbortSignal) => Promise<HandshakeRequest>
   readonly #signal: AbortSignal | undefined
-  // aborted when nobody waits for it any more
+  // aborted by destroy()
   readonly #controller = new AbortController()
   #request: HandshakeRequest | null = null
 
-  /** @param signal given up by the caller */
+  /** @param signal the caller's; aborting it destroys the request */
   constructor (signal: AbortSignal | undefined, make: (signal: AbortSignal) => Promise<HandshakeRequest>) {
     super()
     this.#signal = signal

@@ -1,4 +1,4 @@
-// The handshake over HTTP/1.1, through a proxy where one is chosen.
+// The handshake over HTTP/1.1, possibly through a proxy.
 import { Agent as HttpAgent, request as requestHttp, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { Socket } from 'node:net'
@@ -29,11 +29,11 @@ export function overHttp1 (proxyOf: (url: URL) => URL | null): Exchange {
   }
 }
 
-/** A connection of its own, which is not kept for other requests. */
+/** Sends the handshake on its own connection, which is not reused for other requests. */
 export function send (url: URL, options: RequestOptions): HandshakeRequest {
   const [request, Agent] = isSecure(url) ? [requestHttps, HttpsAgent] : [requestHttp, HttpAgent]
   const { createConnection } = options
-  // Without an agent Node keeps a connection that somebody else has made, and nobody hears of its errors.
+  // Without an agent, Node keeps a connection made by createConnection, and its errors are lost.
   const agent = createConnection === undefined ? false : Object.assign(new Agent(), { createConnection })
   return request({ agent, ...options } as RequestOptions)
 }

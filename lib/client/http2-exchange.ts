@@ -1,4 +1,4 @@
-// The handshake over HTTP/2, on sessions that are shared.
+// The handshake over HTTP/2, on shared sessions.
 import { EventEmitter } from 'node:events'
 import type { RequestOptions } from 'node:http'
 import { constants, type ClientHttp2Stream } from 'node:http2'
@@ -16,13 +16,13 @@ import { PooledSession } from './pooled-session.ts'
 import { keyOf } from './session-key.ts'
 import { SessionPool } from './session-pool.ts'
 
-// How long it is remembered that an origin does not take WebSockets over HTTP/2.
+// Milliseconds to remember that an origin does not accept WebSockets over HTTP/2.
 const REMEMBERED = 10 * 60_000
 
 const pools = new Map<string, SessionPool>()
 const withoutHttp2 = new Map<string, number>()
 
-/** @param http2 'auto': HTTP/1.1 where the server does not speak it, has no TLS, or the options say how to connect */
+/** @param http2 'auto': HTTP/1.1 if the server does not support it, there is no TLS, or the options say how to connect */
 export function overHttp2OrElse (http2: true | 'auto', proxyOf: (url: URL) => URL | null): Exchange {
   const http1 = overHttp1(proxyOf)
   return {
@@ -56,7 +56,7 @@ function poolOf (key: string, url: URL, options: RequestOptions, proxy: URL | nu
   return pool
 }
 
-/** Asks on a session that there is, and once more on another one when that has not even looked at it. */
+/** Sends the handshake on a pooled session, and once more on another one if the first has not processed it. */
 async function ask (
   key: string, url: URL, options: RequestOptions, proxy: URL | null, mayFallBack: boolean, http1: Exchange, signal: AbortSignal
 ): Promise<HandshakeRequest> {
@@ -73,18 +73,18 @@ async function ask (
 
 function onHttp1 (opened: { socket: Socket | null }, url: URL, options: RequestOptions, http1: Exchange): HandshakeRequest {
   const { socket } = opened
-  opened.socket = null // one can have it
+  opened.socket = null // only one request can use it
   return socket === null ? http1.request(url, options) : send(url, { ...options, createConnection: () => socket })
 }
 
 async function answerOn (session: PooledSession, url: URL, options: RequestOptions, signal: AbortSignal): Promise<AnsweredRequest> {
-  const { signal: _signal, ...others } = options // which is handed on by `signal`
+  const { signal: _signal, ...others } = options // already followed by `signal`
   const request = new ConnectRequest(session.session, { ...others, headers: { host: url.host, ...options.headers as object } })
   request.once('close', () => { session.release() })
   return await new Promise(resolve => {
     const onDead = (): void => { request.destroy(new Error('the session does not answer')) }
     const onAbort = (): void => {
-      // whoever is next shall not wait for it
+      // timed out: the next handshake must not wait for this session
       if (signal.reason instanceof HandshakeError) session.evict()
       request.destroy(signal.reason as Error)
     }
@@ -103,7 +103,7 @@ async function answerOn (session: PooledSession, url: URL, options: RequestOptio
   })
 }
 
-/** A request of which the first event is there already: it is emitted by end(). */
+/** A request that already has its first event, which end() emits. */
 class AnsweredRequest extends EventEmitter implements HandshakeRequest {
   readonly #request: ConnectRequest
   readonly #session: PooledSession
@@ -118,7 +118,7 @@ class AnsweredRequest extends EventEmitter implements HandshakeRequest {
     request.on('close', () => { this.emit('close') })
   }
 
-  /** The server has not looked at it, or the session was at its end before there was an answer. RFC 9113 §8.7. */
+  /** The server has not processed it, or the session ended before there was an answer: it may be sent again. RFC 9113 §8.7. */
   get isRefused (): boolean {
     const [event] = this.#first
     return (event === 'error' || event === 'close') && (this.#request.rstCode === constants.NGHTTP2_REFUSED_STREAM || !this.#session.isUsable)

@@ -1,4 +1,4 @@
-// A client's opening handshake as an extended CONNECT (RFC 8441), in the shape of the request of node:http that connect.ts makes.
+// A client's opening handshake as an extended CONNECT (RFC 8441), with the interface of a node:http request.
 import { EventEmitter, once } from 'node:events'
 import { validateHeaderName, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
@@ -8,10 +8,10 @@ import { acceptKey } from '../protocol/server-handshake.ts'
 import { Http2Transport } from '../transport/http2-transport.ts'
 
 const NOTHING = Buffer.alloc(0)
-// what an extended CONNECT says by its pseudo-header fields, or not at all
+// fields that an extended CONNECT replaces by pseudo-header fields or omits
 const OF_HTTP1 = new Set([...CONNECTION_FIELDS, 'host', 'sec-websocket-key'])
 
-/** Opens a WebSocket on `session`, which stays open after it. */
+/** Opens WebSockets on `session`, which stays open. */
 export function overHttp2 (session: ClientHttp2Session): Exchange {
   return {
     request: (_url, options) => new ConnectRequest(session, options),
@@ -19,7 +19,7 @@ export function overHttp2 (session: ClientHttp2Session): Exchange {
   }
 }
 
-/** Emits 'upgrade' or 'response', 'error' and 'close', as a ClientRequest does. */
+/** Emits 'upgrade' or 'response', 'error' and 'close', like a ClientRequest. */
 export class ConnectRequest extends EventEmitter implements HandshakeRequest {
   readonly #session: ClientHttp2Session
   readonly #options: RequestOptions
@@ -33,9 +33,9 @@ export class ConnectRequest extends EventEmitter implements HandshakeRequest {
     this.#options = options
   }
 
-  /** Its 'close' has been. */
+  /** 'close' has been emitted. */
   get isClosed (): boolean { return this.#isClosed }
-  /** Of RST_STREAM; undefined while there is none. */
+  /** The code of RST_STREAM; undefined before the stream exists. */
   get rstCode (): number | undefined { return this.#stream?.rstCode }
 
   end (): void {
@@ -60,12 +60,12 @@ export class ConnectRequest extends EventEmitter implements HandshakeRequest {
 
   async #send (): Promise<void> {
     const session = this.#session
-    // RFC 8441 §3: not before the server has said that it takes it
+    // RFC 8441 §3: only once the server has announced support
     if (session.remoteSettings.enableConnectProtocol !== true) await once(session, 'remoteSettings')
     if (this.#isDestroyed) return
     const { path, signal } = this.#options
     const fields = this.#fields
-    for (const name of Object.keys(fields)) validateHeaderName(name) // as for HTTP/1.1: no pseudo-header field is among them
+    for (const name of Object.keys(fields)) validateHeaderName(name) // as for HTTP/1.1; also rejects pseudo-header fields
     const stream = session.request({
       ':method': 'CONNECT',
       ':protocol': 'websocket',
@@ -80,11 +80,11 @@ export class ConnectRequest extends EventEmitter implements HandshakeRequest {
     stream.on('response', fields => { this.#onResponse(stream, fields) })
   }
 
-  /** As HTTP/2 writes them: of two that differ in case alone, the last. */
+  /** Header fields in lower case; of two names that differ only in case the last wins. */
   get #fields (): OutgoingHttpHeaders {
     const { auth, headers } = this.#options
     const fields = Object.entries(headers as OutgoingHttpHeaders).map(([name, value]) => [name.toLowerCase(), value])
-    // as node:http makes it of the user and the password of a URL
+    // as node:http does for the user and password of a URL
     const authorization = typeof auth === 'string' ? { authorization: `Basic ${Buffer.from(auth).toString('base64')}` } : {}
     return { ...authorization, ...Object.fromEntries(fields) }
   }
@@ -94,7 +94,7 @@ export class ConnectRequest extends EventEmitter implements HandshakeRequest {
       this.emit('response', Object.assign(stream, { statusCode, headers }) as unknown as IncomingMessage)
       return
     }
-    // what HTTP/1.1 says beside, and HTTP/2 need not
+    // fields that are required in HTTP/1.1 and implied in HTTP/2
     const key = String(this.#fields['sec-websocket-key'])
     const implied = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': acceptKey(key) }
     this.emit('upgrade', { statusCode: 101, headers: { ...headers, ...implied } }, stream, NOTHING)

@@ -1,4 +1,4 @@
-// A session of HTTP/2 from nothing: TCP, perhaps a tunnel, TLS, and the server's first SETTINGS.
+// Opens an HTTP/2 session: TCP, possibly a tunnel, TLS, and the server's first SETTINGS.
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
 import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net'
 import type { RequestOptions } from 'node:https'
@@ -8,13 +8,13 @@ import { isSecure } from './http1-exchange.ts'
 import type { Opened } from './session-pool.ts'
 import { openTunnel, secure } from './tunnel.ts'
 
-// Bytes that a server may send before they are read: of each stream, and of all.
+// Flow-control windows, in bytes: for each stream, and for the session.
 const STREAM_WINDOW = 256 * 1024
 const SESSION_WINDOW = 2 * 1024 * 1024
 
 /**
- * @param mayFallBack whether HTTP/1.1 will do
- * @throws HandshakeError for a server that does not speak HTTP/2, or takes no WebSockets over it (RFC 8441), and what node:net and others fail with
+ * @param mayFallBack whether HTTP/1.1 is acceptable
+ * @throws HandshakeError if the server does not speak HTTP/2, or accepts no WebSockets over it (RFC 8441); errors of node:net, node:tls and node:http2
  */
 export async function openSession (url: URL, options: RequestOptions, proxy: URL | null, mayFallBack: boolean, signal: AbortSignal): Promise<Opened> {
   const host = options.hostname!
@@ -35,7 +35,7 @@ export async function openSession (url: URL, options: RequestOptions, proxy: URL
   const session = connectHttp2(`${isSecure(url) ? 'https' : 'http'}://${url.host}`, {
     createConnection: () => socket, settings: { enablePush: false, initialWindowSize: STREAM_WINDOW }
   })
-  // RFC 8441 §3: whether it takes them stands in its first SETTINGS
+  // RFC 8441 §3: the server's first SETTINGS tell whether it accepts WebSockets
   await ready(session, 'remoteSettings', signal)
   session.setLocalWindowSize(SESSION_WINDOW)
   if (session.remoteSettings.enableConnectProtocol === true) return { session }
@@ -44,7 +44,7 @@ export async function openSession (url: URL, options: RequestOptions, proxy: URL
   throw http2Missing('takes no WebSockets over it (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)')
 }
 
-/** Waits for `event`; what is given up or fails is destroyed. */
+/** Waits for `event`; destroys `subject` on failure or abort. */
 async function ready (subject: Socket | ClientHttp2Session, event: string, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const emitter: NodeJS.EventEmitter = subject
@@ -58,7 +58,7 @@ async function ready (subject: Socket | ClientHttp2Session, event: string, signa
         resolve()
         return
       }
-      emitter.on('error', () => {}) // which is told already
+      emitter.on('error', () => {}) // later errors: already rejected
       subject.destroy()
       reject(error)
     }

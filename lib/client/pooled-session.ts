@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events'
 import type { ClientHttp2Session } from 'node:http2'
 
-// Streams of one session, if the server allows no fewer.
+// Maximum number of streams per session; the server may allow fewer.
 const MOST_STREAMS = 100
 // Milliseconds that a session without streams is kept.
 const KEPT_IDLE = 10_000
-// Milliseconds for the answer to a PING, and for which one answer is believed.
+// Milliseconds to answer a PING, and until the next PING is needed.
 const PING_TIMEOUT = 5_000
 const PING_INTERVAL = 10_000
 
@@ -16,7 +16,7 @@ export interface Clock {
 
 const REAL: Clock = { now: () => performance.now(), setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds) }
 
-/** A session of HTTP/2 whose server takes WebSockets, and its streams that we have opened: Node tells neither their number nor that one has to wait. */
+/** An HTTP/2 session whose server accepts WebSockets. Counts its streams, as Node exposes neither their number nor that one is queued. */
 export class PooledSession {
   readonly session: ClientHttp2Session
   readonly #onGone: (session: PooledSession) => void
@@ -28,12 +28,12 @@ export class PooledSession {
   readonly #clock: Clock
   #believedUntil: number
 
-  /** @param onGone it takes no new streams */
+  /** @param onGone called when it takes no more streams */
   constructor (session: ClientHttp2Session, onGone: (session: PooledSession) => void, clock: Clock = REAL) {
     this.session = session
     this.#onGone = onGone
     this.#clock = clock
-    setMaxListeners(0, this.#dead.signal) // each handshake that waits adds one
+    setMaxListeners(0, this.#dead.signal) // each pending handshake adds a listener
     this.#believedUntil = clock.now() + PING_INTERVAL
     // open streams go on
     session.on('goaway', () => { this.evict() })
@@ -50,7 +50,7 @@ export class PooledSession {
     return this.#isUsable && this.#streams < Math.min(this.session.remoteSettings.maxConcurrentStreams ?? MOST_STREAMS, MOST_STREAMS)
   }
 
-  /** Aborted when a PING has not been answered: what waits for an answer waits in vain. */
+  /** Aborted when a PING was not answered in time: pending handshakes fail. */
   get dead (): AbortSignal { return this.#dead.signal }
 
   take (): void {
@@ -67,7 +67,7 @@ export class PooledSession {
     else this.session.close()
   }
 
-  /** Takes no new streams; those that are open may go on. */
+  /** Takes no more streams; open ones go on. */
   evict (): void {
     if (!this.#isUsable) return
     this.#isUsable = false
@@ -76,13 +76,13 @@ export class PooledSession {
     if (this.#streams === 0) this.session.destroy()
   }
 
-  /** Nobody needs it: it does not keep the process. */
+  /** Without streams it does not keep the process alive, and is evicted after KEPT_IDLE. */
   #rest (): void {
     this.session.unref()
     this.#idleTimer = this.#clock.setTimeout(() => { this.evict() }, KEPT_IDLE).unref()
   }
 
-  /** A session that has died silently would get every new attempt until TCP gives up. */
+  /** Sends a PING if the last answer is too old: a session that died silently would get all new handshakes until TCP gives up. */
   #ask (): void {
     if (this.#pingTimer !== undefined || this.#clock.now() < this.#believedUntil) return
     this.#pingTimer = this.#clock.setTimeout(() => {

@@ -1,4 +1,4 @@
-// Which proxy a WebSocket goes through, if any: what the option says, or the variables that curl and others know.
+// Chooses the proxy for a WebSocket, if any: by the option, or by the environment variables that curl and others use.
 import { isIPv6 } from 'node:net'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -7,8 +7,8 @@ const VARIABLES: Readonly<Record<string, string>> = { 'ws:': 'http_proxy', 'http
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'ws:': '80', 'http:': '80', 'wss:': '443', 'https:': '443' }
 
 /**
- * @returns null: the connection is direct, as every one to a Unix domain socket
- * @throws TypeError for what is no URL of a proxy
+ * @returns null for a direct connection, which one to a Unix domain socket always is
+ * @throws TypeError for an invalid proxy URL
  */
 export function chooseProxy (option: string | URL | false, url: URL, environment: Environment): URL | null {
   const name = VARIABLES[url.protocol]
@@ -19,25 +19,25 @@ export function chooseProxy (option: string | URL | false, url: URL, environment
   return parseProxy(environment[variable]!, `the variable ${variable}`)
 }
 
-/** Where a web server has started this process, HTTP_PROXY is what a client has sent as the header field Proxy (CVE-2016-5385). */
+/** In a CGI process (REQUEST_METHOD is set), HTTP_PROXY holds the request's Proxy header field and is ignored (CVE-2016-5385). */
 function isUsable (variable: string, environment: Environment): boolean {
   if (variable === 'HTTP_PROXY' && environment['REQUEST_METHOD'] !== undefined) return false
   return (environment[variable] ?? '').trim() !== ''
 }
 
-/** @param name what it stands in */
+/** @param name where the value comes from, for the error message */
 export function parseProxy (value: string | URL, name: string): URL {
   const given = String(value).trim()
-  const text = /^[a-z][a-z\d+.-]*:\/\//i.test(given) ? given : `http://${given}` // as curl reads it
+  const text = /^[a-z][a-z\d+.-]*:\/\//i.test(given) ? given : `http://${given}` // as in curl
   const proxy = URL.canParse(text) ? new URL(text) : null
   if (proxy !== null && (proxy.protocol === 'http:' || proxy.protocol === 'https:')) return proxy
-  // without its password
-  throw new TypeError(`${name} must be the URL of a proxy, http: or https:, not ${proxy === null ? 'what is no URL' : `one of ${proxy.protocol}`}`)
+  // the URL is left out, as it may contain a password
+  throw new TypeError(`${name} must be the URL of a proxy, http: or https:, not ${proxy === null ? 'an invalid URL' : `one of ${proxy.protocol}`}`)
 }
 
 /**
- * Whether NO_PROXY names the host: `*`; a name, which stands for those below it too; `.name` or `*.name`, which stands for those alone; an IP address;
- * each with a port or without. Separated by commas or spaces.
+ * Whether NO_PROXY matches the host. Entries are separated by commas or spaces: `*`; a name, which includes its subdomains; `.name` or `*.name`,
+ * only subdomains; an IP address; each with or without a port.
  */
 export function isExempt (url: URL, list: string): boolean {
   const host = url.hostname.toLowerCase().replace(/\.$/, '')

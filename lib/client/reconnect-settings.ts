@@ -1,4 +1,4 @@
-// The options of reconnect(): checked and complete.
+// Validates the options of reconnect() and fills in defaults.
 import type { ReconnectBackoff, ReconnectOptions } from '../../types/client.ts'
 import type { ConnectOptions } from '../../types/options.ts'
 import { describe, isPlainObject, MAX_TIMEOUT, withoutUndefined } from '../options/checks.ts'
@@ -11,16 +11,16 @@ export interface ReconnectSettings extends Pick<ReconnectOptions, 'headers' | 'r
   readonly ref: boolean
   readonly handshakeTimeout: number
   readonly closeTimeout: number
-  /** What each attempt is made with. */
+  /** Options for connect() of each attempt. */
   readonly connect: ConnectOptions
 }
 
 const DEFAULT_BACKOFF: BackoffSettings = { min: 1_000, max: 30_000, factor: 2 }
 const LONGEST_BACKOFF = 10 * 60_000
-// As a server's handlers have it, and a heartbeat that finds a dead connection sooner: nobody else will.
+// The holdTimeout of server handlers, and a shorter heartbeat, as nothing else would notice a dead connection.
 const CONNECT_DEFAULTS = { heartbeat: { interval: 15_000, timeout: 10_000 }, holdTimeout: 10_000 }
 
-/** @throws TypeError that names the option which is unknown, of a wrong type or out of range */
+/** @throws TypeError that names the option that is unknown, of a wrong type or out of range */
 export function reconnectSettings (options: ReconnectOptions): ReconnectSettings {
   const { backoff = {}, stableAfter = 10_000, ref = true, headers, retry, signal, onState, errorHandler, ...others } = options
   for (const [name, value] of Object.entries({ retry, onState })) {

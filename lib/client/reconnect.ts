@@ -1,4 +1,4 @@
-// look up URL and header fields -> connect -> handler -> both are over -> judge -> wait -> again
+// look up URL and header fields -> connect -> handler -> connection and handler are done -> judge -> wait -> again
 import { setMaxListeners } from 'node:events'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { ReconnectHandler, ReconnectOptions, ReconnectOutcome, ReconnectState, ReconnectUrl } from '../../types/client.ts'
@@ -14,7 +14,7 @@ import { isCloseInfo, verdictOf } from './outcome.ts'
 import { reconnectSettings, type ReconnectSettings } from './reconnect-settings.ts'
 import { readRetryAfter } from './retry-after.ts'
 
-/** Time and chance. */
+/** Clock and random, replaced in tests. */
 export interface Surroundings {
   readonly random: () => number
   /** Milliseconds since 1970. */
@@ -26,11 +26,11 @@ const NOTHING = (): void => {}
 const REAL: Surroundings = { random: Math.random, now: Date.now, setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds) }
 
 /**
- * Keeps a connection to `url`: whenever one is over, and it makes sense, the handler gets the next. Two are never open at once, and the next
- * attempt waits for the handler of the one before.
- * @returns resolves with how the last connection was closed when that was regular: with 1000, or by this side with 1001 or no code
- * @throws HandshakeError or ConnectionClosedError (with `closeInfo`) for an end that would come again, what the handler threw, the signal's
- * reason, and what connect() throws for a wrong option or URL
+ * Keeps a connection to `url` open: when one ends, and retrying makes sense, the handler gets the next. There are never two at once, and the next
+ * attempt waits for the previous handler.
+ * @returns resolves with the CloseInfo of the last connection after a normal end: 1000, or 1001 or no code from this side
+ * @throws HandshakeError or ConnectionClosedError (with `closeInfo`) for a failure that would repeat, what the handler threw, the signal's
+ * reason, and what connect() throws for an invalid option or URL
  */
 export async function reconnect (url: ReconnectUrl, handler: ReconnectHandler, options: ReconnectOptions = {}): Promise<CloseInfo> {
   return await reconnectIn(REAL, url, handler, options)
@@ -51,7 +51,7 @@ class Reconnection {
   readonly #backoff: Backoff
   #attempt = 0
   #last: ReconnectOutcome | null = null
-  /** Ends what is being waited for. */
+  /** Ends the current wait when the signal is aborted. */
   #interrupt = NOTHING
 
   constructor (surroundings: Surroundings, url: ReconnectUrl, handler: ReconnectHandler, settings: ReconnectSettings) {
@@ -73,7 +73,7 @@ class Reconnection {
     } catch (error) {
       try {
         this.#tell('ended', { outcome: error as Error })
-      } catch {} // what came first counts
+      } catch {} // the first error counts
       throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
@@ -99,7 +99,7 @@ class Reconnection {
     }
   }
 
-  /** One attempt, up to the end of the connection that comes of it. */
+  /** One attempt, up to the end of its connection. */
   async #try (): Promise<ReconnectOutcome> {
     const { connect, signal } = this.#settings
     let target: Target
@@ -107,7 +107,7 @@ class Reconnection {
       target = await this.#lookUp()
     } catch (error) {
       signal?.throwIfAborted()
-      return error as Error // whatever it is: a fetch() that nobody answers is a TypeError
+      return error as Error // even a TypeError: fetch() throws one if there is no answer
     }
     signal?.throwIfAborted()
     const life = new Life(this.#settings)
@@ -128,7 +128,7 @@ class Reconnection {
     return await this.#live(connection, life)
   }
 
-  /** Asks for URL and header fields, for as long as a handshake may take. */
+  /** Calls `url` and `headers` if they are functions, with handshakeTimeout as limit. */
   async #lookUp (): Promise<Target> {
     const url = this.#url
     const { headers = {}, handshakeTimeout } = this.#settings
@@ -154,7 +154,7 @@ class Reconnection {
     }
   }
 
-  /** From open to closed, and until the handler is done. */
+  /** Until the connection is closed and the handler is done. */
   async #live (connection: Connection, life: Life): Promise<CloseInfo> {
     const { signal, closeTimeout, stableAfter } = this.#settings
     const attempt = { attempt: this.#attempt, last: this.#last }
@@ -169,7 +169,7 @@ class Reconnection {
         Promise.all([connection.closed, served]).then(([info]) => { resolve(info) }, reject)
         return reason => {
           connection.close(GOING_AWAY)
-          timer = setTimeout(() => { // whoever is not done yet
+          timer = setTimeout(() => { // the peer or the handler is not done yet
             connection.terminate()
             void connection.closed.then(() => { reject(reason) })
           }, closeTimeout)
@@ -187,7 +187,7 @@ class Reconnection {
     return info
   }
 
-  /** @returns false, true, or in how many milliseconds */
+  /** @returns whether to retry, or in how many milliseconds */
   #judge (outcome: ReconnectOutcome): boolean | number {
     const { retry } = this.#settings
     if (retry === undefined) return verdictOf(outcome) === 'retry'
@@ -215,7 +215,7 @@ class Reconnection {
     })
   }
 
-  /** Waits for what `begin` begins. @param begin returns what ends it when the signal is aborted */
+  /** Waits for work that `begin` starts. @param begin returns a function that ends it when the signal is aborted */
   async #interruptible<Value> (
     begin: (resolve: (value: Value) => void, reject: (reason: unknown) => void) => (reason: unknown) => void
   ): Promise<Value> {
@@ -224,7 +224,7 @@ class Reconnection {
       return await new Promise<Value>((resolve, reject) => {
         const interrupt = begin(resolve, reject)
         this.#interrupt = () => { interrupt(signal!.reason) }
-        if (signal?.aborted === true) this.#interrupt() // by what has begun it
+        if (signal?.aborted === true) this.#interrupt() // begin() itself aborted it
       })
     } finally {
       this.#interrupt = NOTHING
@@ -241,7 +241,7 @@ interface Target {
   readonly headers: OutgoingHttpHeaders
 }
 
-/** One connection and what was done with it. */
+/** One connection, its handler, and the first failure. */
 class Life {
   readonly #settings: ReconnectSettings
   #failure: { readonly error: unknown } | null = null
@@ -250,7 +250,7 @@ class Life {
     this.#settings = settings
   }
 
-  /** Resolves when the handler is done, with whatever. */
+  /** Resolves when the handler has settled; never rejects. */
   async serve (connection: Connection, handle: () => unknown): Promise<void> {
     try {
       const result = handle()
@@ -265,7 +265,7 @@ class Life {
     }
   }
 
-  /** What the handler, a listener or a callback failed with. */
+  /** Handles an error of the handler, a listener or a callback. */
   async onError (error: unknown, connection: Connection): Promise<void> {
     const { errorHandler } = this.#settings
     try {
@@ -282,13 +282,13 @@ class Life {
   }
 }
 
-/** An await of the handler that ended with its connection: by an error that says so, or by its signal. */
+/** Whether an error of the handler only reports the end of its connection, directly or through its signal. */
 function isEndOf (connection: Connection, error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return [error, error.cause].some(reason => reason instanceof ConnectionClosedError && reason.isOf(connection))
 }
 
-/** Of what connect() was given, and would be given again. */
+/** An invalid argument of connect(), which would fail again. */
 function isMisuse (error: unknown): boolean {
   return error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError
 }

@@ -1,4 +1,4 @@
-// Where a handshake goes, and where it goes next when the server says elsewhere. RFC 6455 §4.1, RFC 9110 §15.4.
+// Follows HTTP redirects of a handshake. RFC 6455 §4.1, RFC 9110 §15.4.
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, RequestOptions } from 'node:http'
 import { wrongRedirect } from '../errors.ts'
 
@@ -10,9 +10,9 @@ export interface Destination {
 
 const STATUS_CODES = new Set([301, 302, 303, 307, 308])
 const SECURE_SCHEMES = new Set(['wss:', 'https:', 'wss+unix:'])
-// Where a server may send a client to: not to a socket of the client's own machine.
+// Schemes a server may redirect to: not to a Unix domain socket of the client's machine.
 const SCHEMES = new Set(['ws:', 'wss:', 'http:', 'https:'])
-// What is meant for one server and none that it names.
+// Fields and options that must not go to another host.
 const HOST_FIELDS = new Set(['authorization', 'cookie', 'host', 'proxy-authorization'])
 const HOST_OPTIONS = [
   'auth', 'cert', 'defaultPort', 'host', 'hostname', 'key', 'passphrase', 'pfx', 'port', 'servername', 'socketPath'
@@ -22,7 +22,7 @@ function isSecure ({ protocol }: URL): boolean {
   return SECURE_SCHEMES.has(protocol)
 }
 
-/** The socket and what follows its first colon, as `ws` has it: `ws+unix:/path/to.sock:/path?query`; null for a URL of a host. */
+/** Splits `ws+unix:/path/to.sock:/path?query` at the first colon of its path, like `ws`; null for other URLs. */
 export function unixSocketOf ({ protocol, pathname, search }: URL): { socketPath: string, path: string } | null {
   if (!protocol.endsWith('+unix:')) return null
   const colon = pathname.indexOf(':')
@@ -30,7 +30,7 @@ export function unixSocketOf ({ protocol, pathname, search }: URL): { socketPath
   return { socketPath, path: (path.startsWith('/') ? path : `/${path}`) + search }
 }
 
-/** Follows a server's redirects from the first destination on. */
+/** The redirects of one handshake. */
 export class Redirects {
   readonly #first: URL
   readonly #limit: number
@@ -45,15 +45,15 @@ export class Redirects {
   }
 
   /**
-   * @returns the next destination; null when this answer is no redirect, or none are followed
-   * @throws HandshakeError for one that leads in a circle, too far or nowhere
+   * @returns the next destination; null if the response is not a redirect or redirects are not followed
+   * @throws HandshakeError for a loop, too many redirects or an invalid URL
    */
   next ({ statusCode, headers }: { readonly statusCode?: number | undefined, readonly headers: IncomingHttpHeaders }): Destination | null {
     const { location } = headers
     if (this.#limit === 0 || location === undefined || !STATUS_CODES.has(statusCode!)) return null
     const url = this.#resolve(location)
-    if (url === null) throw wrongRedirect(statusCode!, location, 'that is no URL of a WebSocket')
-    // from the first on: what was taken away does not come back
+    if (url === null) throw wrongRedirect(statusCode!, location, 'it is not a WebSocket URL')
+    // compared with the first URL; credentials once removed do not come back
     const isTrusted = this.#isSameHost(url) && (isSecure(url) || !isSecure(this.#first))
     if (isTrusted && url.username === '' && url.password === '') {
       url.username = this.#current.url.username
@@ -70,7 +70,7 @@ export class Redirects {
   #resolve (location: string): URL | null {
     const { url } = this.#current
     const unix = unixSocketOf(url)
-    // the same socket, and there are no hosts
+    // a relative URL stays on the same socket
     if (unix !== null) {
       if (/^[a-z][a-z\d+.-]*:|^\/\//i.test(location)) return this.#parse(location, 'ws://localhost')
       const { pathname, search } = new URL(location, `http://localhost${unix.path}`)

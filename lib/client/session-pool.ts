@@ -1,10 +1,10 @@
-// Sessions of HTTP/2 that the WebSockets of one origin share.
+// HTTP/2 sessions shared by the WebSockets of one origin.
 import type { ClientHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { sessionWithoutRoom } from '../errors.ts'
 import { PooledSession } from './pooled-session.ts'
 
-/** A session whose server takes WebSockets, or none of that kind: with a connection that speaks HTTP/1.1, where there is one. */
+/** A session whose server accepts WebSockets; otherwise the HTTP/1.1 connection that resulted, if any. */
 export type Opened = { readonly session: ClientHttp2Session } | { socket: Socket | null }
 export type OpenSession = (signal: AbortSignal) => Promise<Opened>
 
@@ -20,16 +20,16 @@ export class SessionPool {
   readonly #sessions = new Set<PooledSession>()
   #opening: Opening | null = null
 
-  /** @param onEmpty nothing is left of it */
+  /** @param onEmpty called when no session is left or being opened */
   constructor (open: OpenSession, onEmpty: () => void) {
     this.#open = open
     this.#onEmpty = onEmpty
   }
 
   /**
-   * @param signal gives it up
-   * @returns a session with a stream taken, which is to be released; or else what has come instead of one
-   * @throws what opening one failed with
+   * @param signal stops waiting
+   * @returns a session with one stream taken, to be given back with release(); or the HTTP/1.1 connection, if any
+   * @throws the error that opening a session failed with
    */
   async take (signal: AbortSignal): Promise<PooledSession | { socket: Socket | null }> {
     for (;;) {
@@ -69,7 +69,7 @@ export class SessionPool {
   }
 }
 
-/** All who wait share one opening, which is given up with the last of them. */
+/** All waiters share one opening, which is aborted when the last one stops waiting. */
 async function wait (opening: Opening, signal: AbortSignal): Promise<PooledSession | { socket: Socket | null }> {
   opening.waiting++
   try {

@@ -1,17 +1,17 @@
-// Through a proxy, RFC 6455 §4.1: a CONNECT also where there is no TLS, as only then it passes on what is no HTTP.
+// Tunnels through a proxy, RFC 6455 §4.1: with CONNECT even without TLS, as a proxy would otherwise pass on only HTTP.
 import { request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps, type RequestOptions } from 'node:https'
 import { isIP, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from 'node:tls'
 import { proxyRefused } from '../errors.ts'
 
-// What of the body of a refusal is kept for the error.
+// Bytes of a refusal's body that are kept for the error.
 const MAX_BODY = 64 * 1024
 
 /**
  * Asks `proxy` for a connection to `host` and `port`.
- * @param signal gives it up
- * @throws HandshakeError with the proxy's status and the body of its answer, and what node:http fails with
+ * @param signal aborts it
+ * @throws HandshakeError with the proxy's status and body, and errors of node:http
  */
 export async function openTunnel (
   proxy: URL, host: string, port: string, { localAddress, family, ca }: RequestOptions, signal: AbortSignal
@@ -34,7 +34,7 @@ export async function openTunnel (
   })
   const { statusCode = 0 } = response
   if (statusCode >= 200 && statusCode <= 299) {
-    if (head.length > 0) socket.unshift(head) // a server that speaks first
+    if (head.length > 0) socket.unshift(head) // a server that sends first
     return socket
   }
   const body = await readBody(socket, head, response, signal)
@@ -42,7 +42,7 @@ export async function openTunnel (
   throw proxyRefused(proxy.host, statusCode, fieldsOf(response), body)
 }
 
-/** TLS to the server, inside of a tunnel or not. */
+/** Starts TLS to the server, inside a tunnel or directly. */
 export function secure (socket: Socket, host: string, { servername = isIP(host) === 0 ? host : '', ...options }: TlsOptions): TLSSocket {
   return connectTls({ ...options, host, servername, socket })
 }
@@ -56,7 +56,7 @@ function fieldsOf ({ headers }: IncomingMessage): Record<string, string | string
   return Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)) as Record<string, string | string[]>
 }
 
-/** Node leaves the body of an answer to CONNECT on the socket. One without a length is not waited for. */
+/** Reads the body of a CONNECT response, which Node leaves on the socket; without Content-Length it does not wait for one. */
 async function readBody (socket: Socket, head: Buffer, { headers }: IncomingMessage, signal: AbortSignal): Promise<string> {
   const length = Math.min(Number(headers['content-length'] ?? 0), MAX_BODY)
   let body = head
@@ -70,7 +70,7 @@ async function readBody (socket: Socket, head: Buffer, { headers }: IncomingMess
       }
     }
   } catch {
-    // what has come will do
+    // use what has arrived
   } finally {
     signal.removeEventListener('abort', onAbort)
   }

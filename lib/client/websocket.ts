@@ -1,17 +1,17 @@
-// connect() in the shape of WHATWG's constructor, for libraries that want one.
+// connect() as a WHATWG-style constructor, for libraries that expect one.
 import type { BinaryType, ReadyState, WebSocketConnection } from '../../types/connection.ts'
 import type { ConnectOptions } from '../../types/options.ts'
 import { Connection, coreOf } from '../connection/connection.ts'
 import { startConnecting } from './connect.ts'
 
-/** Those of connect(); the subprotocols have a place of their own. */
+/** The options of connect(), except subprotocols, which are an argument of their own. */
 export type WebSocketOptions = Omit<ConnectOptions, 'protocols'>
 
 export interface WebSocketConstructor {
   /**
-   * Opens a WebSocket as a browser's does: it begins as CONNECTING, failures come as 'error' and 'close' (1006), binary messages as Blobs unless
-   * `binaryType` says otherwise. Once the turn of 'open' is over, messages that nobody listens for are discarded.
-   * @throws SyntaxError for another URL or a wrong subprotocol, TypeError for a wrong option
+   * Opens a WebSocket like a browser: it starts as CONNECTING, a failure emits 'error' and 'close' (1006), and binary messages are Blobs unless
+   * `binaryType` is changed. After the event loop turn of 'open', messages without a listener are discarded.
+   * @throws SyntaxError for an invalid URL or subprotocol, TypeError for an invalid option
    */
   new (url: string | URL, protocols?: string | readonly string[], options?: WebSocketOptions): WebSocketConnection
   readonly prototype: WebSocketConnection
@@ -34,14 +34,14 @@ function start (url: string | URL, protocols: readonly string[], options: WebSoc
   try {
     return startConnecting(url, { ...options, protocols }, { hasHandler: true }).connection
   } catch (error) {
-    // as which it is known in browsers, also where it is one of options here
+    // browsers throw a SyntaxError for these, also for what is an option here
     const { code, message } = error as Error & { code?: string }
-    if (code === 'ERR_INVALID_URL') throw new SyntaxError(`${JSON.stringify(String(url))} is no URL of a WebSocket`, { cause: error })
+    if (code === 'ERR_INVALID_URL') throw new SyntaxError(`${JSON.stringify(String(url))} is not a WebSocket URL`, { cause: error })
     throw message.includes('option protocols ') ? new SyntaxError(message, { cause: error }) : error
   }
 }
 
-/** Its instances are connections as connect() gives them, and all of those are its instances. */
+/** Its instances are the connections that connect() returns, and the other way round. */
 export const WebSocket = Object.assign(Object.defineProperty(create, 'name', { value: 'WebSocket' }), {
   prototype: Connection.prototype,
   CONNECTING: Connection.CONNECTING,

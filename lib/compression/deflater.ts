@@ -8,25 +8,25 @@ import { SlidingWindow } from './sliding-window.ts'
 const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 
 export interface DeflaterSettings {
-  /** Of zlib. */
+  /** zlib's compression level. */
   readonly level: number
-  /** Of zlib, at most: a small message is compressed with less. */
+  /** Maximum memLevel of zlib; small messages are compressed with less. */
   readonly memLevel: number
-  /** The smallest message that is compressed, in bytes. */
+  /** Minimum size of a message to compress, in bytes. */
   readonly threshold: number
-  /** How many messages are compressed beside the event loop at a time, in the whole process. */
+  /** How many messages are compressed in the thread pool at a time, in the whole process. */
   readonly concurrency: number
 }
 
-// Above this many bytes compressing would hold up the event loop: some 0.3 ms.
+// Larger messages would block the event loop for more than about 0.3 ms.
 const SYNC_LENGTH = 32 * 1024
 const TRAILER_LENGTH = 4 // 00 00 ff ff: §7.2.1
 const EMPTY_MESSAGE = Buffer.from([0]) // §7.2.3.6
-const MIN_WINDOW_BITS = 9 // of zlib
+const MIN_WINDOW_BITS = 9 // supported by zlib
 
 /**
- * Compresses the messages of one connection, each by a call of its own. Nothing is kept in between, except for the last bytes that
- * were sent, with context takeover.
+ * Compresses the messages of one connection, each by a separate call of zlib. With context takeover only the last bytes sent are kept in
+ * between.
  */
 export class Deflater {
   readonly #settings: DeflaterSettings
@@ -36,14 +36,14 @@ export class Deflater {
   constructor ({ contextTakeover, windowBits }: Compression, settings: DeflaterSettings) {
     this.#settings = settings
     this.#windowBits = windowBits
-    // zlib has no window of 2^8, it would use 2^9; and using the context is optional
+    // zlib has no window of 2^8 and would use 2^9; using the context is optional
     this.#window = contextTakeover && windowBits >= MIN_WINDOW_BITS ? new SlidingWindow(2 ** windowBits) : null
   }
 
-  /** A message may refer to those before it, so it cannot be shared with other connections. */
+  /** Messages may refer to earlier ones, so the result cannot be shared with other connections. */
   get keepsContext (): boolean { return this.#window !== null }
 
-  /** Deflaters without a context and with the same form compress a message to the same bytes. */
+  /** Deflaters without context and with equal forms compress a message to the same bytes. */
   get form (): string {
     const { level, memLevel } = this.#settings
     return `${level} ${memLevel} ${this.#windowBits}`
@@ -55,18 +55,18 @@ export class Deflater {
     return length >= this.#settings.threshold
   }
 
-  /** Whether it is done by deflateSync(). */
+  /** Whether to use deflateSync(). */
   isQuick (length: number): boolean {
     return length <= SYNC_LENGTH
   }
 
-  /** @returns null when it would not get smaller */
+  /** @returns null if the message would not get smaller */
   deflateSync (payload: Buffer): Buffer | null {
     if (payload.length === 0) return EMPTY_MESSAGE
     return this.#taken(payload, deflateRawSync(payload, this.#options(payload.length)))
   }
 
-  /** One at a time. @returns null when it would not get smaller */
+  /** Must not be called before the previous call has settled. @returns null if the message would not get smaller */
   async deflate (payload: Buffer): Promise<Buffer | null> {
     const deflated = await Limiter.of('deflate', this.#settings.concurrency).run(() => deflateRawAsync(payload, this.#options(payload.length)))
     return this.#taken(payload, deflated)
@@ -74,25 +74,25 @@ export class Deflater {
 
   #taken (payload: Buffer, deflated: Buffer): Buffer | null {
     const length = deflated.length - TRAILER_LENGTH
-    if (length >= payload.length) return null // and the message does not enter the window, as it does not enter the peer's
+    if (length >= payload.length) return null // sent uncompressed, so it does not enter the windows of either side
     this.#window?.add(payload)
     return deflated.subarray(0, length)
   }
 
-  // Each call pays for the memory that zlib clears: 256 KiB with the usual settings, of which a message of 1 KiB needs 12.
+  // Each call pays for the memory that zlib clears: 256 KiB with the usual settings, while a message of 1 KiB needs 12 KiB.
   #options (length: number): ZlibOptions {
     const { level, memLevel } = this.#settings
     const dictionary = this.#window?.bytes
     const bits = Math.ceil(Math.log2(length + (dictionary?.length ?? 0) + 1))
     const windowBits = Math.min(this.#windowBits, MAX_WINDOW_BITS, Math.max(MIN_WINDOW_BITS, bits))
-    // of what zlib keeps before it writes a block: half a window, but for who asks for all there is
+    // zlib's buffer before it writes a block: half a window is enough; the maximum only with the largest window
     const mostMemory = windowBits === MAX_WINDOW_BITS ? 9 : Math.max(1, windowBits - 7)
     return {
       level,
       windowBits: Math.max(MIN_WINDOW_BITS, windowBits),
       memLevel: Math.min(memLevel, mostMemory),
       finishFlush: constants.Z_SYNC_FLUSH,
-      // at once where it fits, as most do
+      // most messages fit into one chunk
       chunkSize: Math.max(64, Math.min(length + 64, 64 * 1024)),
       ...(dictionary === undefined || dictionary.length === 0 ? {} : { dictionary })
     }

@@ -1,4 +1,4 @@
-// a whole compressed message -> what was sent, by one-shot calls of zlib (RFC 7692 §7.2.2)
+// a whole compressed message -> the original, by one-shot calls of zlib (RFC 7692 §7.2.2)
 import { constants } from 'node:buffer'
 import { promisify } from 'node:util'
 import { inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
@@ -7,15 +7,15 @@ import { MAX_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
 export const MAX_CHUNK = 64 * 1024
-/** The largest window there is: a peer may refer back no further, whatever was agreed. */
+/** The largest window: no peer can refer back further, whatever was negotiated. */
 export const WINDOW_SIZE = 2 ** MAX_WINDOW_BITS
 
 /**
- * What is appended to a message. §7.2.2: 00 00 ff ff, which its sender has removed. Then an empty last block, by which zlib tells
- * a complete message from one that was cut off in the middle.
+ * Appended to a message. §7.2.2: 00 00 ff ff, which its sender has removed. Then an empty final block, so that zlib can tell a complete
+ * message from a truncated one.
  */
 export const TRAILER = Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])
-// §7.2.3.4: a message may contain last blocks. Each costs a call, and a stranger can put one into two bytes.
+// §7.2.3.4: a message may contain final blocks. Each costs a call of zlib, and a peer can fit one into two bytes.
 export const MAX_LAST_BLOCKS = 256
 const SYNC_LAST_BLOCKS = 3
 
@@ -33,7 +33,7 @@ interface Inflated {
   readonly engine: { readonly bytesWritten: number }
 }
 
-/** @returns null for more than `maxLength` bytes, or for too many last blocks to inflate it at once */
+/** Inflates synchronously. @returns null for more than `maxLength` bytes, or too many final blocks to do it at once */
 export function inflateNow (data: Buffer, window: Buffer | undefined, maxLength: number): Buffer | null {
   try {
     const run = steps(data, window, maxLength)
@@ -48,7 +48,7 @@ export function inflateNow (data: Buffer, window: Buffer | undefined, maxLength:
   }
 }
 
-/** As inflateNow(), beside the event loop. @returns null for more than `maxLength` bytes */
+/** Inflates in the thread pool. @returns null for more than `maxLength` bytes */
 export async function inflateLater (data: Buffer, window: Buffer | undefined, maxLength: number): Promise<Buffer | null> {
   try {
     const run = steps(data, window, maxLength)
@@ -70,7 +70,7 @@ export function toProtocolError (error: unknown): unknown {
   return code === 'Z_DATA_ERROR' || code === 'Z_BUF_ERROR' ? invalidDeflate() : error
 }
 
-/** Calls of zlib, one for each last block. */
+/** Yields calls of zlib, one for each final block. */
 function * steps (data: Buffer, window: Buffer | undefined, maxLength: number): Generator<Step, Buffer | null, Inflated> {
   const outputs: Buffer[] = []
   let length = 0

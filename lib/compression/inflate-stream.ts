@@ -1,15 +1,15 @@
-// pieces of a compressed message -> zlib's stream -> pieces of what was sent (RFC 7692 §7.2.2)
+// pieces of a compressed message -> zlib's stream -> pieces of the original (RFC 7692 §7.2.2)
 import { createInflateRaw, type InflateRaw } from 'node:zlib'
 import { invalidDeflate } from '../errors.ts'
 import { MAX_CHUNK, MAX_LAST_BLOCKS, TRAILER, toProtocolError, withDictionary } from './inflate-message.ts'
 import type { SlidingWindow } from './sliding-window.ts'
 
-/** One message, inflated as it arrives, and no faster than it is read. */
+/** Inflates one message as it arrives, no faster than it is read. */
 export class InflateStream {
   readonly #window: SlidingWindow
   readonly #onReady: () => void
   #engine: InflateRaw
-  // what the engine is working on, and how much it had read before that
+  // the engine's current input, and the bytes it had read before
   #input: Buffer | null = null
   #before = 0
   #isLast = false
@@ -59,7 +59,7 @@ export class InflateStream {
     this.#before = this.#engine.bytesWritten
     const engine = this.#engine
     engine.write(input, error => {
-      // an engine that has reached a last block may report that too, before or after its 'end'
+      // also called by an engine that has reached a final block, before or after its 'end'
       const isConsumed = engine === this.#engine && engine.bytesWritten - this.#before === input.length
       if (!error && isConsumed) this.#onWritten()
     })
@@ -74,7 +74,7 @@ export class InflateStream {
     }
   }
 
-  /** The engine has reached a last block, and all before it has been read. */
+  /** The engine has reached a final block, and all output before it has been read. */
   #onEnd (): void {
     const rest = this.#input!.subarray(this.#engine.bytesWritten - this.#before)
     if (rest.length === 0) {

@@ -1,4 +1,4 @@
-// compressed data frames -> data frames (RFC 7692 §7.2.2): by which of three ways each message goes
+// compressed data frames -> data frames (RFC 7692 §7.2.2): chooses one of three ways for each message
 import { ByteCollector } from '../framing/byte-collector.ts'
 import { oversizedMessage } from '../errors.ts'
 import { Frame } from '../protocol/frame.ts'
@@ -8,21 +8,21 @@ import { InflateStream } from './inflate-stream.ts'
 import { Limiter } from './limiter.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
-// A message of up to this many bytes, inflated to no more than that many, is inflated at once: some 0.3 ms.
+// Messages up to these sizes, compressed and inflated, are inflated synchronously, in about 0.3 ms.
 const SYNC_INPUT = 16 * 1024
 const SYNC_OUTPUT = 256 * 1024
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
 /**
- * Inflates the messages of one connection. A whole message takes one call of zlib: a small one at once, a large one beside the event
- * loop. So nothing is kept between messages, except for the last bytes received, with context takeover. Where messages are read as
- * they arrive, they are inflated piece by piece.
+ * Inflates the messages of one connection. A whole message takes one call of zlib: synchronous if small, otherwise in the thread pool. So
+ * only the last bytes received are kept between messages, with context takeover. Messages that are read as they arrive are inflated piece by
+ * piece.
  */
 export class Inflater {
-  /** The limit of one message, inflated, in bytes. While the message is over it, next() throws. */
+  /** Maximum size of an inflated message in bytes. next() throws while the message exceeds it. */
   maxPayload = Infinity
-  /** Messages are read piece by piece, as they arrive. */
+  /** Messages are read in pieces as they arrive. */
   isStreaming = false
   readonly #limiter: Limiter
   readonly #onReady: () => void
@@ -31,17 +31,17 @@ export class Inflater {
   #opcode: Opcode = 0
   #inMessage = false
   #isWhole = false
-  // what has arrived of a message
+  // compressed bytes of the message so far
   #input: Buffer | null = null
   #pieces: ByteCollector | null = null
-  // bytes of the message that came out, or had to
+  // inflated bytes of the message so far; over the limit if it is known to exceed that
   #length = 0
-  // of a job beside the event loop
+  // state of a job in the thread pool
   #isBusy = false
   #result: Buffer | Error | null = null
   #stream: InflateStream | null = null
 
-  /** @param onReady called, in a later turn, when next() has more to say */
+  /** @param onReady called, in a later turn, when next() should be called again */
   constructor ({ contextTakeover }: { contextTakeover: boolean }, concurrency: number, onReady: () => void) {
     this.#limiter = Limiter.of('inflate', concurrency)
     this.#onReady = onReady
@@ -51,13 +51,13 @@ export class Inflater {
   /** A message has begun, and next() has not yet returned its end. */
   get inMessage (): boolean { return this.#inMessage }
 
-  /** More will come out without any more input. */
+  /** More output will come without further input. */
   get isBusy (): boolean { return this.#isBusy || this.#stream?.isBusy === true }
 
-  /** The message in progress does not fit into maxPayload. */
+  /** The message in progress exceeds maxPayload. */
   get isOversized (): boolean { return this.#length > this.maxPayload }
 
-  /** Takes in a piece of a compressed message. All before must be out: next() returns null, and it is not busy. */
+  /** Adds a piece of a compressed message. Only when everything before is out: next() returns null and isBusy is false. */
   feed ({ opcode, fin, last, payload }: Frame): void {
     const isFirst = !this.#inMessage
     if (isFirst) {
@@ -94,7 +94,7 @@ export class Inflater {
 
   #inflateWhole (): Frame | null {
     const input = this.#input = this.#takeInput()
-    if (input.length === 0) return this.#end(EMPTY) // no data is invalid data, but some clients send an empty message like this
+    if (input.length === 0) return this.#end(EMPTY) // strictly invalid, but some clients send an empty message like this
     const maxLength = this.maxPayload
     if (input.length <= SYNC_INPUT) {
       const output = inflateNow(input, this.#window?.bytes, Math.min(maxLength, SYNC_OUTPUT))
@@ -122,7 +122,7 @@ export class Inflater {
   /** Keeps the message, in case the limit is raised. */
   #exceed (limit: number): null {
     this.#length = limit + 1
-    return this.next() as null // which throws, or tries again if it was raised meanwhile
+    return this.next() as null // throws, or tries again if the limit was raised meanwhile
   }
 
   #finish (output: Buffer): Frame {

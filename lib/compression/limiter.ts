@@ -1,13 +1,13 @@
 import { Fifo } from '../framing/fifo.ts'
 
-/** Runs a limited number of jobs at a time, in the order in which they were requested. */
+/** Runs a limited number of jobs at a time, in order. */
 export class Limiter {
   static readonly #shared = new Map<string, Limiter>()
   readonly #limit: number
   #running = 0
   readonly #waiting = new Fifo<() => void>()
 
-  /** The limiter that is shared by all in the process that want this limit for this kind of job. */
+  /** The process-wide limiter for this kind of job and this limit. */
   static of (jobs: string, limit: number): Limiter {
     const name = `${jobs} ${limit}`
     let limiter = Limiter.#shared.get(name)

@@ -1,4 +1,4 @@
-/** The last bytes that went through, as in the sliding window of LZ77. They are a copy, so that no message is kept in memory. */
+/** The last bytes of a direction, as in LZ77's sliding window. A copy, so that no message is kept alive. */
 export class SlidingWindow {
   readonly #size: number
   #bytes: Buffer = Buffer.alloc(0)
@@ -13,7 +13,7 @@ export class SlidingWindow {
   add (bytes: Buffer): void {
     const kept = Math.max(0, Math.min(this.#bytes.length, this.#size - bytes.length))
     const added = Math.min(bytes.length, this.#size)
-    // in memory of its own: a slice of Node's pool would keep the whole pool
+    // not from Node's pool: a slice would keep the whole pool alive
     const next = Buffer.allocUnsafeSlow(kept + added)
     this.#bytes.copy(next, 0, this.#bytes.length - kept)
     bytes.copy(next, kept, bytes.length - added)

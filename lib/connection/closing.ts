@@ -1,5 +1,5 @@
-// What is done at each step of the ending (ending.ts has them as a table): what is still delivered and sent, who is told, and for whom is waited
-// how long.
+// Carries out each step of the ending (see the table in ending.ts): what is still delivered and sent, who is notified, and how long each step may
+// take.
 import { setMaxListeners } from 'node:events'
 import type { CloseCause, CloseInfo, SendCallback } from '../../types/connection.ts'
 import { type ConnectionClosedError, ProtocolError } from '../errors.ts'
@@ -16,28 +16,28 @@ import type { Sender } from './outgoing/sender.ts'
 
 export interface ClosingSettings {
   readonly role: Role
-  /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
+  /** Milliseconds allowed for each step: the peer's Close, the end of its stream, delivery of held messages. */
   readonly closeTimeout: number
 }
 
 export interface ClosingOwner {
-  /** What waits is to be delivered, though nothing comes any more. */
+  /** Nothing more will arrive, but held messages can still be delivered. */
   onReady (): void
-  /** readyState is OPEN no longer. */
+  /** readyState has left OPEN. */
   onNotOpen (): void
   /** Our Close is about to go out. */
   onSendingClose (): void
-  /** They belong to what will not be sent. */
+  /** The callbacks of messages that will not be sent. */
   onUnsent (callbacks: SendCallback[]): void
-  /** The peer has broken the protocol, and is told so. */
+  /** The peer broke the protocol; our Close with the reason is on its way. */
   onFailed (error: ProtocolError): void
-  /** All is delivered: the connection comes off every list. */
+  /** Everything is delivered: remove the connection from all lists. */
   onFinish (info: CloseInfo): void
-  /** After that, listeners are told. */
+  /** Called after onFinish(): notify listeners. */
   onClosed (): void
-  /** Says of this connection that it has ended. @param closeCode default: of what began that */
+  /** Creates the error for an ended connection. @param closeCode default: the code that began the ending */
   closedError (message: string, options?: ErrorOptions & { closeCode?: number }): ConnectionClosedError
-  /** Calls `callback` as all is called that is the application's. */
+  /** Calls `callback` in the application's async context. */
   callInContext (callback: () => void): void
 }
 
@@ -50,7 +50,7 @@ export class Closing {
   readonly #receiver: Receiver
   #transport: Transport | null = null
   #sender: Sender | null = null
-  // of each step
+  // restarted at each step
   #deadline: NodeJS.Timeout | null = null
   #closed: PromiseWithResolver<CloseInfo> | null = null
   #abortController: AbortController | null = null
@@ -69,7 +69,7 @@ export class Closing {
 
   get isOpen (): boolean { return this.ending.readyState === 1 }
 
-  /** Resolves when all is over. */
+  /** Resolves once the connection is closed and everything is delivered. */
   get closed (): Promise<CloseInfo> {
     if (this.#closed === null) {
       this.#closed = withResolver<CloseInfo>()
@@ -78,11 +78,11 @@ export class Closing {
     return this.#closed.promise
   }
 
-  /** Aborted when the end has begun. */
+  /** Aborted when the ending begins. */
   get signal (): AbortSignal {
     if (this.#abortController === null) {
       this.#abortController = new AbortController()
-      setMaxListeners(0, this.#abortController.signal) // each fetch of a handler may add one
+      setMaxListeners(0, this.#abortController.signal) // each fetch() in a handler may add a listener
       this.tell()
     }
     return this.#abortController.signal
@@ -90,7 +90,7 @@ export class Closing {
 
   // Begun by us
 
-  /** §7.1.2: says Close, and waits for the peer's. */
+  /** §7.1.2: sends Close and waits for the peer's. */
   begin (cause: CloseCause, close: Close): void {
     this.ending.blame(cause, close.code)
     this.#sendClose(close)
@@ -100,7 +100,7 @@ export class Closing {
     this.tell()
   }
 
-  /** Says Close, and does not wait for the peer's. What was sent still goes out. Whoever works for this connection is not told yet. */
+  /** Sends Close without waiting for the peer's. Messages already sent still go out. Does not abort the signal yet: see tell(). */
   abandon (cause: CloseCause, close: Close): void {
     this.ending.blame(cause, close.code)
     this.#sendClose(close)
@@ -110,7 +110,7 @@ export class Closing {
     this.#startDeadline()
   }
 
-  /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. */
+  /** Closes with 1011 and delivers nothing more: a handler that failed on one message does not get the next. */
   giveUp (): void {
     this.#receiver.discardMessages()
     if (!this.isOpen) return
@@ -118,7 +118,7 @@ export class Closing {
     this.tell()
   }
 
-  /** Once what was sent is with the kernel, as far as that takes it now. */
+  /** Drops the transport, after handing the kernel as much unsent data as it takes now. */
   drop (cause: CloseCause): void {
     if (this.ending.phase === 'closed') return
     this.ending.blame(cause, ABNORMAL_CLOSURE)
@@ -128,7 +128,7 @@ export class Closing {
     if (this.ending.phase === 'gone') {
       process.nextTick(() => { this.#finish() })
     } else {
-      this.#startDeadline() // there are streams that never say 'close'
+      this.#startDeadline() // some streams never emit 'close'
       this.#transport!.abort()
     }
     this.tell()
@@ -136,7 +136,7 @@ export class Closing {
 
   // Begun by the peer
 
-  /** Its last word has come, and waits for its turn. */
+  /** The peer's final event has come (null: the end of its stream). It takes its turn behind held messages. */
   onFarewell (word: Close | ProtocolError | null): void {
     if (word === null) this.ending.blame('transport', ABNORMAL_CLOSURE)
     else if (word instanceof ProtocolError) this.ending.blame(word.code === 'WS_ERR_RATE_LIMIT' ? 'rate' : 'protocol', word.closeCode)
@@ -146,7 +146,7 @@ export class Closing {
     this.tell()
   }
 
-  /** Whoever goes on taking messages before the peer's Close is not cut off. */
+  /** A message was taken: a consumer that keeps taking those before the peer's Close is not cut off. */
   onTakenOn (): void {
     if (this.ending.sent === null) this.#startDeadline()
   }
@@ -178,7 +178,7 @@ export class Closing {
 
   // On the way
 
-  /** The transport took more. Our Close may be on its way behind that, and who still reads is not dropped for being slow. */
+  /** The transport took more. Our Close may be queued behind it: a peer that still reads is not dropped for being slow. */
   onProgress (): void {
     if (this.ending.sent !== null) this.#startDeadline()
   }
@@ -191,15 +191,15 @@ export class Closing {
     this.#receiver.delivery.hasFarewell = true
     this.#startDeadline()
     this.#owner.onReady()
-    this.tell() // if somebody still takes what is held
+    this.tell() // held messages may still be taken
   }
 
-  /** All that came has had its turn. */
+  /** Everything received has been delivered or discarded. */
   onDone (): void {
     if (this.ending.phase === 'gone') this.#finish()
   }
 
-  /** Tells whoever works for this connection, if its end has begun. */
+  /** Aborts the signal if the ending has begun. */
   tell (): void {
     const controller = this.#abortController
     if (controller === null || controller.signal.aborted || !this.ending.hasBegun) return
@@ -207,7 +207,7 @@ export class Closing {
     this.#owner.callInContext(() => { controller.abort(reason) })
   }
 
-  /** Null when both sides have said Close and we did not fail; to a stream, the peer's must not tell of a failure either. */
+  /** Null after a clean close without a failure of ours. For a stream, the peer's close code must not be a failure code either. */
   endError (reader: MessageReader<any>): ConnectionClosedError | null {
     const { wasClean, code, failure } = this.ending
     if (wasClean && failure === null && !(reader.keepsMessages && isFailureCode(code))) return null
@@ -222,7 +222,7 @@ export class Closing {
     this.#sender!.add(CLOSE, true, serializeClosePayload(close))
   }
 
-  /** What is sent in pieces does not go on. */
+  /** Cuts off a message that is still being sent in fragments. */
   #cutOutgoing (): void {
     const callbacks = this.#sender!.cut()
     if (callbacks.length > 0) process.nextTick(() => { this.#failUnsent(callbacks) })
@@ -243,12 +243,12 @@ export class Closing {
     else this.#deadline.refresh()
   }
 
-  /** Something took too long: see the table of ending.ts. */
+  /** A step took too long: see the table in ending.ts. */
   #onDeadline (): void {
     if (this.ending.phase === 'dropped') {
       this.onTransportClose()
     } else if (this.#receiver.isRateLimited && this.ending.phase !== 'gone') {
-      this.#startDeadline() // it is we who make the peer wait
+      this.#startDeadline() // it is our rate limit that makes the peer wait
     } else if (this.#receiver.isHolding) {
       this.#startDeadline()
       this.#receiver.discardMessages()
@@ -257,7 +257,7 @@ export class Closing {
     }
   }
 
-  /** Whoever is not done reading what is on its way, our Close the last of it, may read on where the transport knows how. */
+  /** If only the peer's reading is outstanding, our Close last, a transport with leave() lets it read on. Others are dropped. */
   #leave (): void {
     const { phase, sent } = this.ending
     const transport = this.#transport
@@ -271,7 +271,7 @@ export class Closing {
     transport.leave()
   }
 
-  /** The transport is closed, and nothing is left to deliver. */
+  /** The transport is closed and nothing is left to deliver. */
   #finish (): void {
     if (!this.#move('finish')) return
     clearTimeout(this.#deadline ?? undefined)

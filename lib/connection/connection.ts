@@ -1,4 +1,4 @@
-// What an application holds: the public members, and nothing else that has a name, as it may set properties of its own.
+// The object an application holds. It has the public members and no others, as applications set properties of their own on it.
 import type { Duplex, Writable } from 'node:stream'
 import type {
   BinaryType, CloseInfo, ConnectionInfo, ConnectionStats, CreateMessageStreamOptions, IncomingMessageReadable, MessageData, MessageStreamsOptions,
@@ -29,9 +29,9 @@ const CLOSED = 3 as const
 
 const NO_TOPICS: ReadonlySet<string> = new Set()
 
-/** What is behind a connection. */
+/** The core behind a connection. */
 let coreOf: (connection: Connection) => ConnectionCore
-/** As coreOf(), of anything: null where that is no connection. */
+/** Like coreOf() for any value: null if it is not a connection. */
 let coreIn: (value: unknown) => ConnectionCore | null
 
 type Done = SendCallback | ((error: Error) => void)
@@ -65,9 +65,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   get bufferedAmount (): number { return this.#core.bufferedAmount }
   get rtt (): number | null { return this.#core.rtt }
   get isPaused (): boolean { return this.#core.receiver.delivery.isPaused }
-  // the type is that of ws, which has no 'blob'
+  // the type matches ws, which has no 'blob'
   get binaryType (): Exclude<BinaryType, 'blob'> { return this.#core.binaryType as Exclude<BinaryType, 'blob'> }
-  // what is none of them changes nothing, as with ws and in a browser
+  // other values are ignored, as in ws and browsers
   set binaryType (type: BinaryType) { if (BINARY_TYPES.has(type)) this.#core.binaryType = type }
   get _socket (): Duplex | null { return this.#core.transport?.stream ?? null }
   get info (): ConnectionInfo { return this.#core.info }
@@ -87,7 +87,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     return this.#core.claimReader(owner => new MessageReader(owner))
   }
 
-  /** Wrong options must not leave a reader behind. */
+  /** Releases the reader if `create` throws, as for invalid options. */
   #view<View> (create: (reader: MessageReader) => View): View {
     const reader = this.#claim()
     try {
@@ -103,9 +103,9 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     let isLast = false
     try {
       const message = await (options === undefined ? reader.next().catch(() => null) : nextWithin(reader, options))
-      isLast = message === null // however it ended
+      isLast = message === null // whether or not it ended cleanly
       if (message !== null) return this.#core.messageValue(message)
-      await nextTurn() // a caller that ignores it must not block the event loop
+      await nextTurn() // a caller that loops despite null must not block the event loop
       return null
     } finally {
       reader.release(!isLast)
@@ -165,7 +165,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#core.writer.flush()
   }
 
-  // `mask` stands where `ws` has it; the role decides
+  // `mask` keeps its position from `ws` and is ignored: the role decides
   ping (data?: MessageData | SendCallback, mask?: boolean | SendCallback, callback?: Done): void {
     this.#core.writer.sendControl(PING, ...payloadAndCallback(data, mask, callback))
   }
@@ -177,7 +177,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
   // Topics
 
   get topics (): ReadonlySet<string> { return this.#core.subscriptions?.names ?? NO_TOPICS }
-  // as any property that an application sets on a connection
+  // an application may assign its own `topics`, like any other property
   set topics (value: unknown) { Object.defineProperty(this, 'topics', { value, writable: true, enumerable: true, configurable: true }) }
 
   subscribe (topic: string, options?: SubscribeOptions): Promise<SubscribeResult> {
@@ -212,7 +212,7 @@ export class Connection extends ListenableConnection implements WebSocketConnect
     this.#core.terminate()
   }
 
-  // What its listeners do
+  // Listeners
 
   protected override get decodes (): boolean { return this.#core.decodes }
 
@@ -231,7 +231,7 @@ for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED }
 
 export { coreIn, coreOf }
 
-/** Of what ping() and pong() are given, where the callback may stand in any place. */
+/** The arguments of ping() and pong(): the callback may be in any position. */
 function payloadAndCallback (...given: Array<MessageData | boolean | Done | undefined>): [MessageData | undefined, SendCallback | undefined] {
   const callback = given.find(argument => typeof argument === 'function') as SendCallback | undefined
   return [given[0] as MessageData | undefined, callback]

@@ -1,6 +1,6 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, Delivery) -> listeners, or a reader
 // out: send() -> MessageWriter -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
-// The two lines meet here and nowhere else: Ping -> Pong, Close -> Close, and what is unsent holds up what is read.
+// The two directions meet only here: Ping -> Pong, Close -> Close, and unsent bytes hold up reading.
 import type { Socket } from 'node:net'
 import type { BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, ReadyState, SendCallback } from '../../types/connection.ts'
 import type { TopicGap } from '../../types/topics.ts'
@@ -27,24 +27,24 @@ import type { Agreement, ConnectionSettings } from './settings.ts'
 import type { Subscriber, Subscriptions, SubscriptionTable } from './subscriber.ts'
 import type { Viewed } from './views/viewed.ts'
 
-/** Who answers for a connection: gets what its listeners throw, and takes it off the list before 'close'. */
+/** Owns a connection: gets the errors of its listeners, and takes it off its list before 'close'. */
 export interface ConnectionOwner {
-  /** What the connection came from, where somebody observed when it was accepted. */
+  /** The request the connection came from, if a channel had subscribers when it was accepted. */
   readonly request?: unknown
-  /** Where somebody knows more of the peer's address than the transport tells. */
+  /** The peer's address, if known better than from the transport, as behind a proxy. */
   readonly ip?: string | undefined
   onError (error: unknown, connection: Connection): void
   onClose (connection: Connection, info: CloseInfo): void
   /** Our Close is about to go out. */
   onSendingClose? (connection: Connection): void
   /**
-   * A message that the schema does not allow. @returns whether somebody has taken it up, a promise while he is at it, which never rejects. False, as
-   * where this is absent: it fails the connection
+   * A message does not match the schema. @returns true if it was handled; a promise, which never rejects, while it is being handled; false to fail the
+   * connection, as without this method
    */
   onInvalidMessage? (error: MessageError, connection: Connection): Promise<unknown> | boolean
-  /** The peer has answered a Ping that measures. */
+  /** A round trip was measured. */
   onRoundTrip? (milliseconds: number, connection: Connection): void
-  /** Something that whoever wrote the handler should know of. */
+  /** A likely mistake in the handler. */
   onWarning (message: string): void
 }
 
@@ -52,8 +52,8 @@ const CONNECTING = 0
 const OPEN = 1
 
 /**
- * What a connection is made of, and how its parts know of each other. The application has the Connection, on which it may set any property, and does:
- * nothing here can be reached by a name.
+ * The parts of a connection and the links between them. The application only has the Connection, on which it may set any property; nothing here can
+ * collide with those.
  */
 export class ConnectionCore
 implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, ClosingOwner, StreamListener, Subscriber, Viewed {
@@ -64,7 +64,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   readonly closing: Closing
   subscriptions: Subscriptions | null = null
   binaryType: BinaryType = 'nodebuffer'
-  // what the opening handshake has agreed on
+  // set by the opening handshake
   transport: Transport | null = null
   protocol = ''
   extensions = ''
@@ -94,9 +94,9 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   // Opening
 
   /**
-   * Takes over a transport whose opening handshake is done. Reading starts in a later turn, so that whoever calls can hand
+   * Takes over a transport whose opening handshake is done. Reading starts in a later tick, so that the caller can hand
    * the connection on before anything is delivered.
-   * @param head bytes that came behind the handshake
+   * @param head bytes that followed the handshake
    */
   open (transport: Transport, head: Buffer, { protocol = '', extensions = '', deflate = null }: Agreement = {}): void {
     const { stream } = transport
@@ -154,10 +154,10 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   // Receiving
 
-  /** Delivers what has come, for as long as somebody takes it. What is sent meanwhile leaves in one write. */
+  /** Delivers received messages while there is a consumer. Messages sent meanwhile leave in one write. */
   #read (): void {
     const { receiver, writer: { sender } } = this
-    if (receiver.isReading) return // further out: that loop sees what is new
+    if (receiver.isReading) return // re-entrant call: the outer loop sees the new input
     sender.hold()
     try {
       this.connection.inContext(readOn, receiver)
@@ -169,14 +169,14 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   onReady (): void { this.#read() }
 
-  // Two obedient peers that both send cannot block each other: they never get that far, and a client never stops reading, nor a
-  // server that is closing.
+  // Avoids deadlock between two peers that both send: those that respect backpressure never get this far, and a client, or a
+  // server that is closing, never stops reading.
   mayRead (): boolean {
     return this.settings.role === 'client' || this.closing.ending.sent !== null || !this.writer.isBacklogged
   }
 
   onMessage ({ data, isBinary }: Message): Promise<unknown> | null {
-    // the type says Buffer, as that is what it is unless the application set binaryType
+    // typed as Buffer, which it is unless the application set binaryType
     const converted = isBinary ? convertBinary(data, this.binaryType) as Buffer : data
     if (this.settings.messageConcurrency !== Infinity) return this.connection.emitAndSettle('message', converted, isBinary)
     this.connection.emitSafely('message', converted, isBinary)
@@ -204,22 +204,22 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   onInternalError (error: unknown): void {
     this.handlerFailed(error)
-    this.closeFailed() // whatever the handler thinks of it: a message is missing
+    this.closeFailed() // whatever the errorHandler does: a message is missing
   }
 
   onNobody (): void {
-    this.#owner.onWarning(`messages came, and nobody has taken them for ${this.settings.holdTimeout} ms (holdTimeout): from now on they are discarded. ` +
-      'A handler that reads nothing calls connection.resume() first, one that reads later connection.pause()')
+    this.#owner.onWarning(`messages arrived, and nothing has read them for ${this.settings.holdTimeout} ms (holdTimeout): from now on they are discarded. ` +
+      'A handler that reads nothing should call connection.resume() first, one that reads later connection.pause()')
   }
 
-  /** @throws ReaderBusyError while there is another */
+  /** @throws ReaderBusyError if there already is a reader */
   claimReader<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
     const reader = this.receiver.delivery.claim(create)
     if (this.closing.ending.isPeerDone && !this.receiver.isHolding) reader.end(this.closing.endError(reader))
     return reader
   }
 
-  /** A schema says what is received. */
+  /** Incoming messages have a schema. */
   get decodes (): boolean { return this.settings.decoder !== undefined }
   get messageValue (): (message: Message) => any { return this.decodes ? decodedValue : messageValue }
 
@@ -247,7 +247,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     this.closing.onProgress()
     for (const callback of callbacks) this.connection.callSafely(callback)
     this.writer.onWritten()
-    if (this.transport!.stream.isPaused()) this.#read() // which may have waited for this
+    if (this.transport!.stream.isPaused()) this.#read() // reading may have waited for this progress
   }
 
   onAllOut (): void {
@@ -261,14 +261,14 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   onUnsendable (error: Error, callback: SendCallback | undefined): void {
     if (callback !== undefined) this.connection.callSafely(callback, error)
     this.report(error)
-    this.closeFailed() // a message is missing that was said to be sent
+    this.closeFailed() // send() had accepted the message that is now missing
   }
 
-  /** The peer takes less than it is sent, and the sender does not care. Whatever it has not taken yet still goes out. */
+  /** Closes with 1013: the peer reads too slowly, and the sender ignores backpressure. Queued messages still go out. */
   giveUpSlowPeer (): void {
     this.closing.abandon('slow', { code: TRY_AGAIN_LATER, reason: Buffer.from('slow reader') })
     this.#publish('slow')
-    process.nextTick(() => { // not inside of send()
+    process.nextTick(() => { // not inside send()
       this.closing.tell()
       this.connection.inContext(() => { this.connection.emitSafely('slow') })
     })
@@ -278,7 +278,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     process.nextTick(() => { this.connection.inContext(() => { this.connection.emitSafely('gap', gap) }) })
   }
 
-  // Whether the peer is there
+  // Liveness
 
   isReading (): boolean { return !this.transport!.stream.isPaused() }
   hasUnsentBytes (): boolean { return this.writer.sender.hasUnsentBytes }
@@ -304,23 +304,23 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   // The handler
 
-  /** It is done: a message that nobody takes is from now on discarded. */
+  /** The handler has settled: messages without a consumer are discarded from now on. */
   handlerSettled (): void {
     this.receiver.delivery.handlerSettled()
   }
 
-  /** The handler that this connection was given to has failed. */
+  /** The route's handler threw or rejected. */
   handlerFailed (error: unknown): void {
     this.#hasHandlerFailed = true
     this.report(error)
   }
 
-  /** It has left its loop. In a later turn: if that was by an error, it is known by then, and the errorHandler decides. */
+  /** The handler left its loop. Waits a turn: if it threw, that is known by then, and the errorHandler decides. */
   closeSoon (): void {
     setImmediate(() => { if (!this.#hasHandlerFailed) this.close(NORMAL_CLOSURE) })
   }
 
-  /** Whether an error says no more than that this connection has ended: of a read or write, or of an await that its signal ended. */
+  /** Whether an error only reports that this connection has ended: from a read or write, or from an await aborted by its signal. */
   isDisconnect (error: unknown): boolean {
     if (!this.closing.ending.hasBegun || !(error instanceof Error)) return false
     return error instanceof ConnectionClosedError || error.cause instanceof ConnectionClosedError || error.name === 'AbortError'
@@ -334,7 +334,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   close (code?: number, reason?: string | Uint8Array): void {
     if (this.readyState === CONNECTING) this.closing.drop('local')
-    // as with ws, what could not be sent is no error when nothing is: proxies pass 1006 on
+    // arguments are validated only if a Close is sent, as in ws: proxies pass on 1006 after the end
     if (this.readyState === OPEN) this.closing.begin('local', createClose(code, reason))
   }
 
@@ -342,17 +342,17 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     this.closing.drop('local')
   }
 
-  /** The app closes. */
+  /** Closes because the app is closing. */
   shutDown (code: number, reason?: Uint8Array): void {
     if (this.readyState === OPEN) this.closing.begin('shutdown', createClose(code, reason))
   }
 
-  /** Closes with 1011, and delivers nothing more: who failed on one message is not given the next. */
+  /** Closes with 1011 and delivers nothing more: a handler that failed on one message does not get the next. */
   closeFailed (): void {
     this.closing.giveUp()
   }
 
-  /** An error that says of this connection that it has ended. @param closeCode default: of what began that */
+  /** Creates the error for an ended connection. @param closeCode default: the code that began the ending */
   closedError (message: string, options: ErrorOptions & { closeCode?: number } = {}): ConnectionClosedError {
     return new ConnectionClosedError(message, { connection: this.connection, closeCode: this.closing.ending.closeCode, ...options })
   }
@@ -399,7 +399,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     return { duration: this.#openedAt === 0 ? 0 : (this.#closedAt ?? performance.now()) - this.#openedAt, ...traffic }
   }
 
-  /** @returns `sum`, with what went through this connection and what waits in it. */
+  /** Adds this connection's traffic to `sum`. @returns `sum` */
   addTo (sum: Traffic): Traffic {
     const { receiver: { counts: received }, writer: { counts: sent } } = this
     sum.messagesReceived += received.messages
@@ -427,10 +427,10 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   /** On the clock of performance.now(). */
   get closedAt (): number | null { return this.#closedAt }
 
-  /** Bytes of messages that came in and wait. */
+  /** Bytes of received messages not yet delivered. */
   get held (): number { return this.receiver.counts.held }
 
-  /** What holds up the reading. */
+  /** Why reading is paused; null: it is not. */
   get waiting (): ConnectionLoad['waiting'] {
     if (this.transport?.stream.isPaused() !== true) return null
     if (this.receiver.isRateLimited) return 'rate'
@@ -449,5 +449,5 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   }
 }
 
-// without a closure for each chunk
+// avoids a closure per chunk
 const readOn = (receiver: Receiver): void => { receiver.read() }

@@ -1,19 +1,19 @@
-// How a connection ends (RFC 6455 §7), as values: which Close frames were said, who began it, and what is still waited for.
+// How a connection ends (RFC 6455 §7), as values: which Close frames were sent, who began it, and what is still pending.
+// Each wait lasts up to closeTimeout. The peer's final event is its Close, a protocol error, or the end of its stream.
 //
-// phase       readyState   what it is                                  waits, closeTimeout each, for     too long, and
+// phase       readyState   meaning                                     waits for                         on timeout
 // ----------  -----------  ------------------------------------------  --------------------------------  ------------------------
 // connecting  CONNECTING   the opening handshake is not over
 // open        OPEN
-// leaving     OPEN         the peer's last word has come (a Close, a   whoever takes the messages        they are discarded
-//                          failure, its end of the stream) and has     before it; answers still go out
-//                          its turn behind the messages before it
+// leaving     OPEN         the peer's final event has come and takes   a consumer of those messages;     they are discarded
+//                          its turn behind the messages before it      answers still go out
 // closing     CLOSING      our Close is on its way                     the peer's Close                  the transport is dropped
-// answered    CLOSING      both have said Close                        the end of the transport          the transport is dropped
-// broken      CLOSING      there will be no Close from the peer:       the end of the transport          the transport is dropped
-//                          it failed, it ended without, we gave up
-// dropped     CLOSING      the transport was told to go at once        its 'close'                       done without it
-// gone        CLOSING      the transport is closed                     whoever takes what is held        it is discarded
-// closed      CLOSED       all was delivered
+// answered    CLOSING      both sides have sent Close                  the end of the transport          the transport is dropped
+// broken      CLOSING      there will be no Close from the peer: it    the end of the transport          the transport is dropped
+//                          failed or ended without one, or we gave up
+// dropped     CLOSING      the transport was told to abort             its 'close'                       goes on without it
+// gone        CLOSING      the transport is closed                     a consumer of held messages       they are discarded
+// closed      CLOSED       everything was delivered
 import type { CloseCause, CloseInfo, ReadyState } from '../../types/connection.ts'
 import { ABNORMAL_CLOSURE } from '../protocol/close-code.ts'
 import type { Close } from '../protocol/close.ts'
@@ -21,12 +21,12 @@ import type { Close } from '../protocol/close.ts'
 export type Phase = 'connecting' | 'open' | 'leaving' | 'closing' | 'answered' | 'broken' | 'dropped' | 'gone' | 'closed'
 
 /**
- * `farewell`: the peer's last word came. `close`: ours is on its way. `answer`: the peer's Close had its turn, and ours is on its way. `break`: no
- * Close of the peer is waited for. `drop`: the transport is dropped. `lose`: it is closed. `finish`: nothing is left to deliver.
+ * `farewell`: the peer's final event arrived. `close`: our Close is on its way. `answer`: the peer's Close had its turn and ours is on its way.
+ * `break`: we no longer wait for the peer's Close. `drop`: the transport is dropped. `lose`: it is closed. `finish`: nothing is left to deliver.
  */
 export type EndingEvent = 'open' | 'farewell' | 'close' | 'answer' | 'break' | 'drop' | 'lose' | 'finish'
 
-/** Phase and event -> phase; what is not here changes nothing. */
+/** Phase and event -> next phase; other events are ignored. */
 const NEXT: Readonly<Record<Phase, Readonly<Partial<Record<EndingEvent, Phase>>>>> = {
   connecting: { open: 'open', drop: 'gone', lose: 'gone' },
   open: { farewell: 'leaving', close: 'closing', answer: 'answered', break: 'broken', drop: 'dropped', lose: 'gone' },
@@ -59,15 +59,15 @@ export class Ending {
   get readyState (): ReadyState { return READY_STATES[this.#phase] }
   /** Null until our Close frame is on its way. */
   get sent (): Close | null { return this.#sent }
-  /** The end has been begun, by whichever side. */
+  /** Either side has begun the ending. */
   get hasBegun (): boolean { return this.#cause !== null }
-  /** Of the peer's Close, or else of what began it, 1006 where that was no Close; undefined while it has not begun. */
+  /** The code of the peer's Close, or else of what began the ending (1006 if not a Close); undefined before that. */
   get closeCode (): number | undefined { return this.#received?.code ?? this.#closeCode }
-  /** Nothing more comes from the peer; what came before may still be held. */
+  /** Nothing more comes from the peer; earlier messages may still be held. */
   get isPeerDone (): boolean { return READY_STATES[this.#phase] >= 2 && this.#phase !== 'closing' }
-  /** Both sides have said Close, and ours is out. §7.1.4. */
+  /** Both sides have sent Close, and ours was not cut off. §7.1.4. */
   get wasClean (): boolean { return this.#sent !== null && this.#received !== null && !this.#isCutOff }
-  /** §7.1.5: of the peer's Close; 1006 when there was none. */
+  /** §7.1.5: the code of the peer's Close; 1006 if there was none. */
   get code (): number { return this.#received?.code ?? ABNORMAL_CLOSURE }
   /** §7.1.6. */
   get reason (): Buffer { return this.#received?.reason ?? NO_REASON }
@@ -78,7 +78,7 @@ export class Ending {
     return { code, reason: reason.toString(), wasClean, sent, cause: this.#cause ?? 'transport' }
   }
 
-  /** @returns whether that made it another phase */
+  /** @returns whether the phase changed */
   move (event: EndingEvent): boolean {
     const next = NEXT[this.#phase][event]
     if (next === undefined) return false
@@ -86,18 +86,18 @@ export class Ending {
     return true
   }
 
-  /** Who begins the end, and with which close code; the first counts. */
+  /** Records who began the ending and with which close code; only the first call counts. */
   blame (cause: CloseCause, closeCode: number): void {
     this.#cause ??= cause
     this.#closeCode ??= closeCode
   }
 
-  /** Our Close frame; the first counts. */
+  /** Records our Close frame; only the first counts. */
   send (close: Close): void { this.#sent ??= close }
 
-  /** The transport is closed, and what was on its way, our Close the last of it, did not all get into it. */
+  /** The transport closed before it had taken everything up to our Close. */
   cutOff (): void { this.#isCutOff = true }
 
-  /** The peer's Close frame has its turn. */
+  /** Records the peer's Close frame when it has its turn. */
   receive (close: Close): void { this.#received ??= close }
 }

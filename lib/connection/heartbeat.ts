@@ -1,19 +1,19 @@
-/** Who wants to be asked about its connection from time to time. */
+/** Gets periodic beats, one listener per connection. */
 export interface HeartbeatListener {
   /** @param now milliseconds on the heartbeat's clock */
   onBeat (now: number): void
-  /** Time has passed that the clock has not seen: the machine has slept, or this process has. Before the beat. */
+  /** The machine or this process was suspended. Called before onBeat(). */
   onWake? (now: number): void
-  /** The process ends when this returns. */
+  /** The process exits once this returns. */
   onExit (): void
 }
 
-// The wall clock is so much ahead of the beats, in milliseconds: more than a busy event loop, or a correction of that clock.
+// Milliseconds the wall clock must be ahead of the beats to count as sleep: more than a busy event loop or a clock correction explains.
 const ASLEEP = 5_000
 
 /**
- * What knows all open connections: one timer for those with the same rhythm, and a clock that stands still while the event loop does: what a
- * busy process was too late to read is not held against the peer.
+ * One timer for all connections with the same period, with a clock that stops while the event loop is blocked: a peer is not blamed for data that a
+ * busy process read too late.
  */
 export class Heartbeat {
   static readonly #byPeriod = new Map<number, Heartbeat>()
@@ -22,7 +22,7 @@ export class Heartbeat {
   readonly #listeners = new Set<HeartbeatListener>()
   #timer: NodeJS.Timeout | null = null
   #lastBeat = 0
-  // by the wall clock: where the machine sleeps the other one may stand still
+  // on the wall clock: the monotonic clock may stop while the machine sleeps
   #lastBeatDate = 0
   #now = 0
 
@@ -45,7 +45,7 @@ export class Heartbeat {
     this.#period = period
   }
 
-  /** Milliseconds; goes on by beats. */
+  /** Milliseconds; advances at each beat. */
   get now (): number {
     return this.#now
   }
@@ -68,7 +68,7 @@ export class Heartbeat {
 
   #beat (): void {
     const time = performance.now()
-    // as an integer, as which V8 keeps it in the object of each connection that remembers it
+    // rounded: V8 stores a small integer inline in each connection's object
     const passed = Math.min(Math.round(time - this.#lastBeat), 2 * this.#period)
     this.#now += passed
     this.#lastBeat = time

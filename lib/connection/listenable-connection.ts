@@ -1,5 +1,5 @@
-// The listeners of a connection, and how they are called: as those of an EventEmitter, or as in a browser
-// (addEventListener, onmessage, ...), both as in `ws`. Whatever they throw ends here.
+// A connection's listeners: EventEmitter style and browser style (addEventListener, onmessage, ...), both as in `ws`.
+// Errors that they throw are caught here.
 import { AsyncResource } from 'node:async_hooks'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type {
@@ -23,29 +23,29 @@ const EVENTS: { [T in Type]: (target: WebSocketConnection, ...args: never[]) => 
     ({ type: 'error', target, error, message: error.message })
 }
 
-/** Where a schema says what is received. */
+/** For routes with a schema for incoming messages. */
 const toValueEvent = (target: WebSocketConnection, value: never): MessageEvent => ({ type: 'message', target, data: value })
 
 type Listener = (...args: any[]) => unknown
 
 export abstract class ListenableConnection extends EventEmitter {
-  // The context in which the connection was made (in a handler: that of the request), for everything that it calls.
+  // The async context the connection was created in (that of the request), for all listeners and callbacks.
   readonly #context = new AsyncResource('WebSocketConnection')
-  // by event, the listeners of addEventListener() and those that stand for them in the EventEmitter; made on first use
+  // by event: each listener given to addEventListener(), and its wrapper in the EventEmitter; created on first use
   #wrappers: Map<Type, Map<Handler, Wrapper>> | null = null
-  // by wrapper, what removes its listener from the signal that would end it
+  // by wrapper: removes its 'abort' listener from the signal
   #releases: Map<Wrapper, () => void> | null = null
-  // by event, what was assigned to its on... property, and the listener that stands for it
+  // by event: what was assigned to its on... property, and the listener added for it
   #handlers: { [T in Type]?: { readonly handler: Handler, readonly listener: Handler } } | null = null
 
   constructor () {
     super({ captureRejections: true })
   }
 
-  /** What comes with 'message' is a value, as a schema says. */
+  /** 'message' carries a value decoded by a schema. */
   protected get decodes (): boolean { return false }
 
-  /** A listener of 'message' was added or removed. @param count how many there are now */
+  /** A 'message' listener was added or removed. @param count the number of listeners now */
   protected abstract onListeners (count: number): void
 
   /** A listener or callback threw, or its promise rejected. Must not throw. */
@@ -56,25 +56,25 @@ export abstract class ListenableConnection extends EventEmitter {
     this.#context.runInAsyncScope(callback, undefined, ...args)
   }
 
-  /** An 'error' without a listener is treated as an error of a listener; a plain EventEmitter would throw it. */
+  /** An 'error' without a listener goes to onListenerError(); a plain EventEmitter would throw it. */
   override emit (event: string | symbol, ...args: any[]): boolean {
     if (event !== 'error' || this.listenerCount('error') > 0) return super.emit(event, ...args)
     this.onListenerError(args[0])
     return false
   }
 
-  /** What a listener throws, onListenerError() gets. @internal */
+  /** Passes what a listener throws to onListenerError(). @internal */
   emitSafely<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): void {
     try {
       this.emit(event, ...args)
     } catch (error) {
       this.onListenerError(error)
     }
-    // the last event: a signal that outlives the connection must not keep it in memory
+    // 'close' is the last event: a signal that outlives the connection must not keep it in memory
     if (event === 'close') for (const release of this.#releases?.values() ?? []) release()
   }
 
-  /** As emitSafely(). Resolves when all promises that the listeners returned are settled; null when there are none. @internal */
+  /** Like emitSafely(). Resolves when all promises returned by listeners have settled; null if there are none. @internal */
   emitAndSettle<Event extends keyof ConnectionEvents> (event: Event, ...args: ConnectionEvents[Event]): Promise<unknown> | null {
     const settled: Array<Promise<unknown>> = []
     try {
@@ -88,7 +88,7 @@ export abstract class ListenableConnection extends EventEmitter {
     return settled.length === 0 ? null : Promise.all(settled)
   }
 
-  /** In the context of this connection. What it throws, onListenerError() gets. @internal */
+  /** Calls `callback` in the context of this connection and passes what it throws to onListenerError(). @internal */
   callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
     try {
       const result = this.#context.runInAsyncScope(callback, undefined, ...args)
@@ -98,7 +98,7 @@ export abstract class ListenableConnection extends EventEmitter {
     }
   }
 
-  /** What the promise of an async listener rejects with; the EventEmitter calls this. */
+  /** Called by the EventEmitter when an async listener's promise rejects. */
   override [captureRejectionSymbol] (error: unknown, ..._event: unknown[]): void {
     this.onListenerError(error)
   }
@@ -133,7 +133,7 @@ export abstract class ListenableConnection extends EventEmitter {
     return self
   }
 
-  // options may be a boolean, as in a browser; here it means nothing
+  // a boolean for options is accepted, as in browsers, and ignored
   addEventListener (type: Type, handler: Handler, options: ListenerOptions | boolean | null = {}): void {
     const { once = false, signal } = typeof options === 'object' && options !== null ? options : {}
     if (signal?.aborted === true || !Object.hasOwn(EVENTS, type) || this.#wrapperOf(type, handler) !== undefined) return
@@ -192,7 +192,7 @@ export abstract class ListenableConnection extends EventEmitter {
     if (previous !== undefined) this.removeEventListener(type, previous.listener)
     delete this.#handlers[type]
     if (typeof handler !== 'function') return
-    // a function of its own: the same handler may be given to addEventListener() too
+    // a new function: the same handler may also be passed to addEventListener()
     const listener = (event: never): unknown => handler.call(this as never, event)
     this.#handlers[type] = { handler, listener }
     this.addEventListener(type, listener)

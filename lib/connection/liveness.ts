@@ -1,42 +1,42 @@
-// Whether there is still a peer at the other end: by what is heard from it, and by whether it takes what is sent.
+// Whether the peer is still there: whether it sends anything, and whether it takes what we send.
 import type { Role } from '../protocol/role.ts'
 import { Heartbeat, type HeartbeatListener } from './heartbeat.ts'
 
 export interface LivenessSettings {
-  /** Milliseconds of silence before a Ping, and then until the peer counts as gone, and between Pings that measure; or false. */
+  /** Milliseconds: of silence before a Ping (interval), until the peer then counts as gone (timeout), between round-trip Pings (rtt). Or false. */
   readonly heartbeat: { readonly interval: number, readonly timeout: number, readonly rtt?: number | undefined } | false
   /** Milliseconds that unsent bytes may wait without any progress. */
   readonly stallTimeout: number
-  /** A client's connection may have died while this machine slept; a server's clients come back by themselves. */
+  /** Only a client checks its connection after this machine slept; a server's clients reconnect by themselves. */
   readonly role: Role
 }
 
 export interface LivenessOwner {
-  /** We read what the peer sends; while we do not, its silence says nothing. */
+  /** We are reading; while we are not, the peer's silence means nothing. */
   isReading (): boolean
   hasUnsentBytes (): boolean
-  /** Ask the peer for a sign of life. */
+  /** Send a Ping. */
   onSilence (): void
-  /** The peer is gone: it gave no sign of life when it was asked. */
+  /** The peer is gone: the Ping was not answered in time. */
   onDead (): void
-  /** The peer is as good as gone: it takes nothing of what is sent. */
+  /** The peer has stopped taking what we send. */
   onStalled (): void
-  /** The process ends when this returns: what was sent in this tick has to go out now. */
+  /** The process exits once this returns: messages of this tick have to be written now. */
   onExit (): void
 }
 
-// A beat is a fraction of the shortest time that is measured in beats, and nothing needs more than one a second.
+// The beat period is a fraction of the shortest configured time, at most a second.
 const BEATS = 8
 const MIN_PERIOD = 5
 const MAX_PERIOD = 1000
-// Milliseconds for the answer to the question that a client asks when it wakes, if `timeout` is not less.
+// Milliseconds to answer the Ping that a client sends after sleep, unless `timeout` is shorter.
 const AFTER_SLEEP = 5_000
 
 export class Liveness implements HeartbeatListener {
   readonly #settings: LivenessSettings
   readonly #owner: LivenessOwner
   readonly #heartbeat: Heartbeat
-  // heartbeat.interval, less a little: many connections that were opened at once do not ping at once
+  // heartbeat.interval with up to 10 % taken off, so that connections opened together do not ping together
   readonly #interval: number
   #heardAt: number
   #askedAt: number | null = null
@@ -91,8 +91,8 @@ export class Liveness implements HeartbeatListener {
     if (this.#askedAt === null) {
       if (now - this.#heardAt >= this.#interval) this.#ask(now)
     } else if (now - this.#askedAt >= heartbeat.timeout) {
-      // While we do not read, the answer may be there; while bytes wait, the Ping waits behind them, and stallTimeout judges.
-      // The next Ping finds out whether the peer has closed TCP.
+      // While we are not reading, the Pong may be waiting for us; while bytes are unsent, the Ping is behind them and stallTimeout
+      // applies. The next Ping reveals whether the peer has closed TCP.
       if (this.#owner.isReading() && !this.#owner.hasUnsentBytes()) this.#owner.onDead()
       else this.#ask(now)
     }

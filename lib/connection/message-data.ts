@@ -1,17 +1,17 @@
-// What applications give to send() and get from 'message', and what lies between: bytes.
+// Converts what applications pass to send() and get from 'message' to and from bytes.
 import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
 import type { BinaryType, MessageData } from '../../types/connection.ts'
 import { MAX_CONTROL_PAYLOAD } from '../protocol/frame.ts'
 
 /**
- * @returns a string for text, a Buffer over the same memory for bytes, the Blob itself, whose bytes are read later
+ * @returns a string for text, a Buffer for bytes (sharing memory where possible), or the Blob itself, whose bytes are read later
  * @throws TypeError for anything else
  */
 export function toPayload (data: MessageData): string | Buffer | Blob {
   if (typeof data === 'string') return data
   if (Buffer.isBuffer(data)) return data
   if (ArrayBuffer.isView(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  // of any realm: under Jest or node:vm there are others
+  // works across realms, as under Jest or node:vm
   if (isAnyArrayBuffer(data)) return Buffer.from(data)
   if (data instanceof Blob) return data
   if (typeof data === 'number') return String(data)
@@ -21,8 +21,8 @@ export function toPayload (data: MessageData): string | Buffer | Blob {
 }
 
 /**
- * @param data what ping() or pong() was given; a function is its callback
- * @throws TypeError as toPayload() does, RangeError for more than 125 bytes
+ * @param data the argument of ping() or pong(); a function is its callback, so there is no data
+ * @throws TypeError like toPayload(), RangeError for more than 125 bytes
  */
 export function toControlPayload (data: unknown): Buffer {
   const payload = data === undefined || data === null || typeof data === 'function' ? '' : toPayload(data as MessageData)
@@ -43,7 +43,7 @@ export function convertBinary (data: Buffer, binaryType: BinaryType): Buffer | A
   }
 }
 
-/** As what binaryType 'fragments' gives. An empty list is rather a mistake. */
+/** The form of binaryType 'fragments'. An empty list is more likely a mistake. */
 function isListOfBytes (data: unknown): data is Uint8Array[] {
   return Array.isArray(data) && data.length > 0 && data.every(isUint8Array)
 }

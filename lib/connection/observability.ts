@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 
-/** By event; their names are frozen. docs/reference.md: Logs, channels and context. */
+/** By event. The names are stable API: docs/reference.md, "Logs, channels and context". */
 export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'stalled', Channel>> = {
   open: channel('fastify-websocket-stream:open'),
   close: channel('fastify-websocket-stream:close'),
@@ -10,8 +10,8 @@ export const CHANNELS: Readonly<Record<'open' | 'close' | 'error' | 'slow' | 'st
 }
 
 /**
- * Of these a message says what there is to know, without the connection or its request: somebody who listens to them, a metric of all
- * connections, does not keep requests in memory. Their names are frozen too.
+ * Messages on these channels hold plain facts, without the connection or its request, so that a metric of all connections keeps no
+ * requests in memory. The names are stable API too.
  */
 export const FACTS: Readonly<Record<'closed' | 'refused', Channel>> = {
   closed: channel('fastify-websocket-stream:closed'),
@@ -20,20 +20,20 @@ export const FACTS: Readonly<Record<'closed' | 'refused', Channel>> = {
 
 const ALL = Object.values(CHANNELS)
 
-/** Somebody listens to one of them, or to more. */
+/** At least one of CHANNELS has subscribers. */
 export function isObserved (): boolean {
   return ALL.some(({ hasSubscribers }) => hasSubscribers)
 }
 
-/** What went through connections, and what waits in them now, added up. */
+/** Totals of what went through connections, and of what waits in them now. */
 export interface Traffic {
   messagesReceived: number
   messagesSent: number
   bytesReceived: number
   bytesSent: number
-  /** Bytes of messages that came in and nobody has taken. */
+  /** Bytes of received messages not yet delivered. */
   held: number
-  /** Bytes accepted by send() that the transport has not taken. */
+  /** Bytes accepted by send() but not yet taken by the transport. */
   unsent: number
 }
 

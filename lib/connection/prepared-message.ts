@@ -1,4 +1,4 @@
-// A message that goes to many: encoded once, and compressed once for all connections with the same agreement.
+// A message for many connections: encoded once, and compressed once for all that negotiated the same parameters.
 import type { MessageData, PrepareOptions, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { Deflater } from '../compression/deflater.ts'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
@@ -8,9 +8,9 @@ import { BINARY, TEXT } from '../protocol/opcode.ts'
 type Deflated = Buffer | null
 
 /**
- * Makes a message to pass to send() of many connections. It is encoded once, and compressed once for all of them that have the same
- * agreement without context takeover. Its bytes are copied.
- * @throws TypeError for a Blob, and for data that cannot be sent
+ * Prepares a message for send() on many connections. It is encoded once, and compressed once for all that negotiated the same
+ * parameters without context takeover. Its bytes are copied.
+ * @throws TypeError for a Blob and for data that cannot be sent
  */
 export function prepare (data: MessageData, { binary, compress = true }: PrepareOptions = {}): PreparedMessage {
   const payload = toPayload(data)
@@ -24,7 +24,7 @@ export class PreparedMessage implements Prepared {
   readonly payload: Buffer
   readonly mayCompress: boolean
   #frame: Buffer | null = null
-  // whole frames, by Deflater.form; null where compression would not make it smaller
+  // whole frames, by Deflater.form; null if compression does not make the message smaller
   readonly #deflated = new Map<string, Deflated | Promise<Deflated>>()
 
   constructor (opcode: typeof TEXT | typeof BINARY, payload: Buffer, mayCompress: boolean) {
@@ -37,13 +37,13 @@ export class PreparedMessage implements Prepared {
   get isBinary (): boolean { return this.opcode === BINARY }
   get [Symbol.toStringTag] (): 'PreparedMessage' { return 'PreparedMessage' }
 
-  /** As a server sends it. */
+  /** The uncompressed, unmasked frame that a server sends. */
   get frame (): Buffer {
     this.#frame ??= this.#encode(this.payload, false)
     return this.#frame
   }
 
-  /** The frame as `deflater`, which must keep no context, would make it; a promise while it is being made. */
+  /** The frame compressed by `deflater`, which must keep no context; a promise while compression is running. */
   deflatedBy (deflater: Deflater): Deflated | Promise<Deflated> {
     const known = this.#deflated.get(deflater.form)
     if (known !== undefined) return known

@@ -2,33 +2,33 @@ import { CLOCK, type Clock } from '../clock.ts'
 import { Heartbeat, type HeartbeatListener } from './heartbeat.ts'
 
 export interface RoundTripOwner {
-  /** Nothing stands before a Ping, and its Pong will be read when it comes. */
+  /** A Ping would go out at once, and its Pong would be read when it arrives. */
   mayMeasure (): boolean
   sendPing (payload: Buffer): void
   onRoundTrip (milliseconds: number): void
 }
 
-// As of the heartbeat: a beat is a fraction of the interval, and nothing needs more than one a second.
+// As for the heartbeat: the beat period is a fraction of the interval, at most a second.
 const BEATS = 8
 const MIN_PERIOD = 5
 const MAX_PERIOD = 1000
 const LENGTH = 4
 
 /**
- * Measures how long the peer takes to answer, by Pings of its own whatever else is sent: those of the heartbeat are for the silent alone, and a Pong
- * to an empty one answers none in particular.
+ * Measures how long the peer takes to answer, with Pings of its own: those of the heartbeat go only to silent peers, and are empty, so that a Pong
+ * cannot be matched to one of them.
  */
 export class RoundTrip implements HeartbeatListener {
-  /** Milliseconds, of the last that was answered. */
+  /** The last measured round trip, in milliseconds. */
   last: number | null = null
   readonly #interval: number
   readonly #owner: RoundTripOwner
   readonly #clock: Clock
   readonly #random: () => number
   readonly #heartbeat: Heartbeat
-  // on the heartbeat's clock, which does not run while the event loop stands
+  // on the heartbeat's clock, which stops while the event loop is blocked
   #due: number
-  // what the payload says; null: no answer is expected. A small integer, where a Buffer would cost each connection 250 bytes
+  // the payload of the pending Ping; null: none. A small integer, as a Buffer would cost 250 bytes per connection
   #asked: number | null = null
   #sentAt = 0
 
@@ -51,11 +51,11 @@ export class RoundTrip implements HeartbeatListener {
 
   onBeat (now: number): void {
     if (!this.#owner.mayMeasure()) {
-      this.#asked = null // its Pong may have to wait with us
+      this.#asked = null // we may be late in reading its Pong
       return
     }
     if (now < this.#due) return
-    this.#due = now + Math.round(this.#interval * (1 - this.#random() / 10)) // many that were opened at once do not ping at once
+    this.#due = now + Math.round(this.#interval * (1 - this.#random() / 10)) // connections opened together do not ping together
     this.#asked = Math.floor(this.#random() * 2 ** 30)
     const payload = Buffer.alloc(LENGTH)
     payload.writeUInt32BE(this.#asked)
@@ -63,7 +63,7 @@ export class RoundTrip implements HeartbeatListener {
     this.#owner.sendPing(payload)
   }
 
-  /** @returns whether a Pong is the answer to our last Ping */
+  /** @returns whether this Pong answers our pending Ping */
   answers (payload: Buffer): boolean {
     if (this.#asked === null || payload.length !== LENGTH || payload.readUInt32BE() !== this.#asked) return false
     this.#asked = null

@@ -1,4 +1,4 @@
-// What a connection is made with.
+// What a connection is created with.
 import type { DeflaterSettings } from '../compression/deflater.ts'
 import type { MessageEncoder } from '../messages/message-encoder.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
@@ -11,26 +11,26 @@ interface DeflateSettings extends DeflaterSettings {
   readonly windowBits: number
 }
 
-/** `highWaterMark` counts messages that wait for a consumer, and sends that wait for the transport, each on its own. */
+/** `highWaterMark` applies separately to received bytes that wait for a consumer and to sent bytes that wait for the transport. */
 export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
-  /** Unsent bytes of a sender that ignores false, beyond which the connection is closed with 1013. */
+  /** Unsent bytes beyond which the connection is closed with 1013, as its sender ignores backpressure. */
   readonly maxBufferedAmount: number
-  /** Milliseconds for each step of the ending: the peer's Close, the end of its stream, the messages still held. */
+  /** Milliseconds allowed for each step of the ending: the peer's Close, the end of its stream, delivery of held messages. */
   readonly closeTimeout: number
   readonly perMessageDeflate: DeflateSettings | false
-  /** Where a schema says what is sent. */
+  /** Present if outgoing messages have a schema. */
   readonly encoder?: MessageEncoder
   readonly url?: string
-  /** The pattern of the route, such as /room/:id. Absent: there is none. */
+  /** The pattern of the route, such as /room/:id. */
   readonly route?: string
-  /** What it may subscribe to topics in. Absent: nothing. */
+  /** The table for its topic subscriptions. Absent: it has no topics. */
   readonly table?: (() => SubscriptionTable) | undefined
 }
 
-/** What the opening handshake has agreed on. */
+/** What the opening handshake negotiated. */
 export interface Agreement {
   readonly protocol?: string
-  /** As in the header field. */
+  /** The value of Sec-WebSocket-Extensions. */
   readonly extensions?: string
   readonly deflate?: DeflateAgreement | null
 }

@@ -1,4 +1,4 @@
-// Fairness: no connection has the event loop to itself. One that has worked for its share of a turn goes on in the next.
+// Fairness: no connection has the event loop to itself. After its share of a turn it continues in the next.
 import { performance } from 'node:perf_hooks'
 
 const TURN = 2 // ms
@@ -18,7 +18,7 @@ const NODE: Clock = {
   turn: () => nodeTiming.uvMetricsInfo?.loopCount ?? NO_TURN // undefined in other runtimes
 }
 
-/** Tells when a turn of the event loop has been used for long enough, counted from the first time it is asked in that turn. */
+/** Tells when work has used up its share of an event loop turn, measured from the first question in that turn. */
 export class TurnClock {
   readonly #clock: Clock
   #turn = NO_TURN
@@ -28,7 +28,7 @@ export class TurnClock {
     this.#clock = clock
   }
 
-  /** Whether it is time to let others go on. Asking costs some 0.1 us: ask after a batch of work, not after each piece. */
+  /** Whether it is time to let others run. Asking costs about 0.1 µs: ask after a batch of work, not after each piece. */
   get isOver (): boolean {
     const turn = this.#clock.turn()
     const now = this.#clock.now()

@@ -1,4 +1,4 @@
-// How many connections there are from each address, where that is limited.
+// Counts connections per client address, if maxConnectionsPerAddress is set.
 import { isIPv6 } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
@@ -11,16 +11,16 @@ const GROUPS = 8
 const GROUPS_OF_CLIENT = 4
 
 export class AddressSeats {
-  /** By address; whose last connection has ended is not in it. */
+  /** Connections by address; removed with the last one. */
   readonly taken: Map<string, number> = new Map()
   #hasWarned = false
 
   /**
-   * What a request counts as; null: it is not limited.
-   * @throws HandshakeError 429 when there are as many already, TypeError for a key that is no string, what `key` throws
+   * The key a request is counted under; null: it is not limited.
+   * @throws HandshakeError 429 if the limit is reached, TypeError for a key that is not a string, whatever `key` throws
    */
   admit (option: Option, request: FastifyRequest): string | null {
-    if (option === Infinity) return null // as for most
+    if (option === Infinity) return null // the default
     const { max, key: keyOf } = typeof option === 'number' ? { max: option } : option
     if (keyOf === undefined) this.#warnOfProxy(request)
     const key: unknown = keyOf === undefined ? addressKey(request.ip) : keyOf(request)
@@ -30,11 +30,11 @@ export class AddressSeats {
     return key
   }
 
-  /** @param key as admit() gave it @param seat what is taken and left with it */
+  /** @param key returned by admit() @param seat left together with the new one */
   take (key: string | null, seat: Seat): Seat {
     if (key === null) return seat
     const count = this.taken.get(key)
-    const own = count === undefined ? Buffer.from(key).toString() : key // of a header field it would be a part that keeps the whole field
+    const own = count === undefined ? Buffer.from(key).toString() : key // a copy: a slice of a header field would keep the whole field alive
     this.taken.set(own, (count ?? 0) + 1)
     return new AddressSeat(this.taken, own, seat)
   }
@@ -65,7 +65,7 @@ class AddressSeat implements Seat {
   }
 }
 
-/** IPv4 as it is, also where IPv6 carries it; of IPv6 the network, as the rest of the address is the client's to choose. RFC 4291 §2.5.5.2, RFC 6177. */
+/** The IPv4 address, also if mapped into IPv6; of IPv6 the /64 network, as clients choose the rest themselves. RFC 4291 §2.5.5.2, RFC 6177. */
 export function addressKey (ip: string | undefined): string | null {
   if (ip === undefined || ip === '') return null
   if (!isIPv6(ip)) return ip
@@ -76,15 +76,15 @@ export function addressKey (ip: string | undefined): string | null {
   return `${groups.slice(0, GROUPS_OF_CLIENT).map(group => group.toString(16)).join(':')}::/64`
 }
 
-/** The eight numbers of an IPv6 address in any of its spellings. RFC 4291 §2.2. */
+/** The eight groups of an IPv6 address in any notation. RFC 4291 §2.2. */
 function groupsOf (ip: string): number[] {
-  const [address] = ip.split('%') // a zone
+  const [address] = ip.split('%') // without its zone
   const [head, tail] = address!.split('::').map(part => part === '' ? [] : part.split(':').flatMap(numbersOf))
   if (tail === undefined) return head!
   return [...head!, ...Array<number>(GROUPS - head!.length - tail.length).fill(0), ...tail]
 }
 
-/** Of a group in hexadecimal, or of an IPv4 address at the end, which stands for two. */
+/** A hexadecimal group is one number, an IPv4 address at the end two. */
 function numbersOf (group: string): number[] {
   if (!group.includes('.')) return [Number.parseInt(group, 16)]
   const [a, b, c, d] = group.split('.').map(Number)

@@ -1,41 +1,41 @@
-// What onRoute makes of a route that speaks WebSocket, and of one that does not.
+// The onRoute hook: sets up WebSocket routes, and makes other routes reject handshakes.
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import { notWebSocket } from '../errors.ts'
 import { findLostUpgrade } from '../protocol/server-handshake.ts'
 import { WebSocketRoute, type Scope } from './websocket-route.ts'
 
-// In a route's config, what became of it: it takes WebSocket handshakes, or (null) none. The hooks of an outer scope see it before
-// those of an inner, which may belong to another copy of this package.
+// Set in a route's config once a hook has seen it: its WebSocketRoute, or null if it takes no handshakes. The hooks of an outer scope
+// run before those of an inner one, which may belong to another copy of this package.
 const WEBSOCKET_ROUTE = Symbol.for('fastify-websocket-stream.route')
-// In a route's schema: its `hide` is ours, not the user's.
+// set in a route's schema if `hide` was added by us, not by the user
 const HIDDEN = Symbol.for('fastify-websocket-stream.hidden')
 type Config = { readonly [WEBSOCKET_ROUTE]?: WebSocketRoute | null } | undefined
 
-/** Tells whether a route asks for WebSocket. */
+/** Whether a route asks for WebSocket. */
 export function speaksWebSocket ({ websocket, wsHandler }: RouteOptions): boolean {
   return Boolean(websocket) || (wsHandler ?? undefined) !== undefined
 }
 
-/** Tells whether declareRoute() has made of it what takes handshakes. */
+/** Whether declareRoute() has made it a WebSocket route. */
 export function isWebSocketRoute ({ config }: RouteOptions): boolean {
   return Boolean((config as Config)?.[WEBSOCKET_ROUTE])
 }
 
-/** Tells whether the one who declared it wants no documentation of it. */
+/** Whether the user has hidden the route from documentation. */
 export function isHidden ({ schema }: RouteOptions): boolean {
   const { hide, [HIDDEN]: isOurs } = (schema ?? {}) as { hide?: unknown, [HIDDEN]?: true }
   return Boolean(hide) && isOurs !== true
 }
 
-/** Tells whether declareRoute() has seen the route of a request. */
+/** Whether declareRoute() has seen the route of a request. */
 export function isDeclared ({ routeOptions: { config } }: FastifyRequest): boolean {
   return (config as Config)?.[WEBSOCKET_ROUTE] !== undefined
 }
 
 /**
- * The onRoute hook: turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an
- * ordinary Fastify handler behind all its hooks. When scopes are nested, the innermost sets the options.
+ * Turns a route with `websocket` or `wsHandler` into one that serves both HTTP and WebSocket, as an ordinary Fastify handler
+ * that runs after all hooks. With nested scopes, the innermost sets the options.
  * @param instance where the route is declared
  */
 export function declareRoute (scope: Scope, instance: FastifyInstance, route: RouteOptions & { prefix?: string }): void {
@@ -56,11 +56,11 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
     return
   }
   const methods = [route.method].flat()
-  const isHead = methods.every(method => method === 'HEAD') // Fastify's own twin of a GET route
+  const isHead = methods.every(method => method === 'HEAD') // added by Fastify for a GET route
   if (methods.some(method => method !== 'GET' && method !== 'HEAD')) throw new Error('websocket handler can only be declared in GET method')
   const handler = (wsHandler ?? route.handler) as WebSocketHandler
   if (wsHandler === undefined) route.handler = answerWithoutWebSocket
-  // not for the documentation of an HTTP API; the schema is the user's own object, which other routes may share
+  // hidden from HTTP API documentation; copied, as other routes may share the user's schema object
   if (wsHandler === undefined && !isHidden(route)) route.schema = { hide: true, [HIDDEN]: true, ...route.schema } as NonNullable<RouteOptions['schema']>
   if (isHead) {
     declareHttpRoute(scope, route)
@@ -72,23 +72,23 @@ export function declareRoute (scope: Scope, instance: FastifyInstance, route: Ro
   scope.schemas.add(instance, route, codec => { webSocketRoute.setCodec(codec) })
   mark(route, webSocketRoute)
   scope.router.addPath(route.url)
-  // Fastify also takes the slash behind a prefix (prefixTrailingSlash)
+  // Fastify also registers the prefix with a trailing slash (prefixTrailingSlash)
   if (route.url === route.prefix) scope.router.addPath(`${route.url}/`)
 }
 
-/** Where nobody says that it is no WebSocket route, somebody may have forgotten to say that it is one. */
+/** Rejects message schemas on a route without `websocket`, which was probably forgotten; `websocket: false` allows them. */
 function checkSchema ({ schema, url }: RouteOptions): void {
   for (const direction of ['receive', 'send'] as const) if (schema?.[direction] !== undefined) throw notWebSocket(direction, url)
 }
 
-/** What an HTTP request gets that came to a route which speaks WebSocket alone: as if it were not there, unless it is a handshake that went amiss. */
+/** Answers an HTTP request to a WebSocket-only route: with a 404, unless it is a handshake that lost its Upgrade on the way. */
 function answerWithoutWebSocket (request: FastifyRequest, reply: FastifyReply): void {
   const error = findLostUpgrade(request.raw)
   if (error === null) reply.callNotFound()
   else reply.headers(error.headers).send(error)
 }
 
-/** A handshake on a route that only speaks HTTP finds what it would find without that route, once the hooks of the app have run. */
+/** Answers a handshake on an HTTP-only route with a 404, after the onRequest hooks of the app. */
 function declareHttpRoute ({ router }: Scope, route: RouteOptions): void {
   const refuseHandshake: onRequestHookHandler = (request, reply, next) => {
     if (router.upgradeOf(request.raw) === undefined) next()

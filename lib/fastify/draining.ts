@@ -1,9 +1,9 @@
-// delay (handshakes are still taken) -> spread (they are refused, and connections leave one after the other) -> the last are waited for
+// delay (handshakes are still accepted) -> spread (they are refused, and connections are closed one by one) -> waiting (for the last to close)
 import type { CloseInfo, ReadyState } from '../../types/connection.ts'
 import { CLOCK, type Clock } from '../clock.ts'
 import type { DrainSettings } from '../options/drain-settings.ts'
 
-/** Of a connection, what it takes to let it go. */
+/** What draining needs of a connection. */
 export interface Drained {
   readonly readyState: ReadyState
   readonly closed: Promise<CloseInfo>
@@ -11,26 +11,25 @@ export interface Drained {
   terminate (): void
 }
 
-/** Who is drained: all registrations of one HTTP server. */
+/** What is drained: the connections of all registrations of one HTTP server. */
 export interface Crowd {
-  /** Those that are not closed yet. */
+  /** Connections not closed yet. */
   connections (): Drained[]
-  /** From now on handshakes are refused. */
+  /** Handshakes are refused from now on. */
   onRefusing (): void
-  /** Milliseconds that connections have to answer once the last was told to go. */
+  /** Milliseconds that connections have to answer our Close, once the last has been sent. */
   readonly shutdownTimeout: number
 }
 
-// Milliseconds between two steps: a client each, where there are few, but no more timers than anybody would see.
+// Milliseconds between two steps: one client per step if there are few, without needlessly frequent timers.
 const MIN_STEP = 10
 const MAX_STEP = 50
 
 /**
- * Lets all connections of a server go while the rest of the app goes on. Who is last has a whole `spread` more than who is first, so that those
- * who come back elsewhere do not come all at once.
+ * Closes all connections of a server while the rest of the app goes on, spread over time, so that clients do not all reconnect elsewhere at once.
  */
 export class Draining {
-  /** Resolves when all are gone; never rejects. */
+  /** Resolves when all connections are closed; never rejects. */
   readonly done: Promise<void>
   readonly #settings: DrainSettings
   readonly #crowd: Crowd
@@ -40,7 +39,7 @@ export class Draining {
   #isHurried = false
   #cancel: () => void = () => {}
   #setDone!: () => void
-  // since when they leave, in which order, and how many were told to
+  // when the spread began, the connections in the order in which they are closed, and how many were sent Close
   #begin = 0
   #leaving: Drained[] = []
   #told = 0
@@ -64,7 +63,7 @@ export class Draining {
   /** Handshakes are refused. */
   get isRefusing (): boolean { return this.#phase !== 'delay' }
 
-  /** Whoever is left is told at once. */
+  /** Closes all remaining connections at once. */
   hurry (): void {
     if (this.#phase === 'waiting' || this.#isHurried) return
     this.#isHurried = true
@@ -83,7 +82,7 @@ export class Draining {
     this.#step()
   }
 
-  /** The k-th of n leaves at k/n of the spread; who has left by himself leaves a hole. */
+  /** Closes the k-th of n connections at k/n of the spread; one that is already closed keeps its time slot. */
   #step (): void {
     const { spread, code, reason } = this.#settings
     const count = this.#leaving.length
@@ -107,7 +106,7 @@ export class Draining {
   }
 }
 
-/** In a random order (Fisher and Yates): who came together does not leave together. */
+/** Shuffles in place (Fisher–Yates): connections opened together are not closed together. */
 function shuffled<Element> (list: Element[], random: () => number): Element[] {
   for (let last = list.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1))

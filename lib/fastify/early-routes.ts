@@ -1,5 +1,5 @@
-// Routes that ask for WebSocket where the plugin cannot hear of it: onRoute tells a plugin of no route that was declared before it
-// had loaded, or outside of its scope. Fastify then takes their handler for one of HTTP.
+// Detects WebSocket routes that the plugin cannot see: its onRoute hook misses routes declared before it has loaded or outside
+// its scope, and Fastify then calls their handler for HTTP requests.
 import { subscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { isWebSocketRoute, speaksWebSocket } from './declare-route.ts'
@@ -9,28 +9,28 @@ export interface Declaration {
   /** Where it was declared. */
   readonly instance: FastifyInstance
   readonly route: RouteOptions
-  /** As it was declared: Fastify changes that of a route at the end of a prefix, which has two. */
+  /** The URL as declared: Fastify changes that of the route when it registers a prefix with and without a trailing slash. */
   readonly url: string
-  /** Its own: other plugins put another in its place. */
+  /** The handler as declared: another WebSocket plugin would replace it. */
   readonly handler: unknown
 }
 
-// By their initialConfig, which all scopes of one app have in common: the routes of those whose routes are known from the first on, as this file
-// was there before them; those that have the plugin.
+// Apps by their initialConfig, which all scopes of an app share: those created after this file was loaded, whose routes are all known,
+// and those with the plugin registered.
 const known = new WeakMap<object, readonly Declaration[]>()
 const registered = new WeakSet<object>()
 
-/** Tells whether an app that ready() has let pass has no routes but those that speak HTTP alone, beside those that the plugin knows. */
+/** Whether all routes of an app were watched: once it is ready, those that the plugin has not seen are HTTP-only. */
 export function knowsRoutes (app: FastifyInstance): boolean {
   return known.has(app.initialConfig)
 }
 
-/** All routes of an app that speak WebSocket, in the order of their declaration; undefined where they are not known. */
+/** All WebSocket routes of an app, in order of declaration; undefined if they were not watched. */
 export function declarationsIn (app: FastifyInstance): Declaration[] | undefined {
   return known.get(app.initialConfig)?.filter(({ instance, route }) => isRoute(instance, route))
 }
 
-/** The plugin is somewhere in `app`. */
+/** Records that the plugin is registered somewhere in `app`. */
 export function hasPlugin (app: FastifyInstance): void {
   registered.add(app.initialConfig)
 }
@@ -53,22 +53,22 @@ function check (declarations: Declaration[]): void {
   const early = unheard.filter(({ instance }) => serverOf(instance) instanceof WebSocketServer)
   if (early.length > 0) {
     throw new Error(`${list(early)} speaks WebSocket, but was declared before fastify-websocket-stream had loaded: await its registration first, or declare ` +
-      'the route in a plugin that is registered behind it')
+      'the route in a plugin that is registered after it')
   }
   const outside = unheard.filter(({ instance }) => serverOf(instance) === undefined)
   if (outside.length === 0) return
   const message = `${list(outside)} speaks WebSocket, but fastify-websocket-stream is not registered in `
-  if (registered.has(outside[0]!.instance.initialConfig)) throw new Error(`${message}its scope: a registration counts for its own scope and those within`)
-  // it may be meant for another plugin, of which we know nothing
+  if (registered.has(outside[0]!.instance.initialConfig)) throw new Error(`${message}its scope: a registration applies to its own scope and those within`)
+  // only a warning: the route may be meant for a plugin that we do not know
   process.emitWarning(`${message}the app: its handler will be called with an HTTP request`, 'WebSocketWarning')
 }
 
-/** Not one that an onRoute hook has refused. */
+/** Whether the route exists: an onRoute hook may have rejected it. */
 function isRoute (instance: FastifyInstance, { method, url, constraints = {} }: RouteOptions): boolean {
   return [method].flat().some(method => instance.hasRoute({ method, url, constraints }))
 }
 
-/** Undefined where no plugin for WebSocket is registered, ours or another's. */
+/** Undefined if no WebSocket plugin, ours or another, is registered in that scope. */
 function serverOf (instance: FastifyInstance): unknown {
   return instance.hasDecorator('websocketServer') ? instance.websocketServer : undefined
 }
@@ -77,5 +77,5 @@ function list (declarations: readonly Declaration[]): string {
   return declarations.map(({ route: { method, url } }) => `the route ${[method].flat().join(', ')} ${url}`).join(', ')
 }
 
-// Fastify's own word for every app that is made from now on
+// Fastify publishes here each app created from now on
 subscribe('fastify.initialization', message => { watch((message as { fastify: FastifyInstance }).fastify) })

@@ -16,7 +16,7 @@ export interface RequestOwnerOptions {
   readonly closeLogLevel: string
 }
 
-/** What an errorHandler is called with, or an onInvalidMessage. */
+/** What errorHandler and onInvalidMessage are called with. */
 interface Origin {
   readonly instance: FastifyInstance
   readonly request: FastifyRequest
@@ -26,8 +26,8 @@ interface Origin {
 type Log = (fields: object, message: string) => void
 
 /**
- * Answers for a connection with what is left of the request that it came from. With its reply, its header fields and Node's
- * objects behind both a request takes 3.5 KiB: it stays in memory for an errorHandler or onInvalidMessage alone, or for who observes.
+ * The owner of a route's connection. Keeps the request only for an errorHandler, an onInvalidMessage or a channel with subscribers:
+ * with its reply, its header fields and Node's objects behind both it takes 3.5 KiB.
  */
 export class HandlerContext implements ConnectionOwner {
   readonly request: FastifyRequest | undefined
@@ -49,7 +49,7 @@ export class HandlerContext implements ConnectionOwner {
     this.#seat = seat
   }
 
-  /** Gives the seat back: the connection is closed, or will never be open. */
+  /** Gives the seat back: the connection is closed or will never open. */
   leave (): void {
     this.#seat?.leave()
     this.#seat = null
@@ -110,7 +110,7 @@ export class HandlerContext implements ConnectionOwner {
     coreOf(connection).closeFailed()
   }
 
-  /** Anything can be thrown, even what no logger can print, and a logger may lack a level. */
+  /** Never throws: the thrown value may be impossible to log, and a logger may lack a level. */
   log (level: string, fields: object, message: string): void {
     try {
       const log = this.#log
@@ -121,9 +121,9 @@ export class HandlerContext implements ConnectionOwner {
 }
 
 /**
- * For listeners that ask for request.ip when the connection is closed. A socket tells its address while it is open, and afterwards to who has
- * asked before; a stream of HTTP/2 does not, so its request is told. That costs some 100 bytes, and keeps no request.
- * @returns it, in memory of its own: of a header field it would be a part that keeps the whole field
+ * Keeps request.ip readable after the connection is closed. A socket caches its address once it has been read; an HTTP/2 stream does not, so
+ * the value is fixed on the request. That costs about 100 bytes and keeps no request alive.
+ * @returns the address, copied unless it is the socket's: a slice of a header field would keep the whole field alive
  */
 function keepAddress (request: FastifyRequest): string | undefined {
   const { ip } = request

@@ -21,23 +21,23 @@ import type { WebSocketServer } from './websocket-server.ts'
 export interface RouterSettings {
   /** Milliseconds that an opening handshake may take. */
   readonly handshakeTimeout: number
-  /** Milliseconds that refused clients may take while the server closes. */
+  /** Milliseconds that refused clients have to leave while the server closes. */
   readonly shutdownTimeout: number
 }
 
 type Marked = Record<symbol, PendingHandshake | undefined>
 type Router = (request: IncomingMessage, response: ServerResponse) => void
-// of Node's servers from 22.23, 24.22 and 26.12 on; before, every Upgrade field is an upgrade where somebody listens
+// in Node from 22.23, 24.22 and 26.12 on; before, any Upgrade field makes an upgrade if there is an 'upgrade' listener
 type Upgradable = Server & { shouldUpgradeCallback?: (request: IncomingMessage) => boolean }
 
-// Shared by every copy of this package in the process: a server has one owner of its upgrades.
 const OPEN = 1
+// Shared by all copies of this package in the process: a server has one owner of its upgrades.
 const HUB = Symbol.for('fastify-websocket-stream.router')
 
 /**
- * All opening handshakes of one HTTP server on their way to its router, whatever number of plugin scopes there are. Where
- * others listen to 'upgrade' (HTTP/2: 'connect') too (socket.io, a proxy, a development server) it takes those that a WebSocket
- * route matches, but none that another has answered in the turn of the event.
+ * Takes all opening handshakes of one HTTP server to the app's router, for all plugin scopes. If there are other listeners of
+ * 'upgrade' (HTTP/2: 'connect'), such as socket.io, a proxy or a development server, it takes only handshakes that match a
+ * WebSocket route and that no other listener has answered during the event.
  */
 export class HandshakeRouter implements Crowd {
   readonly #server: Server
@@ -45,12 +45,12 @@ export class HandshakeRouter implements Crowd {
   readonly #route: Router
   readonly #settings: RouterSettings
   readonly #paths: RoutePaths
-  // handshakes that others may take: looks whether somebody has
+  // handshakes that other listeners may take: each function checks whether one has
   readonly #undecided = new Set<() => void>()
-  // A property of the request, by which its handshake is found. The values of a WeakMap that is old survive every minor collection
-  // of garbage (V8): each request would, with all that hangs on it, and be moved to the old generation.
+  // The property of a request that holds its handshake. In a WeakMap, V8 would keep each request through minor garbage collections
+  // and move it, with all it refers to, to the old generation.
   readonly #handshake = Symbol('handshake')
-  // their turn has not come: earlier requests are not answered
+  // pipelined behind requests that are not answered yet
   readonly #waiting = new Set<Http1Handshake>()
   readonly #pending = new Set<PendingHandshake>()
   readonly #http2: Http2Sessions | null
@@ -59,16 +59,16 @@ export class HandshakeRouter implements Crowd {
   /** One for each registration. */
   readonly servers: WebSocketServer[] = []
   readonly observers: ServerObserver[] = []
-  /** Runs what makes a connection and its handler, in the context that is to be theirs. */
+  /** Wraps the creation of a connection and the call of its handler, to set their async context. */
   enter: <Result>(callback: () => Result) => Result = callback => callback()
   #draining: Draining | null = null
   #hasBegunClosing = false
-  #closed: Promise<void> | null = null // made when closing begins
+  #closed: Promise<void> | null = null // set when closing begins
 
   /**
-   * The router of `server`, made with the settings of whoever asks first.
-   * @param app what all scopes of one app have in common
-   * @throws Error when another app has the upgrades of the server
+   * The router of `server`, created with the settings of the first caller.
+   * @param app an object that all scopes of one app share
+   * @throws Error if another app handles the upgrades of the server
    */
   static of (server: Server, app: object, route: Router, settings: RouterSettings, paths: RoutePaths): HandshakeRouter {
     const owner = server as Server & { [HUB]?: HandshakeRouter }
@@ -77,7 +77,7 @@ export class HandshakeRouter implements Crowd {
     return owner[HUB]
   }
 
-  /** The router that a server has; undefined: none. */
+  /** The router of a server, if it has one. */
   static at (server: object): HandshakeRouter | undefined {
     return (server as { readonly [HUB]?: HandshakeRouter })[HUB]
   }
@@ -88,13 +88,13 @@ export class HandshakeRouter implements Crowd {
     this.#route = route
     this.#settings = settings
     this.#paths = paths
-    // the first, so that what is ours is known before another listener looks at it
+    // first, so that our handshakes are marked before another listener sees them
     server.prependListener('upgrade', this.#onUpgrade)
     this.#http2 = Http2Sessions.of(server, this.#onConnect)
     this.#leave = [watchRequests(), this.#selectUpgrades(server)]
   }
 
-  /** Where handshakes come in. */
+  /** The server that handshakes come in on. */
   get server (): Server {
     return this.#server
   }
@@ -113,7 +113,7 @@ export class HandshakeRouter implements Crowd {
     return this.#settings.shutdownTimeout
   }
 
-  /** Adds the connections of a registration to those that drain() lets go. */
+  /** Adds a registration, whose connections drain() will close. */
   add (server: WebSocketServer): void {
     this.servers.push(server)
   }
@@ -122,29 +122,29 @@ export class HandshakeRouter implements Crowd {
     return this.servers.flatMap(({ clients }) => Array.from(clients, coreOf))
   }
 
-  /** How many header fields the server's parser keeps, where that is set. */
+  /** How many header fields the server's parser keeps, if set. */
   get maxHeaderFields (): number | undefined {
     return this.#server.maxHeadersCount || undefined
   }
 
-  /** Takes handshakes on `path`, which is a route's, also where others listen to 'upgrade'. */
+  /** Adds a route's path: its handshakes are taken even if there are other 'upgrade' listeners. */
   addPath (path: string): void {
     this.#paths.add(path)
   }
 
-  /** The opening handshake that `request` is; undefined for an ordinary request. */
+  /** The opening handshake of `request`; undefined for an ordinary request. */
   upgradeOf (request: IncomingMessage): PendingHandshake | undefined {
     return (request as object as Marked)[this.#handshake]
   }
 
-  /** `listener` is called when closing begins; close() waits for it. */
+  /** Adds a listener that is called when closing begins; close() waits for it. */
   onClose (listener: () => Promise<void>): void {
     this.#closeListeners.push(listener)
   }
 
-  /** Lets the connections of all scopes go while the server goes on. Later calls wait for the first, and all of them for close(). */
+  /** Drains the connections of all scopes while the server goes on. Later calls wait for the first; after close() it waits for that. */
   drain (settings: DrainSettings): Promise<void> {
-    if (this.#closed !== null && this.#draining === null) return this.#closed.catch(() => {}) // which tells somebody else
+    if (this.#closed !== null && this.#draining === null) return this.#closed.catch(() => {}) // its caller gets the error
     if (this.#draining === null) {
       this.#draining = new Draining(settings, this)
       this.#draining.begin()
@@ -156,14 +156,14 @@ export class HandshakeRouter implements Crowd {
     void this.#refusePending()
   }
 
-  /** A connection is about to say Close: whoever comes back on its session of HTTP/2 would be refused here. */
+  /** A connection is about to send Close: a client that came back on its HTTP/2 session would be refused. */
   onSendingClose (connection: Connection): void {
     if (this.#http2 !== null && this.isClosing) this.#http2.leave(sessionOf(connection._socket))
   }
 
   /**
-   * Refuses the handshakes that are still in hooks and all that come, and lets every scope say goodbye to its connections,
-   * all at the same time. Later calls wait for the first.
+   * Refuses pending and further handshakes, and has all scopes close their connections in parallel. Later calls wait for the
+   * first.
    */
   close (): Promise<void> {
     this.#hasBegunClosing = true
@@ -178,7 +178,7 @@ export class HandshakeRouter implements Crowd {
     await allSettled([this.#refusePending(), ...this.#closeListeners.map(listener => listener())])
   }
 
-  /** After close(): the server may go on, or get another app. */
+  /** After close(): detaches from the server, which may go on or get another app. */
   release (): void {
     this.#server.off('upgrade', this.#onUpgrade)
     this.#http2?.release()
@@ -187,7 +187,7 @@ export class HandshakeRouter implements Crowd {
   }
 
   async #refusePending (): Promise<void> {
-    if (this.#hasBegunClosing) for (const decide of this.#undecided) decide() // else others may go on taking theirs
+    if (this.#hasBegunClosing) for (const decide of this.#undecided) decide() // while only draining, other listeners may still take theirs
     const pending = [...this.#pending]
     for (const upgrade of pending) this.#refuse(upgrade)
     const waiting = [...this.#waiting]
@@ -199,14 +199,14 @@ export class HandshakeRouter implements Crowd {
   }
 
   /**
-   * Where Node asks which requests are upgrades: where nobody else takes any, one that is for no WebSocket stays an ordinary request,
-   * with its body. @returns ends that
+   * If Node has shouldUpgradeCallback and there is no other 'upgrade' listener, requests to upgrade to anything but WebSocket stay
+   * ordinary requests, with their body. @returns undoes this
    */
   #selectUpgrades (server: Upgradable): () => void {
     const { shouldUpgradeCallback: isUpgrade } = server
     if (isUpgrade === undefined) return () => {}
     const isSelected = (request: IncomingMessage): boolean => {
-      if (!isUpgrade.call(server, request)) return false // the application's word, where it has one
+      if (!isUpgrade.call(server, request)) return false // the application's own callback, if any
       const [listener, ...others] = server.listeners('upgrade')
       return listener !== this.#onUpgrade || others.length > 0 || isHandshake(request)
     }
@@ -222,9 +222,9 @@ export class HandshakeRouter implements Crowd {
       return
     }
     const upgrade = this.#guard(request, socket, head)
-    // What the answer to an earlier request writes looks the same as that of another listener, who has to read, though.
+    // With pipelining, bytes written may be the answer to an earlier request; another listener would also read.
     const isTaken = hasEarlierRequests(request.socket) ? () => socket.listenerCount('data') > 0 : isWritten
-    // In a later turn: another listener may not look whether a socket has a response before it gives it one, which throws.
+    // In a later tick: another listener may assign a response to the socket without checking for one, which would throw.
     process.nextTick(() => {
       if (isTaken()) upgrade.leave()
       else this.#take(upgrade)
@@ -238,25 +238,25 @@ export class HandshakeRouter implements Crowd {
 
   readonly #onConnect = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse | Socket): void => {
     const isAlone = server.listenerCount('connect') === 1
-    if (!('stream' in response)) { // HTTP/1.1, of which Node's server drops the socket when nobody listens
+    if (!('stream' in response)) { // HTTP/1.1: without listeners Node would drop the socket
       if (isAlone) response.destroy()
       return
     }
     const isOurs = isWebSocketConnect(request)
     const take = (): void => {
-      if (response.headersSent) return // by a listener of 'connect' or of 'stream'
+      if (response.headersSent) return // by another 'connect' or 'stream' listener
       if (isOurs) this.#run(this.#mark(new Http2Handshake(request, response)))
       else declineConnect(request, response)
     }
     if (isAlone || (isOurs && this.#paths.has(request.url))) {
-      request.on('error', () => {}) // nobody listens yet
+      request.on('error', () => {}) // there is no other listener yet
       process.nextTick(take)
     } else if (isOurs) {
       this.#leaveToOthers(request.stream, () => response.headersSent, take)
     }
   }
 
-  /** Whoever takes it listens to its stream, or writes to it. What nobody takes in the time for a handshake gets an answer all the same. */
+  /** Another listener takes a handshake by listening to its stream or writing to it. If none does within handshakeTimeout, we answer it. */
   #leaveToOthers (stream: Duplex, isAnswered: () => boolean, take: () => void): void {
     const decide = (): void => {
       clearTimeout(timer)
@@ -272,7 +272,7 @@ export class HandshakeRouter implements Crowd {
     const listeners = new Set(listenersOf(stream))
   }
 
-  /** The handshake with `socket`, whose errors end nothing else from now on. */
+  /** Creates the handshake, which handles errors of `socket` from now on. */
   #guard (request: IncomingMessage, socket: Socket, head: Buffer): Http1Handshake {
     const upgrade = new Http1Handshake(request, socket, head)
     return isHandshake(request) ? this.#mark(upgrade) : upgrade
@@ -296,12 +296,12 @@ export class HandshakeRouter implements Crowd {
     if (!handshake.start(this.#settings.handshakeTimeout)) return
     this.#pending.add(handshake)
     void handshake.over.then(() => { this.#pending.delete(handshake) })
-    handshake.refusalListener = this.servers[0]! // until it is known whose it is
+    handshake.refusalListener = this.servers[0]! // until its scope is known
     if (this.isClosing) this.#refuse(handshake)
     else this.#route(handshake.request, handshake.response)
   }
 
-  /** Before any hook: Fastify, once it is closing, has an answer of its own that says neither why nor when to come back. */
+  /** Refuses before any hook runs: a closing Fastify has its own answer, which tells neither the reason nor when to retry. */
   #refuse (handshake: PendingHandshake): void {
     handshake.refuse(serverClosing())
     this.#http2?.leave(sessionOf(handshake.stream))
@@ -313,7 +313,7 @@ export class HandshakeRouter implements Crowd {
     const limit = this.maxHeaderFields ?? MAX_HEADER_FIELDS
     if (upgrade.hasBodyApart) {
       if (!upgrade.start()) return
-      if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for others
+      if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for ordinary requests
       this.#route(request, response)
     } else if (hasAllFields(request, limit)) {
       upgrade.giveBack(this.#server)
@@ -323,17 +323,17 @@ export class HandshakeRouter implements Crowd {
   }
 }
 
-/** Without the field the parser has dropped it, among others: the route refuses that. */
+/** If the Upgrade field is missing, the parser has dropped it with others; the route refuses that. */
 function isHandshake ({ headers }: IncomingMessage): boolean {
   return headers.upgrade === undefined || isWebSocketUpgrade(headers)
 }
 
-/** Of HTTP/2; undefined for a stream of HTTP/1.1, or when it is gone. */
+/** The HTTP/2 session; undefined for HTTP/1.1, or when the session is gone. */
 function sessionOf (stream: Duplex | null): ServerHttp2Session | undefined {
   return (stream as Partial<ServerHttp2Stream> | null)?.session as ServerHttp2Session | undefined
 }
 
-/** Resolves when all have resolved, or rejects with the first that rejected when the others have come to their end too. */
+/** Waits until all have settled, then rejects with the first rejection, if any. */
 async function allSettled (promises: ReadonlyArray<Promise<unknown>>): Promise<void> {
   const results = await Promise.allSettled(promises)
   for (const result of results) if (result.status === 'rejected') throw result.reason

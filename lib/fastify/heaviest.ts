@@ -1,6 +1,6 @@
 /**
- * The `count` elements that weigh most, the heaviest first. One walk, in which next to nothing is allocated: there may be 100,000.
- * @param weigh bytes; what weighs nothing is left out
+ * The `count` heaviest elements, heaviest first. A single pass with almost no allocation: there may be 100,000.
+ * @param weigh returns bytes; elements with 0 are left out
  */
 export function heaviest<Element> (elements: Iterable<Element>, count: number, weigh: (element: Element) => number): Element[] {
   const found: Array<{ readonly element: Element, readonly weight: number }> = []

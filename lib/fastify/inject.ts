@@ -9,9 +9,9 @@ import { overHttp2 } from '../client/http2-request.ts'
 import { MemorySocket } from '../transport/memory-socket.ts'
 
 /**
- * Opens a WebSocket to `server` without a network: what it gets is a connection of bytes like any other, of HTTP/2 if it
- * speaks that.
- * @param onConnection gets the connection before anybody else
+ * Opens a WebSocket to `server` without a network: the server gets an in-memory byte stream and treats it like any socket, with
+ * HTTP/2 if it speaks that.
+ * @param onConnection gets the connection first, before onInit
  */
 export async function injectWS (
   server: Server, onConnection: (connection: Connection) => void, path: string = '/',
@@ -20,15 +20,15 @@ export async function injectWS (
   const encrypted = server instanceof TlsServer
   const isHttp2 = 'updateSettings' in server
   const [client, remote] = MemorySocket.pair({ encrypted, remoteAddress: socket?.remoteAddress, isUnlimited: isHttp2 })
-  // offered in a header field, as a request has it
+  // subprotocols are offered in a header field, as in a request
   const field = Object.keys(headers).find(name => name.toLowerCase() === 'sec-websocket-protocol')
   const { [field ?? '']: offered, ...others } = headers
   const protocols = offered === undefined ? {} : { protocols: String(offered).split(',').map(protocol => protocol.trim()) }
   const session = isHttp2 ? connect('http://localhost', { createConnection: () => client }) : null
-  session?.on('error', () => {}) // its streams have it too
+  session?.on('error', () => {}) // its streams get the error too
   const { connection, opened } = startConnecting(new URL(path, 'ws://localhost'), {
     ...protocols,
-    // what else a request may have is not asked for
+    // properties that are not options of connect() are ignored
     ...Object.fromEntries(Object.entries(context).filter(([name]) => CONNECT_NAMES.has(name))),
     headers: { host: 'localhost', ...others },
     request: { createConnection: () => client }
@@ -43,7 +43,7 @@ export async function injectWS (
     return connection
   } catch (error) {
     connection.terminate()
-    client.destroy() // which no request may have taken
+    client.destroy() // in case no request has taken it
     throw error
   }
 }

@@ -1,4 +1,4 @@
-// schema.receive and schema.send of routes: compiled once, when the app gets ready, by the compilers of the scope that each route is declared in.
+// schema.receive and schema.send of routes: compiled once, when the app becomes ready, by the compilers of the scope that declares the route.
 import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
 import { schemaNotBuilt } from '../errors.ts'
 import { createJsonParser, type JsonParser } from '../messages/json-parser.ts'
@@ -8,7 +8,7 @@ import { plain } from '../messages/plain.ts'
 import { findTaggedUnion, unionMembers, type Tag } from '../messages/tagged-union.ts'
 import { createValidate, isAjvs, type CompiledValidator, type Validate } from '../messages/validation.ts'
 
-/** What makes values of the messages of a route, and messages of values; absent where no schema says what they are. */
+/** Converts messages of a route to values and back; a direction without a schema is absent. */
 export interface MessageCodec {
   readonly decoder?: MessageDecoder
   readonly encoder?: MessageEncoder
@@ -28,8 +28,8 @@ export class MessageSchemas {
   readonly #declarations: Declaration[] = []
 
   /**
-   * To be called when a route is declared, before Fastify looks at its schema.
-   * @param onCompiled called when the app gets ready
+   * To be called when a route is declared, before Fastify reads its schema.
+   * @param onCompiled called when the app becomes ready
    */
   add (instance: FastifyInstance, route: Route, onCompiled: (codec: MessageCodec) => void): void {
     const { schema } = route
@@ -50,11 +50,11 @@ export class MessageSchemas {
   }
 }
 
-// Fastify sets a scope up for compiling when a route in it has something to be compiled: these have, and it is nothing.
+// Fastify sets up a scope's compilers only if a route has something to compile: these are empty placeholders.
 const NO_BODY = { content: {} }
 const NO_RESPONSE = {}
 
-/** A copy, as the object may be that of other routes too. */
+/** Returns a copy, as other routes may share the schema object. */
 function withCompilers (schema: FastifySchema): FastifySchema {
   return {
     ...schema,
@@ -63,7 +63,7 @@ function withCompilers (schema: FastifySchema): FastifySchema {
   }
 }
 
-/** Documentation of an HTTP API would stumble over them. */
+/** Removes the placeholders, which would confuse generators of API documentation. */
 function dropHelpers (schema: FastifySchema): void {
   if (schema.body === NO_BODY) delete schema.body
   if (schema.response === NO_RESPONSE) delete schema.response
@@ -103,12 +103,12 @@ function createEncoder (instance: FastifyInstance, route: Route, schema: unknown
   return new MessageEncoder(createUnionSerialize(union.property, serializers))
 }
 
-/** What addSchema() was given, by its `$id`. */
+/** Finds a schema added with addSchema() by its `$id`. */
 function findSchema (instance: FastifyInstance, reference: string): unknown {
   return instance.getSchema(reference.replace(/#$/, ''))
 }
 
-/** As the app has bodies parsed, with the poisonings that it was told to look for. */
+/** Parses JSON as the app parses bodies, with its onProtoPoisoning and onConstructorPoisoning. */
 function strictParser (instance: FastifyInstance): JsonParser {
   const { onProtoPoisoning = 'error', onConstructorPoisoning = 'error' } = instance.initialConfig
   const parse = instance.getDefaultJsonParser(onProtoPoisoning, onConstructorPoisoning) as
@@ -131,14 +131,14 @@ function hasClosedMember (schema: unknown): boolean {
   return unionMembers(schema)?.some(member => (Object(member) as { additionalProperties?: unknown }).additionalProperties === false) === true
 }
 
-/** Whether validators of this kind make a value valid by taking away what it has too much (Ajv's removeAdditional, which Fastify sets). */
+/** Whether validators of this kind remove additional properties (Ajv's removeAdditional, which Fastify sets). */
 function takesAway (validator: CompiledValidator): boolean {
   const value = { additional: true }
   return validator(value) === true && !('additional' in value)
 }
 
 function warn ({ log }: FastifyInstance, url: string): void {
-  log.warn(`schema.receive of the WebSocket route ${url} is a union whose members no property tells apart, one of them without additional properties: ` +
-    'Ajv (removeAdditional) takes fields away from messages of other members. Give each member a required property with another const, or set ' +
+  log.warn(`schema.receive of the WebSocket route ${url} is a union whose members no property distinguishes, and one of them forbids additional properties: ` +
+    'Ajv (removeAdditional) removes fields from messages of other members. Give each member a required property with its own const, or set ' +
     'removeAdditional: false')
 }

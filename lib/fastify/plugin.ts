@@ -17,7 +17,7 @@ import { ScopeTopics } from './scope-topics.ts'
 import type { Scope } from './websocket-route.ts'
 import { WebSocketServer } from './websocket-server.ts'
 
-// async, so that what is wrong with the options rejects the registration
+// async, so that invalid options reject the registration
 const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, options) => {
   if (Object.hasOwn(fastify, 'websocketServer')) throw new Error('fastify-websocket-stream is registered twice in one scope')
 
@@ -52,7 +52,7 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
       void connection.closed.then(() => injected.delete(connection))
     }, ...args)
   })
-  // what a test has not read does not hold up the end of its app
+  // messages that a test has not read must not delay the close of its app
   router.onClose(async () => { for (const connection of injected) connection.resume() })
   if (!fastify.hasRequestDecorator('ws')) {
     fastify.decorateRequest('ws', { getter () { return router.upgradeOf(this.raw) !== undefined } })
@@ -70,11 +70,11 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     upgrade.refusalListener = server
     upgrade.asker = request
     if (upgrade.response !== reply.raw) {
-      // Another 'upgrade' listener hands every handshake to the router, with a response of its own: not this one.
+      // Another 'upgrade' listener has also passed this handshake to the router, with its own response: drop that one.
       reply.raw.detachSocket(request.raw.socket)
       reply.hijack()
     } else if (!request.is404 && !isDeclared(request)) {
-      if (knowsRoutes(fastify)) reply.callNotFound() // as on any route that speaks HTTP alone
+      if (knowsRoutes(fastify)) reply.callNotFound() // as on any HTTP-only route
       else reply.send(upgrade.named(declaredTooEarly(request.routeOptions.url)))
     } else {
       upgrade.onRefusal(error => { reply.headers(error.headers).send(error) })
@@ -92,16 +92,16 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
   closeWithServer(fastify.server, router)
 }
 
-/** Fastify leaves out the preClose hooks behind one that rejects, and closes its server, which waits for whoever is connected. */
+/** If a preClose hook rejects, Fastify skips those after it and closes its server, which would wait for open connections. */
 function closeWithServer (server: FastifyInstance['server'], router: HandshakeRouter): void {
   const close = server.close.bind(server)
   server.close = callback => {
-    router.close().catch(() => {}) // what a preClose of ours rejects with is told where Fastify waits for it
+    router.close().catch(() => {}) // reported by our preClose hook
     return close(callback)
   }
 }
 
-/** Resolves when it is done, or has taken too long. */
+/** Resolves when `preClose` is done or `timeout` (ms) has passed. */
 async function runPreClose (instance: FastifyInstance, preClose: WebSocketPreClose, timeout: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise<void>(resolve => { timer = setTimeout(resolve, timeout) })

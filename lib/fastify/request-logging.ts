@@ -2,21 +2,21 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 type IsDisabled = (request: FastifyRequest) => boolean
 
-/** Of Fastify from 5.12 on, and those that extend it. */
+/** In Fastify from 5.12 on; applications may extend it. */
 interface LogController {
   isLogDisabled: IsDisabled
 }
 
-/** How an app decides that a request is not logged: by its logController, or by disableRequestLogging, which is true, false or a function. */
+/** Returns the app's own check whether a request is not logged: its logController, or disableRequestLogging (a boolean or a function). */
 export function requestLogging (app: FastifyInstance): IsDisabled {
   const controller = findLogController(app)
   if (controller !== undefined) return request => controller.isLogDisabled(request)
-  // of Fastify 5; in 6 it is the controller's
+  // Fastify 5; in 6 the option belongs to the controller
   const { disableRequestLogging: option } = app.initialConfig as { disableRequestLogging?: unknown }
   return typeof option === 'function' ? option as IsDisabled : () => option === true
 }
 
-/** Fastify shows it to nobody but those who ask the instance for all that it has. */
+/** Fastify does not expose its controller, except under a symbol. */
 function findLogController (app: object): LogController | undefined {
   for (let instance: object | null = app; instance !== null; instance = Object.getPrototypeOf(instance) as object | null) {
     for (const symbol of Object.getOwnPropertySymbols(instance)) {

@@ -1,6 +1,6 @@
 import Router from 'find-my-way'
 
-/** How the router of the app reads a path; Fastify has these at two places of its initialConfig. */
+/** How the app's router matches paths; Fastify has these in two places of its initialConfig. */
 export interface PathOptions {
   readonly caseSensitive?: boolean
   readonly ignoreTrailingSlash?: boolean
@@ -10,21 +10,21 @@ export interface PathOptions {
   readonly maxParamLength?: number
 }
 
-// as find-my-way finds it
+// the same pattern as in find-my-way
 const OPTIONAL_PARAMETER = /(\/:[^/()]*)\?(\/?)$/
 
 /**
- * The paths of WebSocket routes. The router of the app cannot tell them apart from the others: it finds `GET /*` for every
- * path. Constraints (host, version) are left to it.
+ * The paths of WebSocket routes. The app's router cannot tell whether a path has one: a `GET /*` route matches every path.
+ * Constraints (host, version) are left to it.
  */
 export class RoutePaths {
   readonly #router: Router.Instance<Router.HTTPVersion.V1>
 
-  /** What one of `options` says is said. */
+  /** An option applies if any of `options` sets it. */
   constructor (...options: readonly PathOptions[]) {
     const isSet = (name: 'ignoreTrailingSlash' | 'ignoreDuplicateSlashes' | 'useSemicolonDelimiter' | 'allowUnsafeRegex'): boolean =>
       options.some(given => given[name] === true)
-    const config = { // which the types of find-my-way do not know in full
+    const config = { // the types of find-my-way are incomplete
       caseSensitive: options.every(({ caseSensitive }) => caseSensitive !== false),
       ignoreTrailingSlash: isSet('ignoreTrailingSlash'),
       ignoreDuplicateSlashes: isSet('ignoreDuplicateSlashes'),
@@ -35,9 +35,9 @@ export class RoutePaths {
     this.#router = Router(config)
   }
 
-  /** @param path as a route has it: /room/:id */
+  /** @param path a route's pattern, such as /room/:id */
   add (path: string): void {
-    if (OPTIONAL_PARAMETER.test(path)) { // two paths, of which either may be there already
+    if (OPTIONAL_PARAMETER.test(path)) { // two paths, either of which may exist already
       this.add(path.replace(OPTIONAL_PARAMETER, '$1$2'))
       this.add(path.replace(OPTIONAL_PARAMETER, '$2') || '/')
       return
@@ -46,11 +46,11 @@ export class RoutePaths {
     try {
       this.#router.on('GET', path, () => {})
     } catch {
-      // there already, in another form
+      // exists already in an equivalent form
     }
   }
 
-  /** @param url as a request has it, with or without a query */
+  /** @param url of a request, with or without a query */
   has (url: string): boolean {
     return this.#router.find('GET', url) !== null
   }

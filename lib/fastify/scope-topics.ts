@@ -1,20 +1,20 @@
-// Whose topics the connections of a registration have.
+// Chooses the Topics for the connections of a registration.
 import type { FastifyBaseLogger } from 'fastify'
 import type { TopicsOptions, TopicsTable } from '../../types/topics.ts'
 import { Topics } from '../topics/topics.ts'
 
-// who was given a Topics first ends it, when all have left
+// the registration that got a Topics first closes it
 const owners = new WeakMap<Topics, ScopeTopics>()
 
-/** The Topics of one registration of the plugin: its own, one that it was given, or that of the registration around it. */
+/** The Topics of one registration of the plugin: its own, one passed to it, or that of the enclosing registration. */
 export class ScopeTopics {
   readonly #outer: ScopeTopics | null
   readonly #log: FastifyBaseLogger
   #topics: Topics | null
 
   /**
-   * @param option of the plugin @param outer those of the registration around it
-   * @throws TypeError for wrong options, Error for a broker that is in use
+   * @param option the plugin option `topics` @param outer the enclosing registration's
+   * @throws TypeError for invalid options, Error for a broker that is already in use
    */
   constructor (option: TopicsOptions | TopicsTable | undefined, outer: ScopeTopics | null, log: FastifyBaseLogger) {
     this.#outer = outer
@@ -23,14 +23,14 @@ export class ScopeTopics {
     if (this.#topics !== null) this.#own(this.#topics)
   }
 
-  /** Made when somebody asks for it, where nothing was said of it. */
+  /** Created on first use if no option was given. */
   get topics (): Topics {
     if (this.#topics !== null) return this.#topics
     if (this.#outer !== null) return this.#outer.topics
     return this.#own(this.#topics = new Topics())
   }
 
-  /** Its own, where it has been made. */
+  /** Its own Topics, if created. */
   get made (): Topics | null { return this.#topics }
 
   async start (): Promise<void> {

@@ -1,9 +1,9 @@
-/** What a connection has from the time that its handshake is accepted, and gives back once. */
+/** A place under a connection limit: taken when the handshake is accepted, given back once. */
 export interface Seat {
   leave (): void
 }
 
-/** How many connections there are where their number is limited; those count too whose handshake is not over. */
+/** Counts connections against a limit, including those whose handshake is not over. */
 export class Seats implements Seat {
   taken = 0
 

@@ -1,14 +1,14 @@
 import type { CloseInfo } from '../../types/connection.ts'
 import { noTraffic, type Traffic } from '../connection/observability.ts'
 
-/** What is counted of one route while it happens; what connections count themselves is added when they have ended. */
+/** Counters of one route. The traffic of a connection, which counts it itself, is added when it has closed. */
 export class Tally {
   opened = 0
   refused = 0
   closed = 0
-  /** By close code, how many ended with it. */
+  /** Number of closed connections by close code. */
   readonly closes = new Map<number, number>()
-  /** Of the connections that have ended. */
+  /** Traffic of closed connections. */
   readonly past: Traffic = noTraffic()
 
   get open (): number { return this.opened - this.closed }
@@ -17,6 +17,6 @@ export class Tally {
     this.closed++
     this.closes.set(code, (this.closes.get(code) ?? 0) + 1)
     connection.addTo(this.past)
-    this.past.held = this.past.unsent = 0 // what waited is gone
+    this.past.held = this.past.unsent = 0 // discarded with the connection
   }
 }

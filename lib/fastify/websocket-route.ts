@@ -1,4 +1,4 @@
-// The way from a request in Fastify's hands to an open connection.
+// From a Fastify request to an open connection.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { WebSocketHandler } from '../../types/fastify.ts'
 import type { WebSocketRouteOptions } from '../../types/options.ts'
@@ -24,14 +24,14 @@ export interface Scope {
   readonly router: HandshakeRouter
   readonly server: WebSocketServer
   readonly schemas: MessageSchemas
-  /** Tells whether the app logs nothing of a request. Null where the registration sets the level for its connections. */
+  /** Whether the app does not log a request. Null if the registration sets closeLogLevel. */
   readonly isLogDisabled: ((request: FastifyRequest) => boolean) | null
 }
 
-// what a trusted proxy may call TLS
+// values of request.protocol for TLS; a trusted proxy may say wss
 const SECURE = new Set(['https', 'wss'])
 type ConnectedRouteSettings = RouteSettings & ConnectionSettings & {
-  /** For a connection that nothing is logged of. */
+  /** For a connection of a request that is not logged. */
   readonly silent: RequestOwnerOptions
 }
 
@@ -44,7 +44,7 @@ export class WebSocketRoute {
   #scope: Scope
   #codec: MessageCodec = {}
   #merged: { readonly revision: number, readonly settings: ConnectedRouteSettings } | null = null
-  // its own when the route sets its own limit
+  // null: the route has no limit of its own, and the server's applies
   readonly #seats: Seats | null
   readonly #addressSeats: AddressSeats | null
 
@@ -72,12 +72,12 @@ export class WebSocketRoute {
     const { router } = this.#scope
     const upgrade = router.upgradeOf(request.raw)
     if (upgrade === undefined) return this.#httpHandler.call(instance, request, reply)
-    if (upgrade.isOver) return reply.hijack() // nobody is there to answer
-    if (upgrade.isDecided) return // somebody else is at work on the answer
+    if (upgrade.isOver) return reply.hijack() // the client is gone
+    if (upgrade.isDecided) return // an answer is already on its way
     const settings = this.#settings()
     const refuse = (error: unknown): void => {
       if (upgrade.isDecided) return
-      // a custom error handler shapes the body; what the RFC demands of the head stays
+      // an error handler may shape the body; header fields that the RFC requires are set here
       if (error instanceof HandshakeError) reply.headers(upgrade.named(error).headers)
       reply.send(error instanceof Error ? error : admissionFailed(error))
     }
@@ -96,7 +96,7 @@ export class WebSocketRoute {
     }
   }
 
-  /** Made once, as all connections of a route hold the same, and anew when somebody changes the options of the server. */
+  /** Shared by all connections of the route; created again when the options of the server change. */
   #settings (): ConnectedRouteSettings {
     const { options, revision } = this.#scope.server
     if (this.#merged === null || revision !== this.#merged.revision) this.#merged = { revision, settings: this.#merge(options) }
@@ -104,11 +104,11 @@ export class WebSocketRoute {
   }
 
   #merge ({ verifyClient, topics: _, ...inherited }: PluginSettings): ConnectedRouteSettings {
-    // who sets an origin for a route wants it to be asked, whatever judges the others
+    // a route's own `origin` takes precedence over an inherited verifyClient
     const isInherited = verifyClient !== undefined && this.#options.origin === undefined
     const { onInvalidMessage, ...settings } = { ...inherited, ...(isInherited ? { verifyClient } : {}), ...this.#options }
     const { errorHandler } = settings
-    // a connection keeps its request for it, and only where a schema can find a message invalid
+    // only if a schema can find a message invalid, as it makes each connection keep its request
     const answering = onInvalidMessage === undefined || this.#codec.decoder === undefined ? {} : { onInvalidMessage }
     return {
       ...settings,
@@ -143,24 +143,24 @@ export class WebSocketRoute {
     upgrade.accept(headers, (transport, head) => {
       coreOf(connection).open(transport, head, { protocol, ...agreed })
       router.enter(() => { this.#serve(instance, connection, request, owner) })
-      if (server.isClosing) coreOf(connection).shutDown(server.options.shutdownCode) // since hooks had their turn
+      if (server.isClosing) coreOf(connection).shutDown(server.options.shutdownCode) // closing began while hooks ran
     })
     void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
-    // All hooks run for it, onSend and onResponse included; they may add header fields or still refuse.
+    // All hooks run, including onSend and onResponse; they may add header fields or still refuse.
     reply.code(101).send()
   }
 
-  /** The app logs nothing of the request, and nobody has said at which level the end of its connection is logged. */
+  /** The app does not log the request, and no closeLogLevel is set. */
   #isSilent (request: FastifyRequest, { closeLogLevel }: ConnectedRouteSettings): boolean {
     if (this.#options.closeLogLevel !== undefined || closeLogLevel !== DEFAULTS.closeLogLevel) return false
     return this.#scope.isLogDisabled?.(request) === true
   }
 
-  // Its closures live as long as the handler's promise, and must not hold the request, which the handler itself may have let go.
+  // Its closures live as long as the handler's promise: they must not hold the request, which the handler may have released.
   #serve (instance: FastifyInstance, connection: Connection, request: FastifyRequest, owner: HandlerContext): void {
     const settled = (): void => { coreOf(connection).handlerSettled() }
     const failed = (error: unknown): void => {
-      // a peer that left is no failure of the handler that it left
+      // not a failure of the handler: the peer has left
       if (coreOf(connection).isDisconnect(error)) owner.log('debug', { err: error }, 'a WebSocket handler ended with its connection')
       else coreOf(connection).handlerFailed(error)
       settled()

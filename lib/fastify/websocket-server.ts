@@ -21,18 +21,18 @@ import { Tally } from './tally.ts'
 const TOP = 20
 const isCount = integer(1, 10_000)
 
-/** The connections of one registration of the plugin, in the shape of a server of `ws`. */
+/** The connections of one registration of the plugin, with the interface of a `ws` server. */
 export class WebSocketServer extends EventEmitter implements WebSocketServerFacade, RefusalListener {
   readonly clients: Set<Connection> = new Set()
   readonly seats = new Seats()
   readonly addressSeats = new AddressSeats()
-  /** May be changed while it runs; what is wrong throws. */
+  /** May be changed at run time; invalid values throw. */
   readonly options: PluginSettings
   readonly router: HandshakeRouter
   #isClosing = false
   #isClosed = false
   #revision = 0
-  /** By the pattern of the route; '' for what was refused before it was known which. */
+  /** By route pattern; '' for handshakes refused before their route was known. */
   readonly tallies: Map<string, Tally> = new Map()
 
   /** @internal */
@@ -51,10 +51,10 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     return this.topics.publish(...args)
   }
 
-  /** Another number whenever the options have changed. */
+  /** Changes whenever the options change. */
   get revision (): number { return this.#revision }
 
-  /** No more connections are wanted. */
+  /** No more connections are accepted. */
   get isClosing (): boolean { return this.#isClosing }
 
   get state (): WebSocketServerState {
@@ -62,14 +62,14 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     return this.#isClosing ? 'closing' : this.router.state
   }
 
-  /** What an async 'connection' listener rejects with has the fate of what a handler rejects with. */
+  /** A rejection of an async 'connection' listener is treated like that of a handler. */
   override [captureRejectionSymbol] (error: unknown, _event: string | symbol, connection?: unknown): void {
     coreIn(connection)?.handlerFailed(error)
   }
 
   /**
-   * The header fields that 'headers' listeners add to those of a 101, as names and values.
-   * @throws TypeError for a line that is no header field
+   * The header fields that 'headers' listeners add to the 101 response, as names and values.
+   * @throws TypeError for a line that is not a header field
    */
   fieldsAddedTo (headers: Readonly<Record<string, string>>, request: IncomingMessage): Array<[name: string, value: string]> {
     if (this.listenerCount('headers') === 0) return []
@@ -80,7 +80,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
       const colon = line.indexOf(':')
       const name = line.slice(0, colon).trim()
       const value = line.slice(colon + 1).trim()
-      validateHeaderName(colon === -1 ? line : name) // or writing the head would fail
+      validateHeaderName(colon === -1 ? line : name) // otherwise writing the head would fail
       validateHeaderValue(name, value)
       return [name, value]
     })
@@ -141,7 +141,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     this.#emitCloseIfEmpty()
   }
 
-  /** What is behind each of the clients. */
+  /** The core of each client. */
   * cores (): Generator<ConnectionCore, undefined> {
     for (const connection of this.clients) yield coreOf(connection)
   }
@@ -165,7 +165,7 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
     this.router.onSendingClose(connection)
   }
 
-  /** Sends Close to all, and drops those that are still there after shutdownTimeout. */
+  /** Sends Close to all connections, and drops those still there after shutdownTimeout. */
   async shutdown (): Promise<void> {
     if (!this.#isClosing) this.close()
     for (const core of this.cores()) core.shutDown(this.options.shutdownCode)

@@ -1,15 +1,15 @@
-// Most fragments are small: a Buffer of this size still comes from the pool that small Buffers share.
+// Most fragments are small: a Buffer of this size still comes from Node's pool.
 const MIN_CAPACITY = 1024
-// A piece of at least this size, and not much smaller than the chunk that it is a view into, is kept as it is.
+// A piece of at least this size, and at least half of the chunk it is a view into, is kept without a copy.
 const LARGE_PIECE = 4 * 1024
 
 /**
- * Bytes that arrive piece by piece and are needed as a whole. Small pieces are copied into one growing buffer as they arrive, so that
- * they cost memory by their bytes (up to twice as many, while it grows) and not by their number.
+ * Joins bytes that arrive in pieces. Small pieces are copied into one growing buffer as they arrive, so that memory depends on their
+ * bytes (at most twice as many, while it grows) and not on their number.
  */
 export class ByteCollector {
   #parts: Buffer[] = []
-  // the end of what has arrived, after the parts: small pieces, side by side
+  // small pieces joined, after the parts
   #tail: Buffer | null = null
   #tailLength = 0
   #length = 0
@@ -34,7 +34,7 @@ export class ByteCollector {
     this.#tailLength = needed
   }
 
-  /** Takes out everything so far. */
+  /** Removes and returns everything so far. */
   take (): Buffer {
     this.#finishTail()
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)

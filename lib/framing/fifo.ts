@@ -1,4 +1,4 @@
-// how many empty places may be left at the front before the rest is copied, or the memory is released
+// number of empty places at the front from which the array is compacted
 const COMPACT_FROM = 32
 
 /** A queue whose first item is removed in constant time; `Array.shift()` moves all items after it. */
@@ -9,7 +9,7 @@ export class Fifo<Item> {
   get length (): number { return this.#items.length - this.#first }
   get isEmpty (): boolean { return this.#first === this.#items.length }
 
-  /** The item that shift() would take out next; undefined when there is none. */
+  /** The item that shift() would return; undefined if empty. */
   peek (): Item | undefined {
     return this.#items[this.#first]
   }
@@ -21,7 +21,7 @@ export class Fifo<Item> {
   shift (): Item | undefined {
     if (this.isEmpty) return undefined
     const item = this.#items[this.#first]
-    this.#items[this.#first++] = undefined // or the item would stay in memory
+    this.#items[this.#first++] = undefined // releases the item
     if (this.#first >= COMPACT_FROM && this.#first * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#first)
       this.#first = 0
@@ -29,7 +29,7 @@ export class Fifo<Item> {
     return item
   }
 
-  /** Takes out the item at `index`, counted from the next one, and all after it. Default: all. */
+  /** Removes and returns the item at `index`, counted from the next one, and all after it. Default: all. */
   cut (index = 0): Item[] {
     const cut = this.#items.splice(this.#first + index) as Item[]
     if (this.isEmpty) this.#reset()

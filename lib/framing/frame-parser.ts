@@ -1,6 +1,6 @@
 // bytes -> frames (RFC 6455 §5)
-// A header or a control frame that the end of a chunk cuts off ("cut" below) is kept until the rest arrives; data frames go out
-// in the pieces in which they come in.
+// A header or control frame cut off by the end of a chunk ("cut" below) is kept until the rest arrives; data frames are output in the
+// pieces in which they arrive.
 import { CloseFrame } from '../protocol/close.ts'
 import {
   expectedContinuation, maskedFrame, oversizedMessage, reservedBit, unexpectedContinuation, unexpectedEnd, unmaskedFrame
@@ -13,34 +13,34 @@ import { PullTransform } from './pull-transform.ts'
 import type { TransformCallback } from 'node:stream'
 
 export interface FrameParserOptions {
-  /** Who reads: a server demands masked frames, a client refuses them. RFC 6455 §5.1. */
+  /** The reading side: a server requires masked frames, a client rejects them. RFC 6455 §5.1. */
   role: Role
-  /** Bytes that the frames of one message may announce together; beyond that the parser fails with 1009. Default: no limit. */
+  /** Maximum payload bytes that the frames of one message may announce together; more fails with 1009. Default: no limit. */
   maxPayload?: number
-  /** An extension is agreed that marks messages by RSV1, as permessage-deflate does. Default: false. RFC 7692 §6. */
+  /** An extension that uses RSV1 was negotiated, such as permessage-deflate. Default: false. RFC 7692 §6. */
   allowsRsv1?: boolean
   /**
-   * The chunks may be written to: payloads are unmasked in place. Only for memory that nobody else sees, such as what your own
-   * socket has read. Default: false.
+   * Chunks may be modified: payloads are unmasked in place. Only for memory that no other code uses, such as data read by your own
+   * socket. Default: false.
    */
   ownsChunks?: boolean
 }
 
-// What compression does not make smaller it makes larger: zlib adds 5 bytes for each 16 KiB or less.
+// Incompressible data grows: zlib adds 5 bytes per 16 KiB or less.
 const DEFLATE_OVERHEAD = 1.01
 const MIN_DEFLATE_OVERHEAD = 64
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
 /**
- * A Transform from bytes to {@link Frame}s, for one direction of one connection. It fails with a ProtocolError when a frame's
- * header or a Close frame's payload breaks RFC 6455 §5 (text is checked by whoever joins the frames), after all frames before
- * it were read. What follows a Close frame or an error is ignored.
+ * A Transform from bytes to {@link Frame}s, for one direction of one connection. It fails with a ProtocolError if a frame header or the
+ * payload of a Close frame breaks RFC 6455 §5, after all frames before it were read. It does not check that text is UTF-8. Input after
+ * a Close frame or an error is ignored.
  */
 export class FrameParser extends PullTransform<Buffer, Frame> {
   /**
-   * Bytes that the frames of one message may announce together. While a message is over it, next() throws; the limit may
-   * change at any time.
+   * Maximum payload bytes that the frames of one message may announce together. next() throws while a message exceeds it; it may be
+   * changed at any time.
    */
   maxPayload: number
   readonly #role: Role
@@ -57,18 +57,18 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
 
   readonly #header = new FrameHeader()
   #inFrame = false
-  // payload bytes of the frame that are already out
+  // payload bytes of the frame already output
   #taken = 0
 
   // of the fragmented message in progress; CONTINUATION for none
   #messageOpcode: number = CONTINUATION
   #messageLength = 0
   #isCompressed = false
-  // After a Close frame or an error nothing counts.
+  // after a Close frame or an error input is ignored
   #ended = false
 
   constructor ({ role, maxPayload = Infinity, allowsRsv1 = false, ownsChunks = false }: FrameParserOptions) {
-    // One frame: how much waits is up to the reader, and an error never overtakes a frame (see PullTransform).
+    // 1: the reader controls buffering, and an error never overtakes a frame (see PullTransform)
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#role = role
     this.maxPayload = maxPayload
@@ -97,7 +97,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
       this.#ended = true
       throw error
     }
-    // by the announced length, before anything is allocated or waited for
+    // checks the announced length, before anything is allocated or awaited
     if (this.isOversized) throw oversizedMessage(this.#messageLength, this.maxPayload)
     this.#releaseChunk()
     return null
@@ -108,7 +108,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     return this.#messageLength > (this.#isCompressed ? this.maxPayload * DEFLATE_OVERHEAD + MIN_DEFLATE_OVERHEAD : this.maxPayload)
   }
 
-  /** It holds no part of a frame or message: the next bytes may come from another connection. @internal */
+  /** It holds no part of a frame or message, and may be reused for another connection. @internal */
   get isIdle (): boolean {
     return this.#chunk === EMPTY && this.#messageOpcode === CONTINUATION && !this.#inFrame && this.#cutHeader === null && !this.#ended
   }
@@ -154,14 +154,14 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     return false
   }
 
-  /** The rules that need more than the header itself. */
+  /** Checks the rules that need more than the header itself. */
   #beginFrame ({ opcode, masked, rsv1, payloadLength }: FrameHeader): void {
     // §5.1
     if (masked !== (this.#role === 'server')) throw masked ? maskedFrame() : unmaskedFrame()
-    // §5.2; RFC 7692 §6.1: only the first frame of a message says that it is compressed
+    // §5.2; RFC 7692 §6.1: only the first frame of a message may have RSV1
     if (rsv1 && (!this.#allowsRsv1 || opcode === CONTINUATION || isControlOpcode(opcode))) throw reservedBit(1)
     if (!isControlOpcode(opcode)) {
-      // §5.4: the fragments of one message follow each other
+      // §5.4: fragments of different messages must not be interleaved
       const inMessage = this.#messageOpcode !== CONTINUATION
       if (opcode === CONTINUATION && !inMessage) throw unexpectedContinuation()
       if (opcode !== CONTINUATION && inMessage) throw expectedContinuation(opcode)

@@ -1,13 +1,13 @@
-// chunks -> FrameParser -> [Inflater] -> frames whose payloads are what was sent
+// chunks -> FrameParser -> [Inflater] -> frames with uncompressed payloads
 import type { Frame } from '../protocol/frame.ts'
 import { FrameParser, type FrameParserOptions } from './frame-parser.ts'
 import { isControlOpcode } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
 import { Pool } from './pool.ts'
 
-/** Turns the frames of a compressed message into those of the original. */
+/** Converts frames of compressed messages to frames of the original. */
 export interface FrameInflater {
-  /** The limit of one message, inflated, in bytes; while a message is over it, next() throws. */
+  /** Maximum size of an inflated message in bytes; next() throws while a message exceeds it. */
   maxPayload: number
   /** Messages are read piece by piece, as they arrive. */
   isStreaming: boolean
@@ -19,13 +19,13 @@ export interface FrameInflater {
   destroy (): void
 }
 
-// A compressed message takes about as long as this many frames.
+// Inflating a message takes about as long as this many frames.
 const FRAMES_OF_INFLATING = 8
 
-// by the key that parsersFor() makes of the options
+// by the index that parsersFor() derives from the options
 const PARSERS: Array<Pool<FrameParser> | undefined> = []
 
-/** Parsers for all connections with the same agreement. */
+/** The pool of parsers for all connections with the same options. */
 function parsersFor (options: Required<Pick<FrameParserOptions, 'role' | 'allowsRsv1' | 'ownsChunks'>>): Pool<FrameParser> {
   const index = Number(options.role === 'client') | Number(options.allowsRsv1) << 1 | Number(options.ownsChunks) << 2
   PARSERS[index] ??= new Pool(() => new FrameParser(options))
@@ -34,7 +34,7 @@ function parsersFor (options: Required<Pick<FrameParserOptions, 'role' | 'allows
 
 export class FrameReader {
   readonly #parsers: Pool<FrameParser>
-  // Only while there is something in it: a stream of Node takes 0.7 KiB, and most connections receive nothing most of the time.
+  // Only while it holds data: it takes 0.7 KiB, and most connections receive nothing most of the time.
   #parser: FrameParser | null = null
   readonly #inflater: FrameInflater | null
   #maxPayload = Infinity
@@ -46,16 +46,16 @@ export class FrameReader {
     this.#inflater = inflater
   }
 
-  /** A message is being inflated: no frame comes until that is done. */
+  /** A message is being inflated: next() returns null until that is done. */
   get isBusy (): boolean { return this.#inflater?.isBusy === true }
 
-  /** The message in progress is over the limit: next() throws until the limit is changed. */
+  /** The message in progress exceeds the limit: next() throws until the limit is changed. */
   get isOversized (): boolean { return this.#parser?.isOversized === true || this.#inflater?.isOversized === true }
 
-  /** What the frames so far have cost, counted in uncompressed frames. */
+  /** The cost of all frames so far, in units of one uncompressed frame. */
   get effort (): number { return this.#effort }
 
-  /** @param maxPayload bytes of a message @param isStreaming compressed messages are read piece by piece, as they arrive */
+  /** @param maxPayload maximum bytes of a message @param isStreaming compressed messages are read in pieces as they arrive */
   limit (maxPayload: number, isStreaming: boolean): void {
     this.#maxPayload = maxPayload
     if (this.#parser !== null) this.#parser.maxPayload = maxPayload
@@ -89,19 +89,19 @@ export class FrameReader {
     }
   }
 
-  /** Until more comes: returns the parser to the others, if it is empty. */
+  /** Returns the parser to its pool if it is empty. */
   releaseParser (): void {
     if (this.#parser?.isIdle !== true) return
     this.#parsers.giveBack(this.#parser)
     this.#parser = null
   }
 
-  /** Drops what is being inflated, as nothing will be read any more. */
+  /** Drops what is being inflated: nothing more will be read. */
   destroy (): void {
     this.#inflater?.destroy()
   }
 
-  /** The next frame as it came, compressed or not. */
+  /** The next frame as received, compressed or not. */
   protected parse (): Frame | null {
     const frame = this.#parser === null ? null : this.#parser.next()
     if (frame !== null) this.#effort++

@@ -1,6 +1,6 @@
 // frames -> bytes (RFC 6455 §5)
-// Small frames that are fed before the next pull are copied side by side into one buffer; large payloads pass by reference.
-// next() returns at most 64 KiB, so that whoever writes that can stop in between.
+// Small frames fed before the next pull are copied into one buffer; large payloads are passed by reference. next() returns at most
+// 64 KiB, so that the writer can stop in between.
 import { randomFillSync } from 'node:crypto'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
@@ -15,18 +15,18 @@ export interface OutgoingFrame {
   readonly fin?: boolean
   /** Default: false. */
   readonly rsv1?: boolean
-  /** A string goes out as UTF-8. A Buffer must not change until its bytes are out. */
+  /** A string is encoded as UTF-8. A Buffer must not be modified until its bytes are written. */
   readonly payload: Buffer | string
 }
 
 export interface FrameSerializerOptions {
-  /** Who writes: a client masks its frames, each with a new random key. RFC 6455 §5.3. */
+  /** The writing side: a client masks each frame with a new random key. RFC 6455 §5.3. */
   role: Role
 }
 
 /**
- * A payload of up to this many bytes is copied; a longer one goes out by reference. Measured on loopback: one more native copy of up to
- * this much costs less than one more buffer in the write.
+ * Payloads of up to this many bytes are copied, longer ones passed by reference. Measured on loopback: a native copy of up to this size
+ * costs less than another buffer in the write.
  */
 export const COPY_UP_TO = 16 * 1024
 const MAX_PIECE = 64 * 1024
@@ -34,12 +34,12 @@ const MAX_PIECE = 64 * 1024
 /** A Transform from {@link OutgoingFrame}s to bytes, for one direction of one connection. */
 export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   readonly #masks: boolean
-  // what is complete, in order
+  // complete buffers, in order
   #ready: Buffer[] = []
-  // small frames, side by side, after what is ready
+  // small frames joined, after those in #ready
   #batch: Buffer | null = null
   #batchLength = 0
-  // the memory that the first batch is copied into, whether that batch is still open, and its length once it is complete
+  // the memory for the first batch, whether that batch is still open, and its length once complete
   #slab: WriteSlab | null = null
   #isInSlab = false
   #lengthInSlab = 0
@@ -54,7 +54,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     const payloadLength = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
     const headerLength = frameHeaderLength(payloadLength, this.#masks)
     const maskingKey = this.#masks ? randomMaskingKey() : null
-    // only here is a payload passed on by reference
+    // the only case in which a payload is not copied
     const byReference = typeof payload !== 'string' && maskingKey === null && payloadLength > COPY_UP_TO
     const batch = this.#reserve(byReference ? headerLength : headerLength + payloadLength)
 
@@ -73,13 +73,13 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** Takes in a whole frame that is encoded already and will not change. @returns its length in bytes @internal */
+  /** Adds an encoded frame, which must not be modified. @returns its length in bytes @internal */
   feedFrame (frame: Buffer): number {
     if (frame.length > COPY_UP_TO) {
       this.#finishBatch()
       this.#ready.push(frame)
     } else if (this.#batch === null) {
-      // the only frame of its tick goes out as it is; it has no room for another, so the next frame makes a copy
+      // a single frame per tick is not copied; as it has no room for more, a next frame causes a copy
       this.#batch = frame
       this.#batchLength = frame.length
     } else {
@@ -89,7 +89,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return frame.length
   }
 
-  /** @param maxLength how much to return at once, in bytes; never more than 64 KiB */
+  /** @param maxLength maximum bytes to return; never more than 64 KiB */
   override next (maxLength = MAX_PIECE): Buffer | null {
     if (this.#ready.length === 0) this.#finishBatch()
     const head = this.#ready[0]
@@ -100,15 +100,15 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return head.subarray(0, length)
   }
 
-  /** Nothing waits for next(). @internal */
+  /** next() would return null. @internal */
   get isEmpty (): boolean {
     return this.#ready.length === 0 && this.#batch === null
   }
 
-  // The slab holds what is fed first, so that the first call of next() takes out all of it, and nothing else.
+  // The slab holds the first frames, so that the first call of next() returns its whole content and nothing else.
 
   /**
-   * Copies what is fed from now on, while nothing waits, into `slab` as long as it has room, unless somebody else is using it.
+   * Copies frames into `slab` from now on, as long as it has room and unless it is in use. Only while isEmpty.
    * @internal
    */
   borrow (slab: WriteSlab): void {
@@ -118,12 +118,12 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#isInSlab = true
   }
 
-  /** After the first call of next(). @param isTaken nobody refers to what that returned any more @internal */
+  /** Call after the first call of next(). @param isTaken the buffer it returned is no longer used @internal */
   returnSlab (isTaken: boolean): void {
     this.#returnSlab(isTaken ? 0 : this.#lengthInSlab)
   }
 
-  /** Before that: what is in the slab has to wait, and is moved elsewhere. @internal */
+  /** Call before it: moves the content out of the slab, as it has to wait. @internal */
   vacateSlab (): void {
     if (this.#slab === null) return
     this.#finishBatch()
@@ -137,7 +137,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#lengthInSlab = 0
   }
 
-  /** Drops what was fed and has not been taken out by next(). @internal */
+  /** Drops frames not yet returned by next(). @internal */
   clear (): void {
     this.#ready = []
     this.#batch = null
@@ -146,7 +146,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#returnSlab(0)
   }
 
-  /** The batch, with room for `length` more bytes. */
+  /** Returns the batch, with room for `length` more bytes. */
   #reserve (length: number): Buffer {
     const needed = this.#batchLength + length
     const capacity = this.#isInSlab ? this.#batch!.length : MAX_PIECE
@@ -155,7 +155,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
       return this.#reserve(length)
     }
     if (this.#batch === null) {
-      // most frames are the only one of their tick: not a byte more than it needs
+      // exact size, as most frames are the only one of their tick
       this.#batch = Buffer.allocUnsafe(length)
     } else if (this.#batch.length < needed) {
       const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
@@ -177,7 +177,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   }
 }
 
-// §5.3, §10.3: a strong source of entropy, unpredictable to whoever provides the payload. One system call makes many keys.
+// §5.3, §10.3: a strong source of entropy, unpredictable to the provider of the payload. One system call fills many keys.
 const keys = new Int32Array(2048)
 let usedKeys = keys.length
 

@@ -12,12 +12,11 @@ export interface Message {
 }
 
 /**
- * Joins the data frames of one connection into messages, in the order in which the FrameParser gives them. Nothing is allocated for a
- * length that was only announced.
+ * Joins the data frames of one connection into messages. Memory is allocated for bytes that have arrived, not for announced lengths.
  */
 export class MessageAssembler {
   #opcode: typeof TEXT | typeof BINARY | null = null // null: between messages
-  // made when the first message in pieces comes
+  // created for the first message in pieces
   #pieces: ByteCollector | null = null
   #utf8: Utf8Validator | null = null
 
@@ -26,14 +25,14 @@ export class MessageAssembler {
     return this.#opcode === null ? null : this.#opcode === BINARY
   }
 
-  /** Bytes that wait for the rest of their message. */
+  /** Bytes of the message in progress. */
   get length (): number {
     return this.#pieces?.length ?? 0
   }
 
   /**
-   * @returns the message that this piece completes, else null. Its data is the piece's own memory if the piece is the whole message
-   * @throws ProtocolError 1007 at the first byte that cannot belong to a text
+   * @returns the message completed by this piece, or null. Shares the piece's memory if the piece is the whole message
+   * @throws ProtocolError 1007 at the first invalid byte of a text
    */
   add (frame: Frame): Message | null {
     const complete = frame.fin && frame.last
@@ -50,12 +49,12 @@ export class MessageAssembler {
     return { data: this.#pieces.take(), isBinary }
   }
 
-  /** Takes out what has arrived of the message so far; add() then returns what follows. */
+  /** Removes and returns what has arrived of the message so far; add() then returns what follows. */
   take (): Buffer {
     return this.#pieces!.take()
   }
 
-  /** Drops an incomplete message, whose end will not come. */
+  /** Drops an incomplete message. */
   clear (): void {
     this.#opcode = this.#pieces = this.#utf8 = null
   }

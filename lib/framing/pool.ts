@@ -1,7 +1,7 @@
-// How many are kept. The rest is left to the garbage collector: after a broadcast there is one for every connection.
+// Items kept; the rest is garbage-collected: after a broadcast there may be one for each connection.
 const MAX = 1024
 
-/** Things that are used for a moment only, kept for whoever needs one next. */
+/** Keeps short-lived objects for reuse. */
 export class Pool<Item> {
   readonly #create: () => Item
   readonly #items: Item[] = []
@@ -14,7 +14,7 @@ export class Pool<Item> {
     return this.#items.pop() ?? this.#create()
   }
 
-  /** @param item in the state in which create() makes it */
+  /** @param item in the same state as a new one */
   giveBack (item: Item): void {
     if (this.#items.length < MAX) this.#items.push(item)
   }

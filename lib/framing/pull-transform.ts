@@ -1,24 +1,24 @@
 // in --_write--> feed() | next() --push--> out
-//                       ^ goes on only while somebody downstream has room
+//                       ^ continues only while there is room downstream
 import { Transform, type TransformCallback } from 'node:stream'
 
 /**
- * A Transform that respects backpressure inside a chunk. A plain Transform may push any number of results for one chunk
- * past the high-water mark; here a chunk goes in by feed(), and its results come out one by one by next(), which is called
- * again only when the reader wants more. The callback of the chunk is kept until then. With a readableHighWaterMark
- * of 1 in objectMode an error of next() never overtakes a result, as nothing else waits to be read at that point.
+ * A Transform that respects backpressure within a chunk. A plain Transform may push any number of results per chunk past the
+ * high-water mark; here feed() takes a chunk, and next() returns its results one by one, called only when the reader wants more.
+ * The callback of the chunk is kept until then. With a readableHighWaterMark of 1 in objectMode an error of next() never
+ * overtakes a result, as none is buffered at that point.
  *
- * feed() and next() are also a second way in, past both stream queues, for an owner that pulls by itself. Both ways run the
- * same code on the same state, and may alternate as long as nothing waits in the queues at that moment.
+ * An owner that pulls by itself may also call feed() and next() directly, bypassing both stream queues. The two ways share code
+ * and state, and may alternate whenever the queues are empty.
  */
 export abstract class PullTransform<In, Out> extends Transform {
-  // the callback of a chunk whose results are not all out yet
+  // the callback of a chunk with results still to come
   #parked: TransformCallback | null = null
 
-  /** Takes in one chunk. What an earlier chunk left over comes first. */
+  /** Adds a chunk, after what is left of earlier ones. */
   abstract feed (chunk: In): void
 
-  /** @returns the next result, or null when more input is needed */
+  /** @returns the next result, or null if more input is needed */
   abstract next (): Out | null
 
   override _transform (chunk: In, _encoding: BufferEncoding, callback: TransformCallback): void {
@@ -46,7 +46,7 @@ export abstract class PullTransform<In, Out> extends Transform {
       try {
         result = this.next()
       } catch (error) {
-        // _read() runs before its caller has taken out the last result: the error must come after that
+        // _read() runs before its caller has taken the last result, which the error must not overtake
         process.nextTick(callback, error)
         return
       }

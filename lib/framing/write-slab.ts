@@ -1,19 +1,19 @@
 import assert from 'node:assert'
 
 const SIZE = 64 * 1024
-// Room for any frame that a FrameSerializer copies, except for a long text.
+// Room for any frame that FrameSerializer copies, except long text.
 const MIN_ROOM = 32 * 1024
 
 /**
- * Memory in which one sender at a time lays out what it writes next. Once the kernel has taken that, the next sender uses the same bytes:
- * nothing is allocated for a write, and the bytes stay in the processor's cache.
+ * Memory used by one sender at a time for its next write. Once the kernel has taken that, the next sender reuses the same bytes: a write
+ * allocates nothing, and the bytes stay in the CPU cache.
  */
 export class WriteSlab {
   #memory: Buffer | null = null
   #start = 0
   #isLent = false
 
-  /** @returns at least 32 KiB; null while somebody else has it */
+  /** @returns at least 32 KiB; null while it is lent */
   lend (): Buffer | null {
     if (this.#isLent) return null
     if (this.#memory === null || this.#start > SIZE - MIN_ROOM) {
@@ -24,7 +24,7 @@ export class WriteSlab {
     return this.#start === 0 ? this.#memory : this.#memory.subarray(this.#start)
   }
 
-  /** @param kept bytes at the start of what was lent that are still referred to: they are not written to again */
+  /** @param kept bytes at the start of the lent memory that are still in use, and are not reused */
   takeBack (kept: number): void {
     assert(this.#isLent)
     this.#isLent = false

@@ -1,4 +1,4 @@
-// Whether the application accepts a valid handshake: by the origin of the page, or by verifyClient.
+// Decides whether the application accepts a valid handshake: by the page's origin, or by verifyClient.
 import type { IncomingMessage } from 'node:http'
 import type { OriginFunction, OriginRule, VerifyClient } from '../../types/options.ts'
 import { notVerified, otherOrigin, repeatedOrigin, wrongOrigin, type HandshakeError } from '../errors.ts'
@@ -10,7 +10,7 @@ export interface AdmissionRules<Request> {
   readonly verifyClient?: VerifyClient | undefined
 }
 
-/** What the rules look at in a request. */
+/** What the rules read of a request. */
 export interface Asker<Request> {
   /** Passed to a function for `origin`. */
   readonly request: Request
@@ -20,18 +20,18 @@ export interface Asker<Request> {
   readonly isSecure: boolean
 }
 
-/** Null: admitted. A promise when the application decides asynchronously. */
+/** Null: admitted. A promise if the application decides asynchronously. */
 type Admission = HandshakeError | null | Promise<HandshakeError | null>
 
-/** @returns why the request is not admitted */
+/** @returns why the request is refused; null if it is admitted */
 export function admit<Request> (rules: AdmissionRules<Request>, asker: Asker<Request>): Admission {
-  // verifyClient judges the origin too
+  // verifyClient replaces the check of the origin
   return rules.verifyClient === undefined ? admitOrigin(rules.origin, asker) : verify(rules.verifyClient, asker)
 }
 
 function admitOrigin<Request> (rule: OriginRule<Request>, asker: Asker<Request>): Admission {
   const { origin } = asker.raw.headers
-  if (rule === '*' || origin === undefined) return null // not a browser, and could send any origin
+  if (rule === '*' || origin === undefined) return null // without Origin it is not a browser, and could send any
   if (asker.raw.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'origin').length > 1) return repeatedOrigin()
   if (typeof rule !== 'function') {
     const patterns: ReadonlyArray<string | RegExp> = typeof rule === 'string' || rule instanceof RegExp ? [rule] : rule
@@ -53,7 +53,7 @@ function settle (verdict: unknown, refusal: () => HandshakeError): Admission {
   return verdict ? null : refusal()
 }
 
-/** As `ws` calls it: a function with a second parameter gets a callback. */
+/** Calls verifyClient like `ws`: a function with a second parameter gets a callback. */
 function verify (verifyClient: VerifyClient, { raw, isSecure }: Asker<unknown>): Admission {
   const info = { origin: raw.headers.origin, secure: isSecure, req: raw }
   if (verifyClient.length < 2) return settle(verifyClient(info, () => {}), () => notVerified())

@@ -1,4 +1,4 @@
-// The HTTP/1.1 door: one 'upgrade' event from Node until its socket speaks WebSocket or is gone.
+// An HTTP/1.1 handshake: from Node's 'upgrade' event until the socket has switched to WebSocket or is gone.
 import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
@@ -7,22 +7,22 @@ import { hasBody } from '../protocol/server-handshake.ts'
 import { headWithoutUpgrade } from '../protocol/request-head.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
 
-// From 26 on Node parses the body of an upgrade like any other. Before, it left that to whoever takes the socket.
+// From 26 on Node parses the body of an upgrade request like any other. Before, it left the body on the socket.
 const PARSES_BODY = Number.parseInt(process.versions.node) >= 26
 
-/** The response to an upgrade: with status 101 it says what the handshake agreed on, with any other it is an ordinary one. */
+/** The response to an upgrade: with status 101 it carries the negotiated header fields, otherwise it is an ordinary response. */
 class UpgradeResponse extends ServerResponse {
-  /** Header fields of the 101 that nobody else can change. */
+  /** Header fields of the 101 that hooks cannot change. */
   agreed: OutgoingHttpHeaders | null = null
 
   constructor (request: IncomingMessage) {
     super(request)
-    this.shouldKeepAlive = false // a refusal says Connection: close
+    this.shouldKeepAlive = false // refuse with Connection: close
     this.on('error', () => {}) // write after end
   }
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
-    if (this.writableEnded) return this // it was answered already, in place of a handler that was late
+    if (this.writableEnded) return this // already refused, as the handler was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
     const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
@@ -31,7 +31,7 @@ class UpgradeResponse extends ServerResponse {
   }
 }
 
-/** Guards the socket until it is answered: Node has taken its own listeners off. */
+/** Handles the socket until it is answered: Node has removed its own listeners. */
 export class Http1Handshake extends PendingHandshake {
   readonly request: IncomingMessage
   readonly response: ServerResponse
@@ -51,35 +51,35 @@ export class Http1Handshake extends PendingHandshake {
     this.response = this.#response
   }
 
-  /** @returns false also when the socket has another response */
+  /** @returns false also if another response uses the socket */
   start (timeout = 0): boolean {
     if (!this.#claim()) return false
     const socket = this.#socket
-    // Node's time-outs for requests end here. Node's HTTP takes any Duplex for a connection.
+    // disables Node's request timeouts; Partial, as Node's HTTP accepts any Duplex as a connection
     const connection: Partial<Socket> = this.request.socket
     connection.setTimeout?.(0)
     // reading on would lose the body
     if (!this.#isBodyOpen) this.read()
-    // as Node's own listener did: a long refusal waits for that
+    // as Node's own listener did: a long refusal waits for 'drain'
     socket.on('drain', this.#onDrain)
     this.limit(timeout)
     return true
   }
 
-  /** The request can still be read: its body is not among the bytes that came after its head. */
+  /** The request's body can still be read, and is not part of the bytes that followed its head. */
   get hasBodyApart (): boolean {
     return this.#isBodyOpen || (PARSES_BODY && hasBody(this.request.headers))
   }
 
-  // Node hands over a stream that begins where the body ends, and has not reached that point.
+  // Node passed a stream that begins where the body ends, a point not reached yet
   get #isBodyOpen (): boolean {
     return this.#socket !== this.request.socket && !this.request.complete
   }
 
   /**
    * Turns it into an ordinary request, as on a server without 'upgrade' listeners: RFC 9110 §7.8, a server may ignore an Upgrade
-   * field. Node has stopped parsing this connection, so parsing starts afresh.
-   * @param server with the options of the server that the request came to
+   * field. Node has stopped parsing this connection, so parsing starts again from the request's head.
+   * @param server the one that received the request, or one with the same options
    */
   giveBack (server: Server): void {
     if (!this.#claim()) return
@@ -90,21 +90,21 @@ export class Http1Handshake extends PendingHandshake {
     server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket)
   }
 
-  /** Somebody else answers. */
+  /** Another listener answers. */
   leave (): void {
     this.#isTaken = true
     this.letGo()
   }
 
-  /** Somebody else has taken the socket; the client has not left. */
+  /** Another listener has taken the socket; the client has not left. */
   get isTaken (): boolean {
     return this.#isTaken
   }
 
-  /** @returns whether the client is still there, and left to us to answer */
+  /** @returns whether the client is still there and the socket is free for our answer */
   #claim (): boolean {
     const socket = this.#socket
-    if (socket.writableEnded) { // the answer to an earlier request was the last one here
+    if (socket.writableEnded) { // the answer to an earlier request ended the connection
       this.#onAnswered()
       return false
     }
@@ -114,7 +114,7 @@ export class Http1Handshake extends PendingHandshake {
     }
     try {
       this.#response.assignSocket(socket)
-    } catch { // another 'upgrade' listener of the server uses the socket for a response of its own
+    } catch { // another 'upgrade' listener has assigned a response of its own
       this.leave()
       return false
     }
@@ -130,7 +130,7 @@ export class Http1Handshake extends PendingHandshake {
     this.#socket.destroy()
   }
 
-  // 'prefinish' and not 'finish': what the handler sends at once can then leave with the 101.
+  // on 'prefinish' rather than 'finish', so that messages the handler sends at once leave together with the 101
   #onAnswer (): void {
     if (!this.isWaiting) return
     if (this.#response.statusCode === 101 && this.switchListener !== null) {
@@ -153,14 +153,14 @@ export class Http1Handshake extends PendingHandshake {
 
   protected override abort (): void {
     super.abort()
-    // Node no longer does that: request.signal and onRequestAbort depend on the request's 'close'
+    // Node no longer does this, and request.signal and onRequestAbort depend on the request's 'close'
     this.request.destroy()
     this.#socket.destroy()
   }
 
   /**
-   * After a refusal. Destroying a socket with unread data in it resets the connection, and the client would get the reset
-   * instead of the answer.
+   * Closes the socket after a refusal, once the client has ended its side: destroying a socket with unread data would reset the
+   * connection, and the client would not get the answer.
    */
   #onAnswered (): void {
     const socket = this.#socket

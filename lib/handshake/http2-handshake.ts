@@ -1,4 +1,4 @@
-// The HTTP/2 door: one extended CONNECT (RFC 8441) from Node's 'connect' event until its stream speaks WebSocket or is gone.
+// An HTTP/2 handshake: an extended CONNECT (RFC 8441) from Node's 'connect' event until the stream has switched to WebSocket or is gone.
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
@@ -7,25 +7,25 @@ import { Http2Transport } from '../transport/http2-transport.ts'
 
 const NOTHING = Buffer.alloc(0)
 
-// those of Node, without their overloads
+// Node's methods, without their overloads
 type Method = (this: unknown, ...given: unknown[]) => unknown
 type Methods<Names extends string> = Readonly<Record<Names, Method>>
 
-/** Tells whether a CONNECT asks for WebSocket. HAProxy passes `WebSocket` on as its client wrote it. */
+/** Whether a CONNECT asks for WebSocket. Case-insensitive, as HAProxy passes on `WebSocket` as the client wrote it. */
 export function isWebSocketConnect ({ headers }: Http2ServerRequest): boolean {
   return headers[':protocol']?.toString().toLowerCase() === 'websocket'
 }
 
-/** Answers a CONNECT that is not for us: by RFC 9220 §3 for an unknown protocol, as Node does for one without a protocol. */
+/** Refuses a CONNECT that is not for us: an unknown protocol with 501 (RFC 9220 §3), none with 405, like Node. */
 export function declineConnect ({ headers }: Http2ServerRequest, response: Http2ServerResponse): void {
   response.writeHead(headers[':protocol'] === undefined ? 405 : 501)
-  response.stream.once('finish', () => { closeOnceSent(response.stream) }) // or the client's half may stay open for ever
+  response.stream.once('finish', () => { closeOnceSent(response.stream) }) // otherwise the client's half may stay open forever
   response.end()
 }
 
 /**
- * The application sees what it sees on HTTP/1.1: a GET request, and a response whose status 101 opens the WebSocket. On the wire
- * that is 200, and no other 2xx may pass: to the client each of them would be an open tunnel.
+ * The application sees the same as with HTTP/1.1: a GET request, and a response whose status 101 opens the WebSocket. On the wire
+ * that is 200, and no other 2xx may be sent: to the client each of them would mean an open tunnel.
  */
 export class Http2Handshake extends PendingHandshake {
   readonly request: IncomingMessage
@@ -33,24 +33,24 @@ export class Http2Handshake extends PendingHandshake {
   readonly #request: Http2ServerRequest
   readonly #stream: ServerHttp2Stream
   #agreed: OutgoingHttpHeaders | null = null
-  // the acceptance is about to go out; has gone out
+  // the 200 is being sent; has been sent
   #isAccepting = false
   #isAccepted = false
-  // the refusal is read from a file
+  // the refusal is sent from a file
   #isFile = false
 
   constructor (request: Http2ServerRequest, response: Http2ServerResponse) {
     super(request.stream, NOTHING)
-    ;(request as { method: string }).method = 'GET' // routers look it up
+    ;(request as { method: string }).method = 'GET' // for routers
     this.#request = request
     this.#stream = request.stream
     request.on('error', () => {}) // a hook may destroy it
     this.#guardStream()
     this.#teachResponse(response)
     this.#stream.once('finish', () => { this.#onAnswered() })
-    this.#stream.once('wantTrailers', () => { closeOnceSent(this.#stream) }) // Node sends them now
+    this.#stream.once('wantTrailers', () => { closeOnceSent(this.#stream) }) // Node sends the trailers now
     this.#stream.on('drain', () => { this.progressed() })
-    // no router uses more than both kinds of request have
+    // routers use only members that requests of both versions have
     this.request = request as unknown as IncomingMessage
     this.response = response as unknown as ServerResponse
   }
@@ -61,7 +61,7 @@ export class Http2Handshake extends PendingHandshake {
       this.abort()
       return false
     }
-    if (!stream.endAfterHeaders) this.read() // if it has ended, the route says what is wrong with it
+    if (!stream.endAfterHeaders) this.read() // if it has ended, the route refuses it with a reason
     this.limit(timeout)
     return true
   }
@@ -75,7 +75,7 @@ export class Http2Handshake extends PendingHandshake {
     new Http2Transport(this.#stream).abort()
   }
 
-  /** Lets out no 2xx but our own, and no field of an HTTP/1.1 connection, whoever answers and in whatever way. */
+  /** Whatever sends the answer: blocks 2xx other than our own, and connection fields of HTTP/1.1. */
   #guardStream (): void {
     const stream = this.#stream
     const guard = (headers: OutgoingHttpHeaders | null = {}): OutgoingHttpHeaders => {
@@ -89,7 +89,7 @@ export class Http2Handshake extends PendingHandshake {
         respond.call(stream, guard(headers), options)
         return
       }
-      // `options` do not count: the stream stays open, and no trailers follow
+      // without `options`: the stream stays open, and no trailers follow
       respond.call(stream, headers)
       this.#isAccepted = true
     }
@@ -100,7 +100,7 @@ export class Http2Handshake extends PendingHandshake {
     stream.respondWithFile = (path, headers, options = {}) => {
       this.#isFile = true
       const { statCheck } = options
-      const guarded: typeof statCheck = (stat, fields, range) => { // which may change the fields at the last moment
+      const guarded: typeof statCheck = (stat, fields, range) => { // may still change the fields
         const result = statCheck?.(stat, fields, range)
         Object.assign(fields, guard(fields))
         return result
@@ -109,7 +109,7 @@ export class Http2Handshake extends PendingHandshake {
     }
   }
 
-  /** Node's HTTP/2 response accepts no status 101, and ends its stream when it ends. */
+  /** Overrides a response, as Node's accepts no status 101 and ends its stream when it ends. */
   #teachResponse (response: Http2ServerResponse): void {
     const prototype = Object.getPrototypeOf(response) as Http2ServerResponse
     const { writeHead, end, destroy } = response as unknown as Methods<'writeHead' | 'end' | 'destroy'>
@@ -118,7 +118,7 @@ export class Http2Handshake extends PendingHandshake {
       writeHead: (statusCode: number, ...rest: unknown[]) => {
         if (response.writableEnded) return response // it was answered already, in place of a handler that was late
         const last = rest.at(-1)
-        // without the reason phrase, which HTTP/2 does not have
+        // HTTP/2 has no reason phrase
         const fields = typeof last === 'object' && last !== null ? last as OutgoingHttpHeaders : {}
         if (statusCode !== 101) return writeHead.call(response, statusCode, fields)
         this.#isAccepting = this.#agreed !== null
@@ -158,23 +158,23 @@ export class Http2Handshake extends PendingHandshake {
     return Object.fromEntries(Object.entries({ ...withoutReserved(given), ...this.#agreed }).filter(([name]) => !isOfHttp1(name)))
   }
 
-  /** The response is over, its stream is not. */
+  /** Ends the response but not its stream. */
   #end (response: Http2ServerResponse, end: Method): void {
     const stream = this.#stream
     stream.end = () => stream
     end.call(response)
     Reflect.deleteProperty(stream, 'end')
-    // Node would do so when the stream has ended, but onResponse and the log cannot wait for that
+    // Node would emit it when the stream has ended, which is too late for onResponse and the log
     process.nextTick(() => { response.emit('finish') })
-    // nor does a stream without a proper end make it an aborted request
+    // a WebSocket dropped later is not an aborted request
     Object.defineProperty(this.#request, 'aborted', { value: false })
     if (this.isWaiting) this.switchTo(new Http2Transport(stream), this.switchListener!)
   }
 
-  /** After a refusal. RFC 9113 §8.1: tells a client that has more to send that it need not. */
+  /** Closes the stream after a refusal. RFC 9113 §8.1: a client that has more to send need not send it. */
   #onAnswered (): void {
     if (this.#isAccepted) return
-    if (this.#isFile) { // sending has only begun, and Node crashes when it reads a file for a stream that is closed
+    if (this.#isFile) { // sending has only begun, and Node crashes if it reads a file for a closed stream
       this.refused()
     } else {
       this.linger(() => { this.#stream.close() })
@@ -189,8 +189,8 @@ export class Http2Handshake extends PendingHandshake {
 }
 
 /**
- * RST_STREAM drops whatever of the stream the session has not sent yet, so it must wait until END_STREAM is out. That is so in the
- * turn after the next, when the session has nothing else to write.
+ * RST_STREAM drops frames that the session has not sent yet, so it must wait until END_STREAM is out: two turns later, if the
+ * session has nothing else to write.
  */
 function closeOnceSent (stream: ServerHttp2Stream): void {
   const look = (): void => { if (stream.state.localClose === 1) stream.close() }

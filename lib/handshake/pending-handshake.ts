@@ -1,4 +1,4 @@
-// An opening handshake from its arrival until it is answered, whichever door it came through.
+// An opening handshake from its arrival until it is answered, for HTTP/1.1 and HTTP/2.
 import { STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
@@ -6,14 +6,14 @@ import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { Asker, Refusal, RefusalListener } from './refusals.ts'
 
-// Data that a client sends before it has the answer is kept up to here; then it has to wait.
+// Bytes kept that a client sends before it has the answer; then it has to wait.
 const MAX_EARLY_DATA = 64 * 1024
-/** Milliseconds that somebody who refuses, or who was refused, may take. */
+/** Milliseconds for an error handler to refuse, and for a refused client to close. */
 export const LINGER = 1000
-/** What a hook may have said, and may not in the response that opens a WebSocket: it has no body either. */
+/** Fields that hooks cannot set in a 101: those of the handshake, and those of a body, which it does not have. */
 export const RESERVED_FIELDS: ReadonlySet<string> = new Set([...AGREED_FIELDS, 'content-length', 'transfer-encoding', 'trailer'])
 
-/** The fields of hooks that go out with a 101. */
+/** Fields set by hooks, without those reserved. */
 export function withoutReserved (fields: OutgoingHttpHeaders): OutgoingHttpHeaders {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !RESERVED_FIELDS.has(name.toLowerCase())))
 }
@@ -22,16 +22,16 @@ export type SwitchListener = (transport: Transport, head: Buffer) => void
 type Refuser = (error: HandshakeError) => void
 
 /**
- * An opening handshake that waits for its answer. It has a response as Node's HTTP makes them, so that any framework can
- * refuse by an ordinary response, or accept by a response with status 101.
+ * An opening handshake that waits for its answer. It has a ServerResponse like any request, so that any framework can refuse it
+ * with an ordinary response, or accept it with a 101.
  */
 export abstract class PendingHandshake implements Refusal {
   abstract readonly request: IncomingMessage
   abstract readonly response: ServerResponse
-  /** Resolves when the byte stream is not ours any more: it has switched, or it is closed. */
+  /** Resolves when the stream has switched to WebSocket, was left to another listener, or is closed. */
   readonly over: Promise<void>
   #setOver!: () => void
-  // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused, or has switched
+  // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused or has switched
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
   readonly stream: Duplex
   readonly #early: Buffer[]
@@ -41,12 +41,12 @@ export abstract class PendingHandshake implements Refusal {
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
-  /** Hears of a refusal once; null: nobody, as of what turned out to be an ordinary request. */
+  /** Notified once of a refusal; null for ordinary requests. */
   refusalListener: RefusalListener | null = null
   #refusalCode = 'other'
   asker: Asker | null = null
 
-  /** The first to be called with a stream: its 'error' may have no listener until then. */
+  /** Must be called first with a stream, which may have no 'error' listener before. */
   constructor (stream: Duplex, head: Buffer) {
     stream.on('error', this.#onClose)
     stream.on('close', this.#onClose)
@@ -58,20 +58,20 @@ export abstract class PendingHandshake implements Refusal {
   }
 
   /**
-   * Lets the response out, and reads on, so that the client's leaving is noticed.
-   * @param timeout milliseconds until the handshake is refused with 503, and a client is dropped that does not read a
-   * refusal. Default: none
-   * @returns false when there is nobody to answer
+   * Lets the response be sent, and reads on, to notice when the client leaves.
+   * @param timeout milliseconds until the handshake is refused with 503, and until a client that does not read a refusal is
+   * dropped. Default: none
+   * @returns false if there is no client to answer
    */
   abstract start (timeout?: number): boolean
 
   /** Drops a client that does not take its answer. */
   abstract destroy (): void
 
-  /** Sets the time that is left for an answer, in milliseconds; 0: any. */
+  /** Restarts the timeout for an answer, in milliseconds; 0: none. */
   limit (timeout: number): void {
     if (this.isOver) return
-    if (timeout === this.#timeoutLength && !this.#isRefused) { // as for most: of a server and a route by the same default
+    if (timeout === this.#timeoutLength && !this.#isRefused) { // the common case: server and route have the same timeout
       this.#timeout?.refresh()
       return
     }
@@ -79,27 +79,27 @@ export abstract class PendingHandshake implements Refusal {
     this.#startTimeout(() => { this.refuse(handshakeTimedOut(timeout)) })
   }
 
-  /** There is nobody to answer, or the answer is given. */
+  /** It is answered, or the client has left. */
   get isOver (): boolean {
     return this.#state !== 'waiting'
   }
 
-  /** It must not be accepted any more: it is over, or somebody who takes his time is at work on a refusal. */
+  /** It can no longer be accepted: it is over, or an error handler is working on a refusal. */
   get isDecided (): boolean {
     return this.isOver || this.#isRefused
   }
 
-  /** A response with status 101 gets `headers`; once it is on its way `listener` gets the transport. */
+  /** Sets the headers of the 101 response; once that is on its way `listener` gets the transport. */
   accept (_headers: OutgoingHttpHeaders, listener: SwitchListener): void {
     this.switchListener = listener
   }
 
-  /** Who is asked to answer when the handshake is refused from outside; null: nobody. */
+  /** Sets a function to answer with if the handshake is refused from outside; null: none. */
   onRefusal (refuser: Refuser | null): void {
     this.#refuser = refuser
   }
 
-  /** Notes by which error of ours it will be refused. */
+  /** Records our error code for the refusal. @returns `error` */
   named (error: HandshakeError): HandshakeError {
     this.#refusalCode = error.code
     return error
@@ -109,12 +109,12 @@ export abstract class PendingHandshake implements Refusal {
     return this.#refusalCode
   }
 
-  /** Answers for a handler that does not. */
+  /** Refuses the handshake, unless it is over: by the function of onRefusal(), or directly. */
   refuse (error: HandshakeError): void {
     if (this.isOver) return
     this.#isRefused = true
     this.named(error)
-    if (this.response.headersSent) { // an answer that does not come to its end
+    if (this.response.headersSent) { // an unfinished answer
       this.#startTimeout(() => { this.destroy() })
       return
     }
@@ -123,7 +123,7 @@ export abstract class PendingHandshake implements Refusal {
     if (refuser === null || this.switchListener !== null) {
       this.#writeRefusal(error)
     } else {
-      // it may wait for the same that the handler waits for
+      // the function may hang just like the handler
       clearTimeout(this.#timeout)
       this.#timeout = setTimeout(() => { this.refuse(error) }, LINGER)
       try {
@@ -134,11 +134,11 @@ export abstract class PendingHandshake implements Refusal {
     }
   }
 
-  /** In the form in which Fastify writes errors. */
+  /** Writes the refusal in Fastify's error format. */
   #writeRefusal ({ statusCode = 500, code, message, headers }: HandshakeError): void {
     const { response } = this
     const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
-    // what was meant for another answer may be what could not be sent
+    // fields set for another answer may be invalid, and the reason why it failed
     for (const name of response.getHeaderNames()) response.removeHeader(name)
     try {
       response.writeHead(statusCode, STATUS_CODES[statusCode] ?? '', {
@@ -147,7 +147,7 @@ export abstract class PendingHandshake implements Refusal {
         'content-length': Buffer.byteLength(body)
       })
       response.end(body)
-    } catch { // a status code or header field of the application's
+    } catch { // an invalid status code or header field from the application
       this.destroy()
     }
   }
@@ -156,7 +156,7 @@ export abstract class PendingHandshake implements Refusal {
     return this.#state === 'waiting'
   }
 
-  /** Keeps what comes. */
+  /** Keeps early data. */
   protected read (): void {
     this.stream.on('data', this.#onEarlyData)
   }
@@ -170,22 +170,22 @@ export abstract class PendingHandshake implements Refusal {
     this.#startTimeout(() => { this.destroy() })
   }
 
-  /** A refused client is slow, but it reads. */
+  /** A refused client reads, though slowly: restarts its timeout. */
   protected progressed (): void {
     if (this.#state === 'refused' || this.#isRefused) this.#startTimeout(() => { this.destroy() })
   }
 
-  /** @param callback what ends it if the client does not, in a second */
+  /** @param callback ends the stream if the client does not within LINGER; null: it has ended */
   protected linger (callback: (() => void) | null): void {
     this.#state = 'over'
     clearTimeout(this.#timeout)
     if (callback !== null) this.#timeout = setTimeout(callback, LINGER)
   }
 
-  /** Hands the stream over to `listener`, which takes care of its errors. */
+  /** Passes the stream to `listener`, which handles its errors. */
   protected switchTo (transport: Transport, listener: SwitchListener): void {
     this.letGo()
-    const head = Buffer.concat(this.#early) // a copy: others were given the first of it too, and it is unmasked where it lies
+    const head = Buffer.concat(this.#early) // a copy: other listeners share the first part, and frames are unmasked in place
     this.#early.length = 0
     listener(transport, head)
     this.stream.off('error', this.#onClose)
@@ -214,7 +214,7 @@ export abstract class PendingHandshake implements Refusal {
   }
 
   readonly #onEarlyData = (chunk: Buffer): void => {
-    if (!this.isWaiting) return // read and forget, so that the answer is not lost to a reset
+    if (!this.isWaiting) return // read and dropped, so that a reset does not lose the answer
     this.#early.push(chunk)
     this.#earlyLength += chunk.length
     if (this.#earlyLength > MAX_EARLY_DATA) this.stream.pause()

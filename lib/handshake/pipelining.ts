@@ -1,14 +1,14 @@
-// RFC 9112 §9.3.2: requests may be sent before the answers to earlier ones have come, and are answered in their order. Node
-// does not apply this to an upgrade, and its handling of the earlier ones ends with the upgrade.
+// RFC 9112 §9.3.2: requests may be sent before earlier ones are answered, and are answered in order. Node does not do this for an
+// upgrade, and stops handling the earlier requests.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-// By Node's channel and not by 'request': listen('localhost') makes a second server, of which Fastify passes on only the upgrades.
-// The channel covers every server of the process, so it is used only while somebody takes upgrades.
+// Uses Node's channel instead of 'request', as Fastify passes on only upgrades of the second server that listen('localhost') creates.
+// The channel covers all servers of the process, so it is used only while upgrades are handled.
 const REQUEST_START = 'http.server.request.start'
 
-// By socket, the unanswered requests in their order.
+// unanswered requests by socket, in order
 const unanswered = new WeakMap<Socket, Map<ServerResponse, IncomingMessage>>()
 let watchers = 0
 
@@ -19,7 +19,7 @@ function onRequest (message: unknown): void {
   response.once('close', () => { requests.delete(response) })
 }
 
-/** Keeps track of requests from now on. @returns stops that, once nobody else needs it */
+/** Tracks requests from now on. @returns stops that, once all callers have stopped */
 export function watchRequests (): () => void {
   if (watchers++ === 0) subscribe(REQUEST_START, onRequest)
   let isOver = false
@@ -29,7 +29,7 @@ export function watchRequests (): () => void {
   }
 }
 
-/** Tells whether an earlier request on `socket` is still unanswered. */
+/** Whether an earlier request on `socket` is still unanswered. */
 export function hasEarlierRequests (socket: Socket): boolean {
   const requests = unanswered.get(socket)
   return requests !== undefined && requests.size > 0
@@ -42,9 +42,9 @@ export function afterEarlierAnswers (socket: Socket, callback: () => void): void
     callback()
     return
   }
-  // Node has removed its own listeners: an answer that is on its way waits for this one,
+  // Node has removed its own listeners: an answer being written waits for 'drain',
   const onDrain = (): void => { for (const response of [...requests.keys()].slice(0, 1)) response.emit('drain') }
-  // and whoever is working on an answer waits for this one.
+  // and handlers of earlier requests wait for 'close'
   const onClose = (): void => { for (const request of requests.values()) request.destroy() }
   const next = (): void => {
     const [last] = [...requests.keys()].slice(-1)

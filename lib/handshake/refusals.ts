@@ -1,4 +1,4 @@
-// Who hears of handshakes that were answered otherwise than by a WebSocket.
+// Notification of refused handshakes.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { FACTS } from '../connection/observability.ts'
 
@@ -11,7 +11,7 @@ export interface Refusal {
   readonly asker: Asker | null
 }
 
-/** What Fastify knows of who asks. */
+/** The Fastify request of a handshake, as far as needed. */
 export interface Asker {
   readonly ip: string | undefined
   readonly routeOptions: { readonly url?: string | undefined }
@@ -27,5 +27,5 @@ export function publishRefusal ({ request, response: { statusCode }, refusalCode
   FACTS.refused.publish({ info: { route: asker?.routeOptions.url ?? '', ip, httpVersion: request.httpVersion }, code, statusCode })
 }
 
-/** For doors that nobody counts at. */
+/** Only publishes: for handshakes without statistics. */
 export const PUBLISHER: RefusalListener = { onRefused: publishRefusal }

@@ -1,14 +1,14 @@
-// What validators say is wrong -> what can be kept and logged: a peer decides how much that is, and some of it is the peer's own text.
+// Validation errors -> issues that can be kept and logged. Their size is limited, as it depends on the peer, and so does some of their text.
 import type { MessageIssue } from '../../types/messages.ts'
 
 const MAX_ISSUES = 4
-// bytes of JSON, in which a control character takes six: all issues together, and the texts of one
+// bytes as JSON, where a control character takes six: of all issues together, and of one string
 const MAX_SIZE = 900
 const MAX_TEXT = 128
-// of lists, such as the values that an enum allows, and of params
+// of lists, such as the values of an enum, and of params
 const MAX_ELEMENTS = 16
 
-/** @param errors as validators give them, in the shape of Ajv's; what is missing is '' */
+/** @param errors of a validator, in the form of Ajv's; missing strings become '' */
 export function toIssues (errors: readonly unknown[]): MessageIssue[] {
   const issues: MessageIssue[] = []
   let size = 0
@@ -22,12 +22,12 @@ export function toIssues (errors: readonly unknown[]): MessageIssue[] {
   return issues
 }
 
-/** In the words of Fastify: `message/text must be string`. */
+/** In Fastify's form: `message/text must be string`. */
 export function describeIssues (issues: readonly MessageIssue[]): string {
   return cutText(issues.map(({ instancePath, message }) => `message${instancePath} ${message}`).join(', '))
 }
 
-/** The beginning of a text, so much of it as takes up to 128 bytes in JSON, in whole characters. */
+/** Cuts a string to at most 128 bytes of JSON, without splitting characters. */
 export function cutText (text: string): string {
   if (text.length <= MAX_TEXT && sizeOf(text) <= MAX_TEXT) return text
   const room = MAX_TEXT - '...'.length
@@ -44,7 +44,7 @@ function toText (value: unknown): string {
   return typeof value === 'string' ? cutText(value) : ''
 }
 
-/** What Ajv says is all of this kind; others put whole objects there. */
+/** Keeps simple values, as all of Ajv's are; other validators include whole objects. */
 function toParams (params: unknown): Record<string, unknown> {
   if (typeof params !== 'object' || params === null) return {}
   const entries = Object.entries(params).slice(0, MAX_ELEMENTS).map(([name, value]) => [cutText(name), toParam(value)])

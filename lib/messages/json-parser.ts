@@ -1,12 +1,12 @@
-// text -> value, as Fastify makes a body of it: keys that would poison a prototype are not taken.
+// text -> value, like Fastify's body parser: rejects keys that would poison a prototype.
 
 export type JsonParser = (text: string) => unknown
 
 const BYTE_ORDER_MARK = 0xfeff
 
 /**
- * @param strict the app's own parser for bodies, which looks at every key: it is asked only about what JSON.parse() alone might let pass, or might not
- * take: a text in which a key can be `__proto__` or `constructor` (or is written with escapes), or that begins with a byte order mark
+ * @param strict the app's body parser, which checks every key. Used only if JSON.parse() might differ from it: for text that may contain the
+ * key `__proto__` or `constructor` (also written with escapes), or that begins with a byte order mark
  */
 export function createJsonParser (strict: JsonParser): JsonParser {
   return text => isSuspicious(text) ? strict(text) : JSON.parse(text)

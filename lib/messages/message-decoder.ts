@@ -1,4 +1,4 @@
-// message -> JSON -> value that the schema allows
+// message -> JSON -> validated value
 import { binaryMessage, invalidMessage, notJson, type MessageError } from '../errors.ts'
 import type { Message } from '../framing/message-assembler.ts'
 import { cutText } from './issues.ts'
@@ -7,12 +7,12 @@ import { withoutStacks } from './stackless.ts'
 import { Invalid, type Validate } from './validation.ts'
 import type { Tag } from './tagged-union.ts'
 
-// of the tags that could have been sent, which are told
+// allowed tags listed in an issue
 const MAX_TAGS = 16
 
-/** What a decoder gives in place of a message that it makes no value of. */
+/** The result for a message that cannot be decoded. */
 export class Undecodable {
-  /** A MessageError where the message is not allowed; whatever else the validator has thrown. */
+  /** A MessageError if the message is invalid; otherwise whatever the validator threw. */
   readonly error: unknown
 
   constructor (error: unknown) {
@@ -20,7 +20,7 @@ export class Undecodable {
   }
 }
 
-/** Makes values of the messages of one route. */
+/** Decodes the messages of one route. */
 export class MessageDecoder {
   readonly #parse: JsonParser
   readonly #validate: Validate
@@ -30,7 +30,7 @@ export class MessageDecoder {
     this.#validate = validate
   }
 
-  /** @returns a message that has its value in place of data, whatever the type says: where there is a decoder, it is read by decodedValue() */
+  /** @returns a message whose `data` is the value, despite its type: read it with decodedValue() */
   decode (message: Message): Message | Undecodable {
     const { data } = message
     if (message.isBinary) return new Undecodable(withoutStacks(binaryMessage, data))
@@ -50,19 +50,19 @@ export class MessageDecoder {
   }
 }
 
-/** Of what a decoder has made. */
+/** The value in a decoded message. */
 export function decodedValue ({ data }: Message): any {
   return data
 }
 
-// it would look like the end to whoever reads
+// null is not allowed as a value: receive() resolves with it at the end
 const NOTHING = Invalid.of([{ keyword: 'type', instancePath: '', message: 'must not be null', params: {} }])
 
 function toError ({ data, invalid: { message, issues, cause } }: { data: Buffer, invalid: Invalid }): MessageError {
   return invalidMessage(data, message, issues, cause === undefined ? {} : { cause })
 }
 
-/** Asks the validator of the member that the message says it is. Its tag is compared as it came, before any coercion. */
+/** Uses the validator of the member that the message's tag selects. The tag is compared before any coercion. */
 export function createUnionValidate (property: string, validators: ReadonlyMap<Tag, Validate>): Validate {
   const params = { allowedValues: [...validators.keys()].slice(0, MAX_TAGS) }
   return value => {

@@ -1,14 +1,14 @@
-// value -> text, by a schema: what is not in the schema does not leave
+// value -> text, by a schema: properties that the schema lacks are not sent
 import { isAnyArrayBuffer } from 'node:util/types'
 import type { MessageData, SendOptions } from '../../types/connection.ts'
 import { notSerializable, notTyped } from '../errors.ts'
 import { cutText } from './issues.ts'
 import type { Tag } from './tagged-union.ts'
 
-/** What the compilers of an app make of schema.send. It should give text; it checks what it pleases. */
+/** A serializer compiled from schema.send. It should return text; whether it validates is up to the compiler. */
 export type Serialize = (value: any) => unknown
 
-/** Makes messages of the values that one route sends. */
+/** Encodes the messages of one route. */
 export class MessageEncoder {
   readonly #serialize: Serialize
 
@@ -17,8 +17,8 @@ export class MessageEncoder {
   }
 
   /**
-   * @returns the text of a value; bytes as they are
-   * @throws SchemaError for a value that cannot be serialized, and for options that a value has no use for
+   * @returns the text of a value; bytes unchanged
+   * @throws SchemaError for a value that cannot be serialized, and for options that do not apply to values
    */
   encode (value: unknown, options?: SendOptions): MessageData {
     if (options !== undefined && options !== null) checkOptions(options)
@@ -37,13 +37,13 @@ export class MessageEncoder {
   }
 }
 
-/** What goes out as it is, in a binary message. */
+/** Data that is sent unchanged, as a binary message. */
 export function isBytes (value: unknown): value is NodeJS.ArrayBufferView | ArrayBuffer | Blob {
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) === Object.prototype) return false
   return ArrayBuffer.isView(value) || isAnyArrayBuffer(value) || value instanceof Blob
 }
 
-/** Asks the serializer of the member that the value says it is: one of the whole would validate it against one member after the other. */
+/** Uses the serializer of the member that the value's tag selects: one for the whole union would validate against each member in turn. */
 export function createUnionSerialize (property: string, serializers: ReadonlyMap<Tag, Serialize>): Serialize {
   return (value: Record<string, Tag> | null | undefined) => {
     const tag = value?.[property]

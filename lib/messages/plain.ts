@@ -1,4 +1,4 @@
-/** What fluent-json-schema has built is a schema once it is asked for its value. */
+/** A schema built with fluent-json-schema becomes a plain object by valueOf(). */
 export function plain (schema: unknown): unknown {
   const { isFluentSchema, isFluentJSONSchema } = Object(schema) as { isFluentSchema?: unknown, isFluentJSONSchema?: unknown }
   return isFluentSchema === true || isFluentJSONSchema === true ? Object(schema).valueOf() : schema

@@ -1,9 +1,9 @@
-// A peer may make errors as fast as it sends. What a stack of ten frames costs is most of what an error costs, and it tells nothing of the peer.
+// A peer may cause errors as fast as it sends. The stack is most of the cost of an error, and says nothing about the peer.
 
-// with --frozen-intrinsics and the like it may not be set
+// not writable with --frozen-intrinsics and the like
 const isAdjustable = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit')?.writable === true
 
-/** Calls `callback`; the errors that are made meanwhile have no stacks. */
+/** Calls `callback`; errors created in it have no stack. */
 export function withoutStacks<Argument, Result> (callback: (argument: Argument) => Result, argument: Argument): Result {
   if (!isAdjustable) return callback(argument)
   const limit = Error.stackTraceLimit

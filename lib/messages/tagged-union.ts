@@ -1,23 +1,23 @@
-// A union of objects that one property tells apart. A validator of the whole would try one member after the other, and under Fastify's defaults
-// take away what the first that it tries does not have.
+// A union of objects distinguished by one property. A validator of the whole union would try one member after the other and, with Fastify's
+// defaults, remove properties that the first one lacks.
 
 type Schema = Readonly<Record<string, unknown>>
 export type Tag = string | number
 
 export interface TaggedUnion {
-  /** The property that all members have. */
+  /** The property that distinguishes the members. */
   readonly property: string
-  /** By the property's value, what is to be compiled. */
+  /** The schema to compile for each value of the property. */
   readonly members: ReadonlyMap<Tag, unknown>
 }
 
-/** The schema that a `$ref` in the union names, undefined where it is not known. */
+/** Returns the schema of a `$ref`; undefined if it is unknown. */
 export type Resolve = (reference: string) => unknown
 
-// what says nothing of the value: a union with nothing else is no more than its members
+// keywords that do not constrain the value: a union without others equals its members
 const SILENT = new Set(['anyOf', 'oneOf', '$id', '$schema', '$comment', 'title', 'description'])
 
-/** @returns null where `schema` is no plain JSON Schema of a union whose members can be told apart */
+/** @returns null unless `schema` is a plain JSON Schema of a union whose members one property distinguishes */
 export function findTaggedUnion (schema: unknown, resolve: Resolve): TaggedUnion | null {
   const members = unionMembers(schema)
   if (members === null) return null
@@ -28,21 +28,21 @@ export function findTaggedUnion (schema: unknown, resolve: Resolve): TaggedUnion
   return { property, members: new Map(alone.map((member, i) => [tagOf(resolved[i], property)!, member])) }
 }
 
-/** Each member of a union with what else the union demands, which counts for it too. */
+/** Each member of a union, combined with the union's other keywords, which apply to it too. */
 export function aloneMembers (union: Schema, members: readonly unknown[]): unknown[] {
   const rest = Object.fromEntries(Object.entries(union).filter(([name]) => name !== 'anyOf' && name !== 'oneOf' && name !== '$id'))
   const isPlain = Object.keys(rest).every(name => SILENT.has(name))
   return members.map(member => isPlain ? member : { ...rest, allOf: [...listOf(rest.allOf), member] })
 }
 
-/** The members of a union in plain JSON Schema; null for what is none. */
+/** The members of a union in plain JSON Schema; null for other schemas. */
 export function unionMembers (schema: unknown): readonly unknown[] | null {
   if (!isObject(schema) || Array.isArray(schema.anyOf) === Array.isArray(schema.oneOf)) return null
   const members = (schema.anyOf ?? schema.oneOf) as readonly unknown[]
   return members.length > 1 ? members : null
 }
 
-/** The first property that all members demand, each with another value. */
+/** The first property that all members require, each with a different constant. */
 function findProperty (members: readonly unknown[]): string | null {
   const [first] = members
   if (!isObject(first) || !isObject(first.properties)) return null

@@ -1,14 +1,14 @@
-// What the compilers of an app make of schema.receive, asked as Fastify asks it about a body.
+// Runs validators compiled from schema.receive, as Fastify does for bodies.
 import type { MessageIssue } from '../../types/messages.ts'
 import { asyncValidator } from '../errors.ts'
 import { isThenable } from '../promises.ts'
 import { cutText, describeIssues, toIssues } from './issues.ts'
 import { withoutStacks } from './stackless.ts'
 
-/** As Ajv's, or any that Fastify takes: false with `errors`, `{ error }` or `{ value }`; anything else says that the value is valid. */
+/** A validator of Ajv, or any that Fastify accepts: returns false and sets `errors`, or `{ error }` or `{ value }`; anything else means valid. */
 export type CompiledValidator = ((value: unknown, context?: object) => unknown) & { readonly errors?: unknown }
 
-/** Why a value is not valid. */
+/** Why a value is invalid. */
 export class Invalid {
   readonly message: string
   readonly issues: readonly MessageIssue[]
@@ -20,20 +20,20 @@ export class Invalid {
     this.cause = cause
   }
 
-  /** @param issues in the shape of Ajv's */
+  /** @param issues in the form of Ajv's */
   static of (issues: readonly unknown[]): Invalid {
     const cut = toIssues(issues)
     return new Invalid(describeIssues(cut), cut)
   }
 }
 
-/** Gives the value to go on with, which may be another, or says why there is none. */
+/** Returns the value, possibly coerced or replaced, or an Invalid. */
 export type Validate = (value: unknown) => unknown
 
-// longer ones would not fit into a log line: Joi lists all that is wrong in its message
+// longer causes would not fit into a log line: Joi lists all errors in its message
 const MAX_CAUSE = 400
 
-/** @throws SchemaError where the validator returns a promise */
+/** @throws SchemaError if the validator returns a promise */
 export function createValidate (validator: CompiledValidator): Validate {
   const validate = isAjvs(validator) ? createAjvValidate(validator) : createForeignValidate(validator)
   return value => {
@@ -41,19 +41,19 @@ export function createValidate (validator: CompiledValidator): Validate {
       return validate(value)
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
-      // arrays in arrays, by the ten thousand: validators of recursive schemas call themselves. Its stack says that again and again
+      // stack overflow: validators of recursive schemas recurse, and arrays may be nested ten thousand deep. Without the long stack
       const cause = withoutStacks(message => new RangeError(message), cutText(error.message))
       return new Invalid(`message cannot be validated: ${cause.message}`, [], cause)
     }
   }
 }
 
-/** Those of other libraries may take a second argument for something else. */
+/** Whether it is an Ajv validator: others may use a second argument differently. */
 export function isAjvs (validator: CompiledValidator): boolean {
-  return 'schemaEnv' in validator || /^validate\d+$/.test(validator.name) // the latter where it was generated as a file
+  return 'schemaEnv' in validator || /^validate\d+$/.test(validator.name) // the latter for standalone code
 }
 
-/** It can replace the value as a whole, by coercion, where it knows what that is a property of. */
+/** Passes the value as a property of a parent, so that Ajv can replace it by coercion. */
 function createAjvValidate (validator: CompiledValidator): Validate {
   return value => {
     const parent = { message: value }

@@ -1,11 +1,11 @@
-// What the options may be.
+// Validation of options.
 import type { RateLimitOptions, WebSocketPluginOptions } from '../../types/options.ts'
 import { isWireCloseCode } from '../protocol/close-code.ts'
 import { isToken } from '../protocol/header-field.ts'
 import { isOriginPattern } from '../protocol/origin.ts'
 import type { Defined, DeflateSettings } from './defaults.ts'
 
-// what setTimeout() can do
+// the longest delay of setTimeout(), in milliseconds
 export const MAX_TIMEOUT = 2 ** 31 - 1
 
 type Check = (value: unknown) => string | null
@@ -36,7 +36,7 @@ const PER_ADDRESS_CHECKS: { readonly max: Check, readonly key: Check } = {
   key: A_FUNCTION
 }
 
-/** Of the options that may be objects of their own options, those. */
+/** The options of those options that may be objects. */
 const PARTS: Readonly<Record<string, Readonly<Record<string, Check>>>> = {
   perMessageDeflate: DEFLATE_CHECKS, rateLimit: RATE_LIMIT_CHECKS, maxConnectionsPerAddress: PER_ADDRESS_CHECKS
 }
@@ -71,7 +71,7 @@ const CHECKS: { readonly [Name in keyof Required<Omit<WebSocketPluginOptions, 'o
   handshakeTimeout: integer(1, MAX_TIMEOUT),
   shutdownTimeout: integer(1, MAX_TIMEOUT)
 }
-// of the options that may be lists
+// checks for elements of the options that may be lists
 const ELEMENTS: Readonly<Record<string, (value: unknown) => boolean>> = { protocols: isProtocol, origin: isOriginRule }
 const PLUGIN_ONLY = ['handshakeTimeout', 'shutdownTimeout', 'shutdownCode', 'preClose', 'topics']
 export const PLUGIN_NAMES = Object.keys(CHECKS)
@@ -83,13 +83,13 @@ export const CONNECTION_NAMES = [
 ]
 
 /**
- * Checks options of which those in `allowed` may be given.
- * @throws TypeError that names the option which is unknown, of a wrong type or out of range
+ * Checks options; only those in `allowed` may be given.
+ * @throws TypeError that names the option that is unknown, of a wrong type or out of range
  */
 export function checked<Options extends object> (options: Options, allowed: readonly string[]): Defined<Options> {
   const entries = Object.entries(withoutUndefined(options)) as Array<[name: string, value: unknown]>
   for (const [name, value] of entries) {
-    // prefix and the log options are what Fastify itself hands to every plugin
+    // Fastify itself passes prefix and the log options to every plugin
     if (name === 'prefix' || name === 'logLevel' || name === 'logSerializers') continue
     if (!allowed.includes(name)) {
       throw new TypeError(`unknown WebSocket option ${name}: there are ${allowed.join(', ')}`)
@@ -99,11 +99,11 @@ export function checked<Options extends object> (options: Options, allowed: read
   return Object.fromEntries(entries) as Defined<Options>
 }
 
-/** @param name of an option that there is @throws TypeError for a value of a wrong type or out of range */
+/** @param name of a known option @throws TypeError for a value of a wrong type or out of range */
 export function checkOption (name: string, value: unknown): void {
   const expected = CHECKS[name as keyof typeof CHECKS](value)
   if (expected !== null) {
-    // what @fastify/websocket says, which somebody may match
+    // the messages of @fastify/websocket, which applications may match
     if (name === 'errorHandler' || name === 'preClose') throw new TypeError(`invalid ${name} function`)
     throw new TypeError(`the WebSocket option ${name} must be ${expected}, not ${describeWrong(name, value)}`)
   }
@@ -157,7 +157,7 @@ function isHeartbeat (value: unknown): boolean {
   return check(interval) === null && check(timeout) === null && (rtt === undefined || check(rtt) === null) && Object.keys(rest).length === 0
 }
 
-/** Of a list, its first element that is not as it must be. */
+/** Describes the value or, for a list, its first invalid element. */
 function describeWrong (name: string, value: unknown): string {
   const isRight = ELEMENTS[name]
   if (!Array.isArray(value) || isRight === undefined) return describe(value)

@@ -1,8 +1,8 @@
-// What every option is where nobody says anything.
+// The default of each option.
 import type { PerMessageDeflateOptions } from '../../types/options.ts'
 import { GOING_AWAY } from '../protocol/close-code.ts'
 
-/** Options of which none is undefined: that is what not to give one means. */
+/** Options without undefined, which means that an option is not given. */
 export type Defined<Options> = { [Name in keyof Options]: Exclude<Options[Name], undefined> }
 
 export type DeflateSettings = Readonly<Defined<Required<PerMessageDeflateOptions>>>

@@ -1,13 +1,13 @@
-// What drain() is called with.
+// The options of drain().
 import type { DrainOptions } from '../../types/fastify.ts'
 import { SERVICE_RESTART } from '../protocol/close-code.ts'
 import { createClose } from '../protocol/close.ts'
 import { describe, integer, isPlainObject, MAX_TIMEOUT } from './checks.ts'
 
 export interface DrainSettings {
-  /** Milliseconds in which handshakes are still taken. */
+  /** Milliseconds during which handshakes are still accepted. */
   readonly delay: number
-  /** Milliseconds from the first that is told to go to the last. */
+  /** Milliseconds over which connections are closed. */
   readonly spread: number
   readonly code: number
   readonly reason: Buffer
@@ -16,7 +16,7 @@ export interface DrainSettings {
 
 const NAMES = ['delay', 'spread', 'code', 'reason', 'signal']
 
-/** @throws TypeError or RangeError that names what is unknown, of a wrong type or out of range */
+/** @throws TypeError or RangeError that names the option that is unknown, of a wrong type or out of range */
 export function drainSettings (options: DrainOptions = {}): DrainSettings {
   if (!isPlainObject(options)) throw new TypeError(`the options of drain() must be an object, not ${describe(options)}`)
   for (const name of Object.keys(options)) {

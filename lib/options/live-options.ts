@@ -1,10 +1,10 @@
-// The options of a registration while it runs: setting a wrong value throws at once, as at registration.
+// Options that may be changed after registration: setting an invalid value throws at once.
 import { checkOption, PLUGIN_NAMES } from './checks.ts'
 import type { PluginSettings } from './settings.ts'
 
 /**
  * @param onChange called after each change
- * @returns a copy of `settings` that may be changed; setting undefined restores what the registration said. Unknown names are kept as they are
+ * @returns a copy of `settings` that may be changed; setting undefined restores the value of the registration. Unknown names are kept unchecked
  */
 export function liveOptions (settings: PluginSettings, onChange: () => void): PluginSettings {
   const set = (target: PluginSettings, name: string | symbol, value: unknown): boolean => {

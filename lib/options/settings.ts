@@ -1,4 +1,4 @@
-// The options as everything behind this folder works with them: checked and complete.
+// The options as used everywhere else: validated, with defaults filled in.
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type {
   ConnectionOptions, ConnectOptions, HandshakeOptions, PerMessageDeflateOptions, RateLimitOptions, UpgradeOptions, WebSocketPluginOptions, WebSocketRouteOptions
@@ -15,28 +15,28 @@ type Complete<Options> = Defined<Required<Omit<Options, Optional>> & Pick<Option
 export type RouteSettings = Readonly<Complete<WebSocketRouteOptions>>
 export type PluginSettings = Readonly<Complete<Omit<WebSocketPluginOptions, 'options'>>>
 
-/** @throws TypeError that names the option which is unknown, of a wrong type or out of range */
+/** @throws TypeError that names the option that is unknown, of a wrong type or out of range */
 export function pluginSettings (options: WebSocketPluginOptions): PluginSettings {
   const { options: alias, ...own } = options
   return { ...DEFAULTS, ...(alias === undefined ? {} : readAlias(alias).options), ...checked(own, PLUGIN_NAMES) }
 }
 
-// without a handler that was given the connection nobody can be missed
+// without a handler there is no consumer to miss
 const STANDALONE_DEFAULTS = { ...DEFAULTS, holdTimeout: Infinity }
 
 type StandaloneSettings = Complete<ConnectionOptions> & { readonly handshakeTimeout: number }
 
-/** @throws TypeError as pluginSettings() does */
+/** @throws TypeError like pluginSettings() */
 export function upgradeSettings ({ headers = {}, topics, ...options }: UpgradeOptions): StandaloneSettings & Defined<Omit<UpgradeOptions, 'topics'> &
   Required<Pick<HandshakeOptions<IncomingMessage>, 'origin'>>> & { readonly headers: OutgoingHttpHeaders, readonly topics: Topics | undefined } {
   if (topics !== undefined && !(topics instanceof Topics)) throw new TypeError(`the WebSocket option topics must be a Topics, not ${describe(topics)}`)
   return { ...STANDALONE_DEFAULTS, ...checked(options, [...CONNECTION_NAMES, 'handleProtocols', 'origin', 'verifyClient']), headers, topics }
 }
 
-/** What connect() takes beside `headers` and `request`. */
+/** Options of connect() that injectWS() passes on. */
 export const CONNECT_NAMES: ReadonlySet<string> = new Set([...CONNECTION_NAMES, 'signal'])
 
-/** @throws TypeError as pluginSettings() does */
+/** @throws TypeError like pluginSettings() */
 export function connectSettings ({ headers = {}, signal, request = {}, maxRedirects = 0, proxy = false, http2 = false, ...options }: ConnectOptions): StandaloneSettings &
   Defined<ConnectOptions & Required<Pick<ConnectOptions, 'headers' | 'request' | 'maxRedirects' | 'proxy' | 'http2'>>> {
   if (!Number.isSafeInteger(maxRedirects) || maxRedirects < 0) {
@@ -52,20 +52,20 @@ export function connectSettings ({ headers = {}, signal, request = {}, maxRedire
   return { ...STANDALONE_DEFAULTS, ...checked(options, CONNECTION_NAMES), headers, request, maxRedirects, proxy, http2, ...(signal === undefined ? {} : { signal }) }
 }
 
-/** What is meant by the option perMessageDeflate, which is checked already. */
+/** Expands the option perMessageDeflate, already checked. */
 export function deflateSettings (option: boolean | PerMessageDeflateOptions): DeflateSettings | false {
   if (option === false) return false
   return option === true ? DEFLATE_DEFAULTS : { ...DEFLATE_DEFAULTS, ...withoutUndefined(option) }
 }
 
-/** What is meant by the option rateLimit, which is checked already. */
+/** Expands the option rateLimit, already checked. */
 export function rateLimitSettings (option: RateLimitOptions | false): RateLimit | false {
   if (option === false) return false
   const { onExceeded, maxWait, ...limits } = { ...RATE_LIMIT_DEFAULTS, ...withoutUndefined(option) }
   return { ...limits, maxWait: onExceeded === 'wait' ? maxWait : 0 }
 }
 
-/** Checks the options of a route. @throws TypeError as pluginSettings() does */
+/** Checks the options of a route. @throws TypeError like pluginSettings() */
 export function routeOptions (options: WebSocketRouteOptions): Defined<WebSocketRouteOptions> {
   return checked(options, ROUTE_NAMES)
 }

@@ -1,10 +1,10 @@
-// What `options` may hold, in the words of `ws`, as with @fastify/websocket.
+// The plugin option `options`: options named as in `ws`, as in @fastify/websocket.
 import type { Server } from 'node:http'
 import type { WebSocketPluginOptions, WebSocketRouteOptions } from '../../types/options.ts'
 import { checked, describe, isPlainObject, ROUTE_NAMES } from './checks.ts'
 import type { Defined } from './defaults.ts'
 
-/** What only `ws` has: by name, the one value that asks for what is done anyway, and why no other has an effect. */
+/** Options that only `ws` has: by name, the value that matches our behaviour anyway, and why others have no effect. */
 const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>> = {
   path: [undefined, 'it is the URL of a route that decides'],
   host: [undefined, 'it is Fastify that listens'],
@@ -17,22 +17,22 @@ const FOREIGN: Readonly<Record<string, readonly [idle: unknown, reason: string]>
   allowSynchronousEvents: [true, 'messages of one chunk come in one turn']
 }
 
-/** What `options` holds, as with @fastify/websocket. */
+/** The result of reading `options`. */
 export interface Alias {
   readonly options: Defined<WebSocketRouteOptions>
   /** Another server to listen to. */
   readonly server: Server | undefined
-  /** One for each option that has no effect, and why. */
+  /** One for each option without effect, with the reason. */
   readonly warnings: readonly string[]
 }
 
-/** @throws TypeError as pluginSettings() does, and for noServer */
+/** @throws TypeError like pluginSettings(), and for noServer */
 export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>): Alias {
   if (typeof alias !== 'object' || alias === null) throw new TypeError(`the WebSocket option options must be an object, not ${describe(alias)}`)
   const { server, noServer, ...given } = alias
-  // null is a default of ws
+  // ws uses null as a default
   const rest = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
-  if (rest.maxPayload === 0) rest.maxPayload = Number.MAX_SAFE_INTEGER // 0 means no limit to ws
+  if (rest.maxPayload === 0) rest.maxPayload = Number.MAX_SAFE_INTEGER // 0 means no limit in ws
   if (noServer === true) throw new TypeError('the WebSocket option noServer is not supported: without Fastify there is upgrade()')
   const warnings: string[] = []
   for (const [name, [idle, reason]] of Object.entries(FOREIGN)) {
@@ -51,7 +51,7 @@ export function readAlias (alias: NonNullable<WebSocketPluginOptions['options']>
   }
 }
 
-/** The options of ws for compression; those that are not read here change nothing that a peer could see. */
+/** The compression options of ws; those ignored here change nothing that a peer could see. */
 function readDeflateAlias (option: unknown): unknown {
   if (!isPlainObject(option)) return option
   const {
@@ -59,8 +59,8 @@ function readDeflateAlias (option: unknown): unknown {
     concurrencyLimit, maxPayload, ...rest
   } = option as Record<string, unknown>
   const { level, memLevel } = (zlibDeflateOptions ?? {}) as Record<string, unknown>
-  // to ws too, false only means that it is not asked for
+  // in ws too, false only means not to ask for it
   const contextTakeover = serverNoContextTakeover === false && clientNoContextTakeover === false ? { contextTakeover: true } : {}
-  const windowBits = serverMaxWindowBits === 8 ? 9 : serverMaxWindowBits ?? undefined // as zlib does
+  const windowBits = serverMaxWindowBits === 8 ? 9 : serverMaxWindowBits ?? undefined // zlib does the same
   return { ...contextTakeover, windowBits, level, memLevel, concurrency: concurrencyLimit, ...rest }
 }

@@ -1,46 +1,46 @@
-// reconnect() for pages: one file without imports, small enough to be sent to everybody. As lib/client/reconnect.ts, with what a page has instead: it
-// does not see why a handshake has failed, is put away and taken out again, and goes offline.
+// reconnect() for web pages: one small file without imports. Like lib/client/reconnect.ts, but for the browser: it cannot see why a handshake failed,
+// may enter the back/forward cache, and goes offline and online.
 
-/** How a connection was closed: as an Error, which is what a loop over its messages ends with, and its signal. */
+/** How a connection was closed. An Error, as it is what a loop over its messages throws, and the reason of its signal. */
 export interface CloseInfo extends Error {
-  /** Of the peer's Close frame; 1005 when that had none, 1006 when there was none, or no connection. */
+  /** The code of the peer's Close frame; 1005 if it had none, 1006 if there was no Close or no connection. */
   readonly code: number
   readonly reason: string
   readonly wasClean: boolean
-  /** What close() was called with, if that was before; null otherwise. */
+  /** What close() was called with before the end; null if it was not called. */
   readonly sent: { readonly code: number, readonly reason: string } | null
 }
 
-/** Which attempt it is. */
+/** Information about an attempt. */
 export interface Attempt {
-  /** From 1 on; anew behind a connection that was open for `stableAfter`. */
+  /** Counts from 1, and starts again after a connection that was open for `stableAfter`. */
   readonly attempt: number
-  /** How the attempt before ended, or what `url` rejected with; null for the first. */
+  /** How the previous attempt ended, or what `url` rejected with; null for the first. */
   readonly last: CloseInfo | Error | null
 }
 
 export interface State {
   readonly state: 'connecting' | 'open' | 'waiting' | 'ended'
   readonly attempt: number
-  /** Of `waiting`: milliseconds. */
+  /** For `waiting`: milliseconds. */
   readonly delay?: number
   readonly outcome?: CloseInfo | Error
 }
 
 export interface Connection<Receive, Send> {
-  /** The browser's own. Its 'message' events are for who listens besides. */
+  /** The browser's WebSocket. You may listen to it, but leave its on... properties alone. */
   readonly socket: WebSocket
   /** Never rejects. */
   readonly closed: Promise<CloseInfo>
   /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
-  /** @returns false when 64 KiB or more are waiting: wait for drained() before the next; false too when it is not open: nothing is sent */
+  /** @returns false if 64 KiB or more are waiting: wait for drained() before the next; also false if not open, and then nothing is sent */
   send (message: Send): boolean
-  /** Waits until send() would return true; false: nothing will be sent any more. */
+  /** Waits until send() would return true; resolves with false if nothing more will be sent. */
   drained (): Promise<boolean>
   /** The next message; null once the connection is closed. */
   receive (): Promise<Receive | null>
-  /** Ends with a closing handshake, and throws after any other end. Leaving the loop closes with 1000. */
+  /** Ends after a closing handshake; throws after any other end. Leaving the loop closes with 1000. */
   [Symbol.asyncIterator] (): AsyncGenerator<Receive, void, undefined>
   /** @param code 1000, the default, or 3000 to 4999 */
   close (code?: number, reason?: string): void
@@ -48,53 +48,53 @@ export interface Connection<Receive, Send> {
 
 export interface Options {
   protocols?: string | string[]
-  /** Milliseconds: `random() * min(max, min * factor ** n)`, where n counts the attempts in vain. Default: 1 000, 30 000 and 2. */
+  /** Milliseconds: `random() * min(max, min * factor ** n)`, where n counts failed attempts. Default: 1 000, 30 000 and 2. */
   backoff?: { min?: number, max?: number, factor?: number }
-  /** Milliseconds after which an open connection counts as one that worked. Default: 10 000. */
+  /** Milliseconds after which an open connection counts as successful. Default: 10 000. */
   stableAfter?: number
   /** Milliseconds for `url` and for the handshake, each. Default: 10 000. */
   handshakeTimeout?: number
-  /** Whether another attempt follows, or in how many milliseconds. Default: not after 1000, nor after what would come again. */
+  /** Whether to try again, or in how many milliseconds. Default: not after 1000, nor after a failure that would repeat. */
   retry?: (outcome: CloseInfo | Error, attempt: Attempt) => boolean | number
-  /** Ends it: reconnect() rejects with its reason. */
+  /** Aborting it ends reconnect(), which rejects with its reason. */
   signal?: AbortSignal
   onState?: (state: State) => void
-  /** Messages are values that go as JSON. Default: false, strings and ArrayBuffers. */
+  /** Messages are values, sent as JSON. Default: false, strings and ArrayBuffers. */
   json?: boolean
 }
 
 export type Url = string | URL | ((attempt: Attempt & { readonly signal: AbortSignal }) => string | URL | Promise<string | URL>)
 
-/** May be async. The connection stays open behind it; messages are discarded then. */
+/** May be async. The connection stays open after it returns; messages are then discarded. */
 export type Handler<Receive, Send> = (connection: Connection<Receive, Send>, attempt: Attempt) => unknown
 
 export type Raw = string | ArrayBuffer
 export type RawSend = Parameters<WebSocket['send']>[0]
 
 const HIGH_WATER_MARK = 64 * 1024
-// close codes of what is done or would come again, and HTTP's statuses but for those that pass
+// close codes that are final (done, or would fail again), and all HTTP statuses except temporary ones
 const FINAL = /^10(0[023789]|10)$|^(?!408|425|429|50[0234]|5[2-9])...$/
 
 /**
- * Keeps a connection to `url`: whenever one is over, and it makes sense, the handler gets the next. Two are never open at once. A page that is
- * hidden for good or put into the back/forward cache closes it (1000), and opens the next when it is shown again.
- * @param url relative ones are those of the page
- * @returns resolves with how the last connection was closed when that was with 1000
- * @throws an Error with `closeInfo` for an end that would come again, what `url` or the handler threw, the signal's reason
+ * Keeps a connection to `url` open: when one ends, and retrying makes sense, the handler gets the next. There are never two at once. A page that is
+ * unloaded or enters the back/forward cache closes it (1000), and opens the next one when it is shown again.
+ * @param url may be relative to the page
+ * @returns resolves with the CloseInfo of the last connection if that was closed with 1000
+ * @throws the CloseInfo of a failure that would repeat, what `url` or the handler threw, the signal's reason
  */
 export function reconnect<Receive, Send> (url: Url, handler: Handler<Receive, Send>, options: Options & { json: true }): Promise<CloseInfo>
 export function reconnect (url: Url, handler: Handler<Raw, RawSend>, options?: Options): Promise<CloseInfo>
 export async function reconnect (url: Url, handler: Handler<any, any>, {
   protocols, backoff: { min = 1000, max = 30_000, factor = 2 } = {}, stableAfter = 10_000, handshakeTimeout = 10_000, retry, signal, onState, json
 }: Options = {}): Promise<CloseInfo> {
-  const page = new AbortController() // until this ends
+  const page = new AbortController() // aborted when reconnect() ends
   let attempt = 0
   let failures = 0
   let last: Attempt['last'] = null
-  let isAway = false // in the back/forward cache, or on the way there
-  let hasLeft = false // for which this attempt was given up
+  let isAway = false // after pagehide
+  let hasLeft = false // this attempt was given up because of pagehide
   let connection: Connection<any, any> | undefined
-  // of the last promise, to which it does nothing once that is settled
+  // resolves the latest pause; does nothing once that has settled
   let goOn: (() => void) | undefined
   let interrupt: (reason: unknown) => void
   let outcome: CloseInfo | Error
@@ -104,7 +104,7 @@ export async function reconnect (url: Url, handler: Handler<any, any>, {
   }
   const tell = (state: State['state'], more?: Partial<State>): void => onState?.({ state, attempt, ...more })
   const hurry = (): void => { if (!document.hidden && goOn) setTimeout(goOn, Math.random() * min) }
-  /** Settles as `work` does, or rejects: with the signal's reason, or when that takes too long. */
+  /** Settles like `work`, or rejects with the signal's reason or on timeout. */
   const within = <Value>(work: Promise<Value>, milliseconds?: number): Promise<Value> => new Promise((resolve, reject) => {
     signal?.throwIfAborted()
     interrupt = reject
@@ -124,7 +124,7 @@ export async function reconnect (url: Url, handler: Handler<any, any>, {
   listen(document, 'visibilitychange', hurry)
   if (signal) listen(signal, 'abort', () => { interrupt(signal.reason) })
 
-  /** One attempt, up to the end of the connection that comes of it. */
+  /** One attempt, up to the end of its connection. */
   const live = async (context: Attempt): Promise<CloseInfo | Error> => {
     let target: string | URL
     try {
@@ -133,7 +133,7 @@ export async function reconnect (url: Url, handler: Handler<any, any>, {
       return error as Error
     }
     const address = new URL(target, location.href)
-    // Chromium opens no session of HTTP/2 for a WebSocket, but dials HTTP/1.1 where that of the page has gone
+    // Chromium opens no HTTP/2 session for a WebSocket: without the page's session it would use HTTP/1.1
     if (last !== null && address.host === location.host) await within(fetch('/', { method: 'HEAD' }), handshakeTimeout).catch(() => {})
     const socket = new WebSocket(address, protocols)
     const [own, finish] = connectionOf(socket, json)
@@ -151,7 +151,7 @@ export async function reconnect (url: Url, handler: Handler<any, any>, {
             own.close(4011)
             throw error
           } finally {
-            socket.onmessage = null // nobody will ask for it
+            socket.onmessage = null // nothing will read it
           }
         }
         await within(Promise.all([own.closed, serve()]))
@@ -202,7 +202,7 @@ export async function reconnect (url: Url, handler: Handler<any, any>, {
   }
 }
 
-/** @returns the connection, and what ends it also where the browser still waits for a peer that does not answer */
+/** @returns the connection, and a function that ends it even if the browser still waits for a peer that does not answer */
 function connectionOf (socket: WebSocket, json: boolean | undefined): [Connection<any, any>, () => void] {
   const controller = new AbortController()
   const { signal } = controller
@@ -234,7 +234,7 @@ function connectionOf (socket: WebSocket, json: boolean | undefined): [Connectio
       return isWritable()
     },
     async drained () {
-      // there is no event for it
+      // browsers have no 'drain' event
       while (socket.readyState === 1 && !isWritable()) await new Promise(resolve => setTimeout(resolve, 50))
       return isWritable()
     },
@@ -250,13 +250,13 @@ function connectionOf (socket: WebSocket, json: boolean | undefined): [Connectio
       try {
         for (let message; (message = await connection.receive()) !== null;) yield message
       } finally {
-        setTimeout(() => { connection.close() }) // if the handler has failed, that is known by then
+        setTimeout(() => { connection.close() }) // later: if the handler failed, that is known by then
       }
       if (!info!.wasClean) throw signal.reason
     },
     close (code = 1000, reason = '') {
       if (socket.readyState > 1) return
-      socket.close(code, reason) // which throws for a wrong code
+      socket.close(code, reason) // throws for an invalid code
       sent = { code, reason }
     }
   }

@@ -1,4 +1,4 @@
-// The client's side of the opening handshake, RFC 6455 §4.1, as pure functions of header fields. connect() does the I/O.
+// The client side of the opening handshake, RFC 6455 §4.1, as pure functions of header fields. connect() does the I/O.
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { unexpectedExtensions, unexpectedProtocol, unexpectedResponse, wrongAccept, wrongServerUpgrade } from '../errors.ts'
@@ -6,7 +6,7 @@ import { formatExtensions, isToken, listHasToken, parseExtensions, type Extensio
 import { readAnswer, type DeflateWishes } from './permessage-deflate.ts'
 import { acceptKey, NO_EXTENSIONS, type AgreedExtensions } from './server-handshake.ts'
 
-/** A new key and the header fields of a client's request. RFC 6455 §4.1. */
+/** Creates a new key and the header fields of a client's request. RFC 6455 §4.1. */
 export function createOpeningHandshake (
   protocols: readonly string[] = [], extensions: readonly Extension[] = []
 ): { key: string, headers: Record<string, string> } {
@@ -30,14 +30,13 @@ export function createOpeningHandshake (
 
 /** What a server has chosen. */
 export interface HandshakeResponse {
-  /** '' for none, which a server may choose although some were offered. */
+  /** '' for none, which a server may choose even if some were offered. */
   readonly protocol: string
   readonly extensions: readonly Extension[]
 }
 
 /**
- * Checks the server's answer to a client's handshake. RFC 6455 §4.1. Whether its extensions were offered is checked by whoever
- * offered them.
+ * Checks the server's response to a client's handshake. RFC 6455 §4.1. Extensions are checked by readChosenExtensions().
  * @throws HandshakeError for the first rule that it breaks
  */
 export function readHandshakeResponse (
@@ -63,7 +62,7 @@ export function readHandshakeResponse (
 /**
  * Checks the extensions that a server has chosen.
  * @param deflate what was offered; false: nothing
- * @throws HandshakeError when they are not what was offered
+ * @throws HandshakeError if they were not offered
  */
 export function readChosenExtensions ({ extensions }: HandshakeResponse, deflate: DeflateWishes | false): AgreedExtensions {
   if (extensions.length === 0) return NO_EXTENSIONS

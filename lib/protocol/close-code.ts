@@ -4,9 +4,9 @@ export const NORMAL_CLOSURE = 1000
 export const GOING_AWAY = 1001
 export const PROTOCOL_ERROR = 1002
 export const UNSUPPORTED_DATA = 1003
-/** Never on the wire: the peer's Close frame carried no code. */
+/** Never sent: the peer's Close frame had no code. */
 export const NO_STATUS_RECEIVED = 1005
-/** Never on the wire: the connection ended without a Close frame from the peer. */
+/** Never sent: the connection ended without a Close frame from the peer. */
 export const ABNORMAL_CLOSURE = 1006
 export const INVALID_PAYLOAD = 1007
 export const POLICY_VIOLATION = 1008
@@ -16,8 +16,8 @@ export const SERVICE_RESTART = 1012
 export const TRY_AGAIN_LATER = 1013
 
 /**
- * Tells whether a code may stand in a Close frame. 1004 is reserved, 1005, 1006 and 1015 are only ever reported locally,
- * 1016 to 2999 wait for a future revision, 3000 to 4999 belong to libraries and applications. RFC 6455 §7.4.
+ * Whether a code may be sent in a Close frame. 1004 is reserved; 1005, 1006 and 1015 are only reported locally; 1016 to 2999 are
+ * reserved for future revisions; 3000 to 4999 are for libraries and applications. RFC 6455 §7.4.
  */
 export function isWireCloseCode (code: number): boolean {
   return Number.isInteger(code) && (
@@ -26,7 +26,7 @@ export function isWireCloseCode (code: number): boolean {
     (code >= 3000 && code <= 4999))
 }
 
-/** Whether a code reports a failure, so that what came before it may be incomplete. 1000, 1001 and 1005 do not, nor do codes of applications. */
+/** Whether a code reports a failure, so that earlier data may be incomplete. 1000, 1001, 1005 and application codes do not. */
 export function isFailureCode (code: number): boolean {
   return code >= 1002 && code <= 1015 && code !== NO_STATUS_RECEIVED
 }

@@ -1,21 +1,21 @@
-// What a Close frame says: nothing, or a close code and a reason. RFC 6455 §5.5.1.
+// The payload of a Close frame: empty, or a close code and a reason. RFC 6455 §5.5.1.
 import { isUtf8 } from 'node:buffer'
 import { isWireCloseCode, NO_STATUS_RECEIVED } from './close-code.ts'
 import { invalidCloseCode, invalidCloseReason, shortClosePayload } from '../errors.ts'
 import { Frame, MAX_CONTROL_PAYLOAD } from './frame.ts'
 import { CLOSE } from './opcode.ts'
 
-/** What a Close frame said. `code` is 1005 when its payload was empty. */
+/** The content of a Close frame. `code` is 1005 if its payload was empty. */
 export interface Close {
   readonly code: number
   readonly reason: Buffer
 }
 
-/** A Close frame that came in: its payload is read once, when it is checked. */
+/** A received Close frame, whose payload has been checked. */
 export class CloseFrame extends Frame {
   readonly close: Close
 
-  /** @throws ProtocolError as parseClosePayload() does */
+  /** @throws ProtocolError like parseClosePayload() */
   constructor (payload: Buffer) {
     super(CLOSE, true, false, payload, true, true)
     this.close = parseClosePayload(payload)
@@ -25,7 +25,7 @@ export class CloseFrame extends Frame {
 const EMPTY: Buffer = Buffer.alloc(0)
 const MAX_REASON = MAX_CONTROL_PAYLOAD - 2
 
-/** @throws ProtocolError 1002 for a payload of one byte or a code that must not be on the wire, 1007 for a reason that is not UTF-8 */
+/** @throws ProtocolError 1002 for a payload of one byte or a code that must not be sent, 1007 for a reason that is not UTF-8 */
 export function parseClosePayload (payload: Buffer): Close {
   if (payload.length === 0) return { code: NO_STATUS_RECEIVED, reason: EMPTY }
   if (payload.length === 1) throw shortClosePayload()
@@ -36,7 +36,7 @@ export function parseClosePayload (payload: Buffer): Close {
   return { code, reason }
 }
 
-/** @returns the payload for a Close frame; empty for code 1005, which stands for no code at all */
+/** @returns the payload of a Close frame; empty for code 1005, which means none */
 export function serializeClosePayload ({ code, reason }: Close): Buffer {
   if (code === NO_STATUS_RECEIVED) return EMPTY
   const payload = Buffer.allocUnsafe(2 + reason.length)
@@ -45,15 +45,15 @@ export function serializeClosePayload ({ code, reason }: Close): Buffer {
   return payload
 }
 
-/** As much of a text as fits into a reason, cut between characters. */
+/** As much of a text as fits into a close reason, cut between characters. */
 export function cutReason (text: string): Buffer {
   const reason = Buffer.alloc(MAX_REASON)
   return reason.subarray(0, new TextEncoder().encodeInto(text, reason).written)
 }
 
 /**
- * Checks what an application wants a Close frame to say. Without a code the frame is empty and the reason is dropped:
- * a reason needs a code before it.
+ * Checks the arguments of an application's close(). Without a code the frame is empty and the reason is dropped, as it needs a
+ * code before it.
  * @throws TypeError or RangeError for a code that cannot be sent, a reason that is not UTF-8 or longer than 123 bytes
  */
 export function createClose (code?: number, reason?: string | Uint8Array): Close {

@@ -1,5 +1,4 @@
-// The base framing protocol of RFC 6455 §5.2 as a pure codec: what one frame's header says, without any memory of the
-// frames before it.
+// The base framing protocol of RFC 6455 §5.2 as a pure codec of single frame headers, without state from earlier frames.
 import {
   fragmentedControlFrame, negativeLength, oversizedControlFrame, paddedLength, reservedBit, unknownOpcode, unsafeLength
 } from '../errors.ts'
@@ -8,10 +7,10 @@ import { isControlOpcode, isKnownOpcode, type Opcode } from './opcode.ts'
 export const MAX_CONTROL_PAYLOAD = 125
 export const MAX_HEADER_LENGTH = 14
 
-/** A frame, or a piece of a data frame that is longer than what has arrived. Control frames are always whole. */
+/** A frame, or a piece of a data frame that has not arrived completely. Control frames are always whole. */
 export class Frame {
   readonly opcode: Opcode
-  /** The FIN bit of the frame: it is the last of its message. */
+  /** The frame's FIN bit: it is the last of its message. */
   readonly fin: boolean
   readonly rsv1: boolean
   /** Unmasked. */
@@ -31,22 +30,22 @@ export class Frame {
   }
 }
 
-/** What decodeFrameHeader() fills in; one per parser, reused from frame to frame. */
+/** Filled in by decodeFrameHeader(); one per parser, reused for each frame. */
 export class FrameHeader {
   fin = false
   rsv1 = false
   opcode: Opcode = 0
   masked = false
-  /** 32 bits, the first byte of the masking key the most significant; 0 when the frame is not masked. */
+  /** 32 bits, with the first byte of the masking key as the most significant; 0 if the frame is not masked. */
   maskingKey = 0
   payloadLength = 0
 }
 
 /**
- * Reads the frame header in `source` between `start` and `end`. Whatever is wrong in the first bytes is refused
- * before the rest arrives. `header` changes only when it is complete. RFC 6455 §5.2.
- * @returns the header's length in bytes, or 0 when it goes on beyond `end`
- * @throws ProtocolError for reserved bits and opcodes, bad control frames and bad lengths
+ * Reads the frame header in `source` between `start` and `end`. Errors in the first bytes are detected before the rest
+ * arrives. `header` is modified only when it is complete. RFC 6455 §5.2.
+ * @returns the header's length in bytes, or 0 if it extends beyond `end`
+ * @throws ProtocolError for reserved bits and opcodes, invalid control frames and invalid lengths
  */
 export function decodeFrameHeader (source: Buffer, start: number, end: number, header: FrameHeader): number {
   if (start >= end) return 0
@@ -104,7 +103,7 @@ export function frameHeaderLength (payloadLength: number, masked: boolean): numb
 }
 
 /**
- * Writes a frame header to `target` at `position`, its length in the minimal encoding.
+ * Writes a frame header to `target` at `position`, with the minimal encoding of the length.
  * @param maskingKey 32 bits, or null for a frame that is not masked
  * @returns the position after it
  */

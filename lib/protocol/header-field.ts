@@ -1,7 +1,7 @@
-// Header field values by the grammars of RFC 9110 §5.6 and RFC 6455 §9.1. One pass over the characters, and no regular
-// expression that could backtrack: the input comes from strangers.
+// Parsers for header field values, by the grammars of RFC 9110 §5.6 and RFC 6455 §9.1. They make one pass and use no regular
+// expression that could backtrack, as the input is untrusted.
 
-/** An extension as offered or agreed: parameters in their order; `true` for one without a value. RFC 6455 §9.1. */
+/** An offered or accepted extension: parameters in order; `true` for one without a value. RFC 6455 §9.1. */
 export interface Extension {
   readonly name: string
   readonly parameters: ReadonlyArray<readonly [name: string, value: string | true]>
@@ -17,7 +17,7 @@ export function isToken (value: string): boolean {
   return value !== '' && tokenEnd(value, 0) === value.length
 }
 
-/** Tells whether a comma-separated list holds `token`, in any case. `token` is given in lower case. */
+/** Whether a comma-separated list contains `token`, ignoring case. @param token in lower case */
 export function listHasToken (value: string | undefined, token: string): boolean {
   if (value === undefined) return false
   if (value.length === token.length) return value.toLowerCase() === token // most lists have one element
@@ -26,8 +26,8 @@ export function listHasToken (value: string | undefined, token: string): boolean
 
 /**
  * Parses a comma-separated list of tokens, such as Sec-WebSocket-Protocol.
- * @returns the tokens in their order, or null when the value is not such a list. Empty elements are skipped, as RFC 9110
- * §5.6.1.2 asks of a recipient; a list of nothing but those, which no sender should send (RFC 6455 §4.3: 1#token), counts as empty
+ * @returns the tokens in order, or null if the value is not such a list. Empty elements are skipped, as RFC 9110 §5.6.1.2
+ * requires of recipients; a list with only such elements, which no sender should send (RFC 6455 §4.3: 1#token), counts as empty
  */
 export function parseTokenList (value: string): string[] | null {
   const tokens: string[] = []
@@ -42,7 +42,7 @@ export function parseTokenList (value: string): string[] | null {
 
 /**
  * Parses a Sec-WebSocket-Extensions value. RFC 6455 §9.1.
- * @returns the extensions in their order, none for an empty list, or null when the value breaks the grammar
+ * @returns the extensions in order, none for an empty list, or null if the value breaks the grammar
  */
 export function parseExtensions (value: string): Extension[] | null {
   const extensions: Extension[] = []
@@ -63,7 +63,7 @@ export function parseExtensions (value: string): Extension[] | null {
       if (end === start) return null
       const parameter = value.slice(start, end)
       position = skipSpace(value, end)
-      // White space around "=" is not in the grammar's rule, but §9.1 takes it from RFC 2616, whose §2.1 implies it.
+      // The grammar has no whitespace around "=", but §9.1 refers to RFC 2616, whose §2.1 implies it.
       if (value[position] !== '=') {
         parameters.push([parameter, true])
         continue
@@ -112,7 +112,7 @@ function skipSpace (value: string, start: number): number {
   return i
 }
 
-/** Drops optional white space (space and tab, nothing else that String#trim would drop). RFC 9110 §5.6.3. */
+/** Removes optional whitespace: only space and tab, unlike String#trim. RFC 9110 §5.6.3. */
 function trim (value: string): string {
   const start = skipSpace(value, 0)
   let end = value.length
@@ -120,5 +120,5 @@ function trim (value: string): string {
   return value.slice(start, end)
 }
 
-/** Fields of an HTTP/1.1 connection, which HTTP/2 does not have: Node throws at some of them. RFC 9113 §8.2.2. */
+/** Connection-specific fields of HTTP/1.1, not allowed in HTTP/2: Node throws for some of them. RFC 9113 §8.2.2. */
 export const CONNECTION_FIELDS: ReadonlySet<string> = new Set(['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'])

@@ -1,18 +1,18 @@
 import http from 'node:http'
 
-// Where the native function starts to pay for its call, for a view of the bytes and its checks.
+// Length from which the native function is worth its call, a view of the bytes and its checks.
 const NATIVE_FROM = 48
-// Where the word loop starts to pay for finding an aligned start (measured: below it the byte loop wins).
+// Length from which the word loop is worth finding an aligned start (measured: below it the byte loop wins).
 const WORDS_FROM = 48
 const WORD = 8
 
-// the masking key twice, as it lies in memory, and as a word
+// the masking key twice, as bytes in memory order and as a word
 const keyBytes = new DataView(new ArrayBuffer(WORD))
 const keyWord = new BigUint64Array(keyBytes.buffer)
 
 /**
  * Masks or unmasks (the same operation, RFC 6455 §5.3) `length` bytes of `source` from `sourceStart` into `target` from
- * `targetStart`. Both may be the same memory at the same place, or places that do not overlap.
+ * `targetStart`. The two ranges must be identical or not overlap.
  * @param key the masking key as a 32-bit integer, its first byte the most significant
  * @param position how many payload bytes of the frame came before, so that a payload can be masked in pieces
  */
@@ -23,7 +23,7 @@ export type Mask = (
 /** Masks `length` bytes of `source` into `target` from `offset`. */
 type NativeMask = (source: Buffer, key: Buffer, target: Buffer, offset: number, length: number) => void
 
-/** @param native `websocketMask` of node:http, which is there from Node 26.12 on: from 64 bytes on it beats any loop, at 64 KiB four times */
+/** @param native `websocketMask` of node:http, in Node from 26.12 on: faster than any loop from 64 bytes on, four times at 64 KiB */
 export function createMask (native: NativeMask | undefined): Mask {
   if (native === undefined) return maskByLoops
   const rotatedKey = Buffer.alloc(4)
@@ -48,7 +48,7 @@ function maskByLoops (
     maskBytes(source, sourceStart, target, targetStart, length, rotated)
     return
   }
-  // one native copy and the word loop in place beat a byte loop between two memories
+  // a native copy and the word loop in place are faster than a byte loop between two buffers
   if (source !== target || sourceStart !== targetStart) source.copy(target, targetStart, sourceStart, sourceStart + length)
   maskWords(target, targetStart, length, rotated)
 }
@@ -79,8 +79,8 @@ function maskBytes (source: Buffer, sourceStart: number, target: Buffer, targetS
 }
 
 /**
- * In place, by words from the first address that they can start at. Of 64 bits, which takes half as long as 32: the compiler keeps
- * a BigInt that comes from a typed array and goes back into one in a register.
+ * Masks in place, by words from the first aligned address. Words of 64 bits take half as long as of 32: the compiler keeps a BigInt
+ * that comes from a typed array and goes back into one in a register.
  */
 function maskWords (buffer: Buffer, start: number, length: number, key: number): void {
   const lead = -(buffer.byteOffset + start) & (WORD - 1)

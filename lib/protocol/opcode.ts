@@ -1,4 +1,4 @@
-// RFC 6455 §5.2, §11.8: what the low four bits of a frame's first byte mean.
+// Opcodes: the low four bits of a frame's first byte. RFC 6455 §5.2, §11.8.
 
 export const CONTINUATION = 0x0
 export const TEXT = 0x1
@@ -16,7 +16,7 @@ export function isControlOpcode (opcode: number): opcode is ControlOpcode {
   return (opcode & 0x8) !== 0
 }
 
-// §5.2: 0x3-0x7 and 0xB-0xF are reserved; a receiver of one fails the connection.
+// §5.2: 0x3-0x7 and 0xB-0xF are reserved; a receiver fails the connection.
 export function isKnownOpcode (opcode: number): opcode is Opcode {
   return opcode <= BINARY || (opcode >= CLOSE && opcode <= PONG)
 }

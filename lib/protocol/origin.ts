@@ -1,30 +1,30 @@
-// Which pages may open a WebSocket. A browser lets any page try, with the user's cookies, and names the page's origin in the
-// Origin field: refusing is up to the server (RFC 6455 §10.2).
+// Comparison of origins. A browser lets any page open a WebSocket, with the user's cookies, and sends the page's origin in the Origin
+// field: refusing is up to the server (RFC 6455 §10.2).
 
-/** An origin such as https://example.com, or what it must match. */
+/** An origin such as https://example.com, or a RegExp for it. */
 export type OriginPattern = string | RegExp
 
-// URLs of these schemes always have a host. Of other schemes there are origins without one: Electron and Cordova send file://
+// URLs of these schemes always have a host. Origins of other schemes may not: Electron and Cordova send file://
 const WITH_HOST = /^(?:https?|wss?|ftp):/i
-// No page has a WebSocket scheme, but clients other than browsers send the URL that they connect to.
+// Pages have no WebSocket scheme, but non-browser clients may send the URL they connect to.
 const PAGE_SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'http:', 'wss:': 'https:' }
 
-/** Tells whether `value` can be compared with an Origin header field: a serialized origin or, for documents without one, "null". */
+/** Whether `value` can be compared with an Origin header field: a serialized origin or, for opaque origins, "null". */
 export function isOrigin (value: string): boolean {
   if (value === 'null') return true
   return /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\\\s]*$/i.test(value) && !(value.endsWith('//') && WITH_HOST.test(value))
 }
 
-/** Tells whether `value` is valid in the option: an origin, or one with the trailing slash that an address bar shows. */
+/** Whether `value` is valid in the option `origin`: an origin, or one with a trailing slash as in an address bar. */
 export function isOriginPattern (value: string): boolean {
   return isOrigin(withoutSlash(value))
 }
 
 /**
- * Tells whether a page of `origin` was loaded from `host`. Ports are compared as the scheme of the page understands them: behind
- * a proxy that ends TLS, `Host: example.com` is what a page of https://example.com sends.
+ * Whether a page of `origin` was loaded from `host`. Default ports are those of the page's scheme: behind a proxy that terminates
+ * TLS, a page of https://example.com sends `Host: example.com`.
  * @param host as in the Host header field, with or without a port
- * @param isSecure whether the client is known to speak TLS; a page that was loaded without it is then of another origin
+ * @param isSecure whether the client is known to use TLS; a page loaded without TLS then has another origin
  */
 export function isSameOrigin (origin: string, host: string | undefined, isSecure: boolean): boolean {
   const given = /^(?:http|ws)s?:/i.exec(origin)?.[0].toLowerCase()
@@ -34,19 +34,19 @@ export function isSameOrigin (origin: string, host: string | undefined, isSecure
   return canonical(origin) === canonical(`${scheme}//${host}`)
 }
 
-/** Tells whether `origin` equals `pattern`, or matches it as a whole. */
+/** Whether `origin` equals `pattern`, or as a whole matches a RegExp. */
 export function matchesOrigin (origin: string, pattern: OriginPattern): boolean {
   return typeof pattern === 'string' ? canonical(origin) === canonical(withoutSlash(pattern)) : anchored(pattern).test(origin)
 }
 
-// by the option's RegExp, so that each is compiled once
+// by RegExp of the option, so that each is compiled only once
 const ANCHORED = new WeakMap<RegExp, RegExp>()
 
-/** As a whole: part of https://example.com.evil.example matches /example\.com/ too. */
+/** Anchors a pattern: otherwise /example\.com/ would match https://example.com.evil.example. */
 function anchored (pattern: RegExp): RegExp {
   let whole = ANCHORED.get(pattern)
   if (whole === undefined) {
-    // with g and y it would start where the last match ended
+    // with g or y it would start at the end of the last match
     whole = new RegExp(`^(?:${pattern.source})$`, pattern.flags.replace(/[gy]/g, ''))
     ANCHORED.set(pattern, whole)
   }

@@ -1,15 +1,15 @@
-// What two ends agree on before they compress: the parameters of RFC 7692 §7.1. Pure.
+// Negotiation of permessage-deflate: the parameters of RFC 7692 §7.1. Pure.
 import type { Extension } from './header-field.ts'
 
 const NAME = 'permessage-deflate'
-/** The largest window of LZ77, as a power of two. */
+/** The largest LZ77 window, as base-2 logarithm. */
 export const MAX_WINDOW_BITS = 15
 
-/** How one of the two directions is compressed. */
+/** How one direction is compressed. */
 export interface Compression {
-  /** A message may refer back to the ones before it. */
+  /** Messages may refer to earlier ones. */
   readonly contextTakeover: boolean
-  /** The sender's window, as a power of two. */
+  /** The sender's window size, as base-2 logarithm. */
   readonly windowBits: number
 }
 
@@ -18,7 +18,7 @@ export interface DeflateAgreement {
   readonly client: Compression
 }
 
-/** What one end wants. */
+/** The preferences of one side. */
 export interface DeflateWishes {
   readonly contextTakeover: boolean
   readonly windowBits: number
@@ -27,15 +27,15 @@ export interface DeflateWishes {
 interface Parameters {
   readonly serverNoContextTakeover: boolean
   readonly clientNoContextTakeover: boolean
-  /** Null: not mentioned. */
+  /** Null: absent. */
   readonly serverMaxWindowBits: number | null
-  /** True: mentioned without a value. */
+  /** True: present without a value. Null: absent. */
   readonly clientMaxWindowBits: number | true | null
 }
 
 /**
- * The server's choice: the first offer that it can accept. §5.1, §7.1.
- * @returns null for none, which is not an error: the connection is not compressed then
+ * Chooses, on a server, the first acceptable offer. §5.1, §7.1.
+ * @returns null for none, which is not an error: the connection is then uncompressed
  */
 export function acceptOffer (
   offers: readonly Extension[], { contextTakeover, windowBits }: DeflateWishes
@@ -60,7 +60,7 @@ export function acceptOffer (
   return null
 }
 
-/** The client's offer. */
+/** Creates the client's offer. */
 export function createOffer ({ contextTakeover, windowBits }: DeflateWishes): Extension {
   const compression = { contextTakeover, windowBits }
   return describe({ server: compression, client: compression }, false, true)
@@ -68,7 +68,7 @@ export function createOffer ({ contextTakeover, windowBits }: DeflateWishes): Ex
 
 /**
  * Reads the server's answer to createOffer(wishes). §7.1.
- * @returns null when it does not answer that offer: the client must fail the connection
+ * @returns null if it does not match that offer: the client must fail the connection
  */
 export function readAnswer (answers: readonly Extension[], wishes: DeflateWishes): DeflateAgreement | null {
   const [answer] = answers
@@ -78,7 +78,7 @@ export function readAnswer (answers: readonly Extension[], wishes: DeflateWishes
   const { serverNoContextTakeover, clientNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits } = parameters
   if (clientMaxWindowBits === true) return null
   const server = { contextTakeover: !serverNoContextTakeover, windowBits: serverMaxWindowBits ?? MAX_WINDOW_BITS }
-  // what was demanded of the server must be in its answer
+  // the answer must include what the offer requires of the server
   if (server.windowBits > wishes.windowBits || (server.contextTakeover && !wishes.contextTakeover)) return null
   const client = {
     contextTakeover: wishes.contextTakeover && !clientNoContextTakeover,
@@ -97,7 +97,7 @@ function describe ({ server, client }: DeflateAgreement, namesServerBits: boolea
   return { name: NAME, parameters }
 }
 
-/** @returns null for a parameter that is unknown or repeated, or has an invalid value */
+/** @returns null if a parameter is unknown or repeated, or has an invalid value */
 function readParameters ({ parameters }: Extension): Parameters | null {
   const values = new Map(parameters)
   if (values.size < parameters.length) return null

@@ -1,4 +1,4 @@
-// The head of a request as bytes, RFC 9112 §3 and §5.
+// The head of a request as bytes. RFC 9112 §3 and §5.
 
 export interface RequestHead {
   readonly method?: string | undefined
@@ -8,18 +8,18 @@ export interface RequestHead {
 }
 
 /**
- * The head of a request that Node has parsed, without its request to upgrade: no Connection field names "upgrade" any more, and all else
- * is as it came. No value holds a line end: Node's parser refuses those even when it is told to be lenient.
+ * Serializes the head of a parsed request without its request to upgrade: "upgrade" is removed from Connection fields, and everything else is
+ * unchanged. No value contains a line break: Node's parser rejects those even in lenient mode.
  */
 export function headWithoutUpgrade ({ method = '', url = '', httpVersion, rawHeaders }: RequestHead): Buffer {
   let head = `${method} ${url} HTTP/${httpVersion}\r\n`
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
     const value = rawHeaders[i + 1]!
-    // without a space, so that a head which just fitted the parser's limit still does
+    // no space after the colon, so that a head that just fitted the parser's limit still fits
     head += `${name}:${name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value}\r\n`
   }
-  return Buffer.from(`${head}\r\n`, 'latin1') // the encoding in which Node read it
+  return Buffer.from(`${head}\r\n`, 'latin1') // Node's encoding for header fields
 }
 
 function withoutUpgrade (connection: string): string {

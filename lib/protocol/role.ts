@@ -1,2 +1,2 @@
-/** Which end of a connection: who sent the opening handshake, or who answered it. RFC 6455 §1.2. */
+/** The side of a connection: a client sends the opening handshake, a server answers it. RFC 6455 §1.2. */
 export type Role = 'client' | 'server'

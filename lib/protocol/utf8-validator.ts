@@ -1,14 +1,14 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * Checks text that comes in pieces cut anywhere, even inside a character, and finds the first bad byte as it arrives, not
- * at the end of the message. RFC 6455 §8.1, RFC 3629.
+ * Validates text that arrives in pieces cut anywhere, even inside a character, and detects the first invalid byte when it
+ * arrives rather than at the end of the message. RFC 6455 §8.1, RFC 3629.
  */
 export class Utf8Validator {
-  // the bytes of a character that the last piece left unfinished: at most 3
+  // the bytes of an unfinished character at the end of the last piece: at most 3
   #open: number[] = []
 
-  /** @returns false when the text so far cannot be the start of valid UTF-8; no more of it may be written then */
+  /** @returns false if the text so far cannot be the start of valid UTF-8; then nothing more may be written */
   write (piece: Buffer): boolean {
     let start = 0
     while (this.#open.length > 0 && start < piece.length) {
@@ -23,7 +23,7 @@ export class Utf8Validator {
     return this.#open.length === 0 || isCharacterPrefix(this.#open)
   }
 
-  /** @returns whether the text ends with a whole character; the validator is then ready for the next text */
+  /** @returns whether the text ends with a complete character; the validator is then ready for the next text */
   end (): boolean {
     const complete = this.#open.length === 0
     this.#open = []
@@ -31,7 +31,7 @@ export class Utf8Validator {
   }
 }
 
-/** Where the character that is cut off by the end of `piece` starts; the end when there is none. */
+/** The start of a character cut off by the end of `piece`; the end if there is none. */
 function openCharacterStart (piece: Buffer): number {
   const from = Math.max(0, piece.length - 3)
   for (let i = piece.length - 1; i >= from; i--) {
@@ -42,14 +42,14 @@ function openCharacterStart (piece: Buffer): number {
   return piece.length
 }
 
-/** By the first byte; 1 for a byte that cannot start a character, which isUtf8() or isCharacterPrefix() then refuses. */
+/** The length by first byte; 1 for a byte that cannot start a character, which isUtf8() or isCharacterPrefix() then rejects. */
 function characterLength (first: number): number {
   if (first < 0xc0) return 1
   if (first < 0xe0) return 2
   return first < 0xf0 ? 3 : 4
 }
 
-// RFC 3629 §4: the second byte's range rules out overlong forms, surrogates and what is beyond U+10FFFF
+// RFC 3629 §4: the range of the second byte excludes overlong forms, surrogates and code points beyond U+10FFFF
 function isCharacterPrefix (bytes: number[]): boolean {
   const first = bytes[0]!
   if (first < 0xc2 || first > 0xf4) return false

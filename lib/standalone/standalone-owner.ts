@@ -5,14 +5,14 @@ import { type Connection, coreOf } from '../connection/connection.ts'
 import type { ConnectionOwner } from '../connection/core.ts'
 import { isThenable } from '../promises.ts'
 
-/** Answers for a connection that no Fastify request stands behind. */
+/** The owner of a connection without a Fastify request. */
 export class StandaloneOwner implements ConnectionOwner {
   readonly request: unknown
   readonly #errorHandler: StandaloneErrorHandler | undefined
   readonly #onLeave: (info: CloseInfo) => void
 
   constructor (request: unknown, errorHandler: StandaloneErrorHandler | undefined, onLeave: (info: CloseInfo) => void = () => {}) {
-    this.request = isObserved() ? request : undefined // which nobody else asks for
+    this.request = isObserved() ? request : undefined // only for channels
     this.#errorHandler = errorHandler
     this.#onLeave = onLeave
   }
@@ -43,7 +43,7 @@ export class StandaloneOwner implements ConnectionOwner {
   }
 }
 
-/** Anything can be thrown, even what cannot be made a string. */
+/** Never throws, even for values that cannot be converted to a string. */
 function describe (thrown: unknown): string {
   try {
     return thrown instanceof Error ? String(thrown.stack) : String(thrown)

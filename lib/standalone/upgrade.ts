@@ -1,4 +1,4 @@
-// The HTTP/1.1 door without Fastify.
+// HTTP/1.1 handshakes without Fastify.
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -15,20 +15,20 @@ import { PUBLISHER } from '../handshake/refusals.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
-// Nobody has kept track of a request that came before the first handshake.
+// Requests are not tracked before the first handshake.
 let isWatching = false
 
 /**
- * Answers an opening handshake, with the arguments of an 'upgrade' event of node:http, in whose turn it must be called.
- * RFC 6455 §4.2. Messages are held until somebody takes them.
+ * Answers an opening handshake. Takes the arguments of an 'upgrade' event of node:http, and must be called synchronously in its
+ * listener. RFC 6455 §4.2. Messages are held until consumed.
  * @returns resolves when the 101 is on its way
- * @throws HandshakeError after the client was refused, ConnectionClosedError when it had left before, or when somebody else answers on
- * the socket, TypeError (after a refusal with 500) for wrong options
+ * @throws HandshakeError after refusing the client, ConnectionClosedError if it has left or another response uses the socket, TypeError
+ * (after a refusal with 500) for invalid options
  */
 export async function upgrade (
   request: IncomingMessage, stream: Duplex, head: Buffer, options: UpgradeOptions = {}
 ): Promise<WebSocketConnection> {
-  const socket = stream as Socket // Node's type of it in 'upgrade'
+  const socket = stream as Socket // its type in Node's 'upgrade' event
   const pending = new Http1Handshake(request, socket, head)
   pending.refusalListener = PUBLISHER
   const isFirst = !isWatching
@@ -37,7 +37,7 @@ export async function upgrade (
   try {
     await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
     if (!pending.start()) {
-      if (isFirst) socket.destroy() // a client with an earlier request would wait for this answer for ever
+      if (isFirst) socket.destroy() // a client with an untracked earlier request would wait forever for this answer
       throw pending.isTaken ? socketTaken() : clientLeft()
     }
     return await accept(pending, request, options)
@@ -53,12 +53,12 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   pending.limit(settings.handshakeTimeout)
   const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
-  // judging may take longer than there is time, or than the client stays
+  // admission may take longer than the timeout, or than the client waits
   const tooLate = new Promise<HandshakeError>((resolve, reject) => {
     pending.onRefusal(resolve)
     void pending.over.then(() => { reject(clientLeft()) })
   })
-  tooLate.catch(() => {}) // every client leaves some day
+  tooLate.catch(() => {}) // also rejects later, when the connection ends
   try {
     const refusal = await Promise.race([tooLate, admit(settings, { request, raw: request, host: request.headers.host, isSecure })])
     if (refusal !== null) throw refusal
@@ -68,7 +68,7 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   const protocol = chooseProtocol(protocols, request, settings)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const agreed = chooseExtensions(offers, perMessageDeflate)
-  // a field that cannot be sent throws here, while the client can still be refused
+  // an invalid field throws here, while the client can still be refused
   for (const [name, value] of Object.entries(settings.headers)) {
     if (value !== undefined) pending.response.setHeader(name, value)
   }

@@ -1,33 +1,33 @@
-// All connections, counted for whoever collects: one walk for all instruments and all readers, in slices that leave the event loop to others.
+// Sums over all connections when metrics are collected: one pass for all instruments and readers, in slices that do not block the event loop.
 import { CLOCK, type Clock } from '../clock.ts'
 import { noTraffic, type Traffic } from '../connection/observability.ts'
 import { nextTurn } from '../connection/turn-clock.ts'
 
-/** What is counted of one route. */
+/** The figures of one route. */
 export interface RouteFigures extends Traffic {
   open: number
 }
 
-/** Of a registration, what is looked at. */
+/** What the census reads of a registration. */
 export interface Counted {
   readonly tallies: ReadonlyMap<string, { readonly open: number, readonly past: Traffic }>
-  /** What is behind its connections. */
+  /** The cores of its connections. */
   cores (): Iterable<Client>
 }
 
-/** Of a connection, what is looked at. */
+/** What the census reads of a connection. */
 export interface Client {
   readonly route: string
-  /** On the clock of performance.now(); null: it is not closed. */
+  /** On the clock of performance.now(); null: not closed. */
   readonly closedAt: number | null
   addTo (sum: Traffic): unknown
 }
 
 export type Figures = ReadonlyMap<string, RouteFigures>
 
-/** Milliseconds: a reader that asks again, or another, gets the same. */
+/** Milliseconds during which all readers get the same figures. */
 const FRESH = 1000
-// Milliseconds of the event loop at a time, and how many connections there are between two looks at the clock.
+// Milliseconds per slice, and connections between two reads of the clock.
 const SLICE = 2
 const BETWEEN_LOOKS = 128
 
@@ -38,14 +38,14 @@ export class Census {
   #last: { readonly at: number, readonly figures: Promise<Figures> } | null = null
   #final: Figures | null = null
 
-  /** @param pause lets others have the event loop */
+  /** @param pause yields the event loop */
   constructor (servers: readonly Counted[], clock: Clock = CLOCK, pause: () => Promise<unknown> = nextTurn) {
     this.#servers = servers
     this.#clock = clock
     this.#pause = pause
   }
 
-  /** By route. One that was there is there for ever: a series that is not observed any more would keep its last value. */
+  /** Figures by route. A route never disappears: a series that is no longer observed would keep its last value. */
   async take (): Promise<Figures> {
     if (this.#final !== null) return this.#final
     const now = this.#clock.now()
@@ -53,7 +53,7 @@ export class Census {
     return await this.#last.figures
   }
 
-  /** The app is closed: what was counted stays, and nothing of the app with it. */
+  /** The app is closed: keeps the totals, but nothing else of the app. */
   finish (): void {
     const figures = this.#past()
     for (const route of figures.values()) route.open = 0
@@ -63,8 +63,8 @@ export class Census {
   }
 
   /**
-   * First who is there, then what has ended until then and is open at the same time. Whoever closes behind that is counted as he was, and not once
-   * more among those who had; whoever was closed before it is.
+   * First lists the connections, then takes the totals of closed ones and the number of open ones at one point in time. Connections that close after
+   * that point are counted by their own figures, those that closed before it are in the totals.
    */
   async #walk (): Promise<Figures> {
     const pause = this.#pauses()
@@ -84,7 +84,7 @@ export class Census {
     return figures
   }
 
-  /** @returns to be awaited now and then: lets others have the event loop when that has been held for a slice */
+  /** @returns a function to await now and then, which yields the event loop once a slice is used up */
   #pauses (): () => Promise<unknown> | null {
     let begin = this.#clock.now()
     return () => {
@@ -93,7 +93,7 @@ export class Census {
     }
   }
 
-  /** Of all that has ended, and how many are open. */
+  /** The totals of closed connections, and the number of open ones. */
   #past (): Map<string, RouteFigures> {
     const figures = new Map<string, RouteFigures>()
     for (const { tallies } of this.#servers) {

@@ -1,4 +1,4 @@
-// Metrics of OpenTelemetry, and its context. Per message nothing of it runs: what connections count anyway is looked at when somebody collects.
+// OpenTelemetry metrics and context. Nothing here runs per message: counters that connections keep anyway are read when metrics are collected.
 import { context, metrics, trace, type Attributes, type BatchObservableResult, type Counter, type Histogram, type Meter, type MeterProvider, type ObservableResult } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import type { CloseInfo } from '../../types/connection.ts'
@@ -10,26 +10,26 @@ import { boundedCloseCode, errorType } from './attributes.ts'
 import { Census, type RouteFigures } from './census.ts'
 
 export interface TelemetryOptions {
-  /** Default: the global one, as it is when the app is ready. */
+  /** Default: the global one at the time the app becomes ready. */
   readonly meterProvider?: MeterProvider | undefined
   /**
-   * Handlers and listeners run without the span of the handshake, which ends long before they do: else whatever they do is a child of it, in one trace
-   * that grows for as long as the connection is open. What else is in the context stays. Default: false.
+   * Runs handlers and listeners without the span of the handshake. Otherwise all their spans become its children, although it has ended, in one
+   * trace that grows for as long as the connection is open. The rest of the context is kept. Default: false.
    */
   readonly traces?: boolean | undefined
 }
 
 const NAME = 'fastify-websocket-stream'
-// seconds; those of Kestrel, and what a connection may well last
+// seconds: the buckets of Kestrel, and longer ones up to a day
 const DURATIONS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 1800, 3600, 14_400, 86_400]
 const ROUND_TRIPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 const RECEIVE = { 'network.io.direction': 'receive' }
 const TRANSMIT = { 'network.io.direction': 'transmit' }
 
 /**
- * Measures all WebSockets of an app with OpenTelemetry, those of nested scopes too. To be called before the app is ready: the instruments are made
- * then, as those that are made before an SDK has started record nothing for ever.
- * @throws TypeError for a wrong option; ready() rejects where no scope of the app has registered the plugin
+ * Measures all WebSockets of an app, including nested scopes, with OpenTelemetry. Call it before the app is ready. Instruments are created when the
+ * app becomes ready, as those created before the SDK starts never record anything.
+ * @throws TypeError for an invalid option; ready() rejects if no scope of the app has registered the plugin
  */
 export function telemetry (app: FastifyInstance, options: TelemetryOptions = {}): void {
   checkOptions(options)
@@ -58,22 +58,22 @@ function checkOptions (options: object): void {
 }
 
 function routerOf (app: FastifyInstance): HandshakeRouter {
-  // the plugin's own, which may listen to another server
+  // the plugin's router, which may use another server
   const server = app.hasDecorator('websocketServer') ? (app as unknown as { websocketServer: { router?: HandshakeRouter } }).websocketServer : {}
   const router = server.router ?? HandshakeRouter.at(app.server)
   if (router === undefined) throw new Error('telemetry() finds no registration of fastify-websocket-stream in this app')
   return router
 }
 
-/** What is looked at when somebody collects. */
+/** Instruments that are observed when metrics are collected. */
 function observe (meter: Meter, census: Census): void {
   const upDown = (name: string, unit: string, description: string) => meter.createObservableUpDownCounter(`websocket.server.${name}`, { unit, description })
   const counter = (name: string, unit: string, description: string) => meter.createObservableCounter(`websocket.server.${name}`, { unit, description })
-  const active = upDown('active_connections', '{connection}', 'WebSockets that are open.')
-  const messages = counter('messages', '{message}', 'Messages, whole.')
+  const active = upDown('active_connections', '{connection}', 'Open WebSocket connections.')
+  const messages = counter('messages', '{message}', 'Complete messages.')
   const io = counter('io', 'By', 'Bytes of frames.')
-  const unsent = upDown('unsent', 'By', 'Bytes that were sent and the transport has not taken.')
-  const held = upDown('held', 'By', 'Bytes of messages that came in and nobody has taken.')
+  const unsent = upDown('unsent', 'By', 'Bytes sent but not yet taken by the transport.')
+  const held = upDown('held', 'By', 'Bytes of received messages not yet consumed.')
   const attributesOf = new Map<string, Record<'route' | 'receive' | 'transmit', Attributes>>()
   const report = (result: BatchObservableResult, route: string, figures: RouteFigures): void => {
     let attributes = attributesOf.get(route)
@@ -90,12 +90,12 @@ function observe (meter: Meter, census: Census): void {
     result.observe(held, figures.held, attributes.route)
   }
   meter.addBatchObservableCallback(async result => {
-    // '' is what was refused before its route was known: no connection has that
+    // '' stands for handshakes refused before their route was known, and has no connections
     for (const [route, figures] of await census.take()) if (route !== '') report(result, route, figures)
   }, [active, messages, io, unsent, held])
 }
 
-/** All topics of the app together: a name is an application's, and may be a user's. */
+/** All topics of the app together: names are the application's, and may contain user data. */
 function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
   const sum = (name: keyof TopicsStats) => (result: ObservableResult): void => {
     let total = 0
@@ -103,19 +103,19 @@ function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
     result.observe(total)
   }
   for (const [name, unit, description] of [
-    ['published', '{message}', 'Messages that were published here.'],
-    ['delivered', '{message}', 'Messages that subscribers were sent.'],
-    ['skipped', '{message}', 'Messages that subscribers were too slow for.'],
-    ['gaps', '{gap}', 'Holes that subscribers were told of.'],
-    ['errors', '{error}', 'Promises of topics that were rejected, and errors of the broker.']
+    ['published', '{message}', 'Messages published by this process.'],
+    ['delivered', '{message}', 'Messages sent to subscribers.'],
+    ['skipped', '{message}', 'Messages not sent to subscribers that were too slow.'],
+    ['gaps', '{gap}', 'Gaps reported to subscribers.'],
+    ['errors', '{error}', 'Rejected promises of topics, and errors of the broker.']
   ] as const) meter.createObservableCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(name))
   for (const [name, of, unit, description] of [
     ['subscriptions', 'subscriptions', '{subscription}', 'Subscriptions of connections to topics.'],
-    ['pending', 'pendingBytes', 'By', 'What was published and waits for the broker.']
+    ['pending', 'pendingBytes', 'By', 'Bytes published that wait for the broker.']
   ] as const) meter.createObservableUpDownCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(of))
 }
 
-/** What is recorded when it happens: once for a connection, or a Ping that measures. */
+/** Records events when they happen: closed connections, refusals and round trips. */
 class Recorder implements ServerObserver {
   readonly #durations: Histogram
   readonly #roundTrips: Histogram
@@ -129,7 +129,7 @@ class Recorder implements ServerObserver {
       unit: 's', description: 'How long peers took to answer a Ping (heartbeat.rtt).', advice: { explicitBucketBoundaries: ROUND_TRIPS }
     })
     this.#refusals = meter.createCounter('websocket.server.handshake.refusals', {
-      unit: '{handshake}', description: 'Opening handshakes that were answered otherwise than by a WebSocket.'
+      unit: '{handshake}', description: 'Refused opening handshakes.'
     })
   }
 

@@ -1,5 +1,5 @@
-// What a subscriber gets before what is published now: what it has missed since its position, or a snapshot. Until that is sent, what is
-// published waits. Both go out as the connection takes them, and wait by reference.
+// Sends a subscriber what it missed since its position, or a snapshot, before live messages, which wait until then. Both are sent as the
+// connection takes them; waiting messages are shared, not copied.
 import { AsyncResource } from 'node:async_hooks'
 import type { GapReason, Head, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import { unsubscribed } from '../errors.ts'
@@ -15,7 +15,7 @@ export interface CatchUpOwner extends Service {
   onMissing (subscription: Subscription, missing: Missing): void
 }
 
-/** A place where messages are missing, told when those before it are sent. */
+/** A gap in the live messages, reported when those before it have been sent. */
 export class Missing {
   readonly reason: GapReason
   readonly from: Head | null
@@ -29,7 +29,7 @@ export class Missing {
 }
 
 export class CatchUp {
-  /** Where the subscriber was; null: nowhere. */
+  /** The position to resume from; null: none. */
   readonly since: Head | null
   readonly promise: Promise<SubscribeResult>
   readonly #subscription: Subscription
@@ -39,15 +39,15 @@ export class CatchUp {
   readonly #live = new Fifo<Publication | Missing>()
   #liveBytes = 0
   #isDecided = false
-  // Null until what is first is there.
+  // null until the missed messages or the snapshot are available
   #result: SubscribeResult | null = null
-  // what is first is sent: subscribe() is done, and whoever waits for it has his turn before what is published
+  // between resolving subscribe() and live messages: code that awaits it runs first
   #isTelling = false
   #isTold = false
   #resolve!: (result: SubscribeResult) => void
   #reject!: (error: unknown) => void
 
-  /** @param snapshot called in the context in which this is made, whoever brings that about */
+  /** @param snapshot called in the async context of this constructor */
   constructor (subscription: Subscription, since: Head | null, snapshot: SubscribeOptions['snapshot'], owner: CatchUpOwner) {
     this.since = since
     this.#subscription = subscription
@@ -57,14 +57,14 @@ export class CatchUp {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.promise.catch(() => {}) // nobody has to wait for it
+    this.promise.catch(() => {}) // may be left unhandled
   }
 
-  /** It is known what the subscriber is sent first. */
+  /** decide() has been called. */
   get isDecided (): boolean { return this.#isDecided }
   get live (): Iterable<Publication | Missing> { return this.#live }
 
-  /** Something is published. */
+  /** Adds a live message. */
   take (publication: Publication): void {
     const { counts, maxBehind } = this.#owner
     const { slow } = this.#subscription.terms!
@@ -79,7 +79,7 @@ export class CatchUp {
       return
     }
     if (isOver) this.drop(Infinity, true)
-    if (this.#hasEnded) { // as it was closed for a gap that had to be told
+    if (this.#hasEnded) { // drop() reported a gap, which may close the connection
       counts.skipped++
       return
     }
@@ -94,7 +94,7 @@ export class CatchUp {
     this.pump()
   }
 
-  /** Drops the first `count` that were published since: what is decided covers them, or the subscriber is too slow. */
+  /** Drops the first `count` live messages: the recovery covers them or, if skipped, the subscriber is too slow. */
   drop (count: number, isSkipped = false): void {
     const { counts } = this.#owner
     for (let i = Math.min(count, this.#live.length); i > 0; i--) {
@@ -123,7 +123,7 @@ export class CatchUp {
     })
   }
 
-  /** Sends what comes first, then what was published meanwhile, as far as the connection takes it now. */
+  /** Sends missed messages or the snapshot, then live messages, as far as the connection takes them now. */
   pump (): void {
     if (this.#result === null || this.#isTelling) return
     const { subscriber, terms } = this.#subscription
@@ -148,14 +148,14 @@ export class CatchUp {
         this.#owner.counts.waiting--
         this.#liveBytes -= (next as Publication).message.length
       }
-      // outside of maxBehind, which is for who does not read, and not for who has much to read
+      // without maxBehind, which is for subscribers that do not read, not for those with much to catch up on
       hasRoom = next instanceof PreparedMessage
         ? subscriber.sendPublished(next, Infinity)
         : terms!.send(this.#subscription, next, Infinity, this.#owner)
     }
   }
 
-  /** @param error what subscribe() rejects with. Default: that it has ended */
+  /** @param error rejects subscribe(). Default: FST_WS_TOPICS_UNSUBSCRIBED */
   end (error: Error = unsubscribed(this.#subscription.topic.name)): void {
     this.drop(Infinity, true)
     this.#first.cut()
@@ -174,7 +174,7 @@ export class CatchUp {
   async #tell (result: SubscribeResult): Promise<void> {
     this.#isTold = this.#isTelling = true
     this.#resolve(result)
-    // behind who has waited for it; and a little further, for who has done so in a function of his own
+    // a few microtasks later, after code that awaits subscribe(), even inside an async function of its own
     for (let i = 0; i < 3; i++) await Promise.resolve()
     this.#isTelling = false
     this.pump()

@@ -1,9 +1,9 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 
 /**
- * By event; their names are frozen. Not among those of connections, each of which keeps its request for as long as somebody listens to one.
- * `gap`: `{ connection, topic, reason, from, to }`. `skip`: the first of a run, `{ connection, topic }`, and its end, with `count`. `state`: `{ topics, state }`,
- * of the broker 'up', 'down', of a topic 'doubtful' with `topic`. `error`: `{ topics, error }`.
+ * By event; the names are stable API. Separate from those of connections, whose subscribers make each connection keep its request.
+ * `gap`: `{ connection, topic, reason, from, to }`. `skip`: at the first of a run `{ connection, topic }`, at its end also `count`. `state`:
+ * `{ topics, state }`, for the broker 'up' or 'down', for a topic 'doubtful' with `topic`. `error`: `{ topics, error }`.
  */
 export const TOPIC_CHANNELS: Readonly<Record<'gap' | 'skip' | 'state' | 'error', Channel>> = {
   gap: channel('fastify-websocket-stream:gap'),

@@ -10,10 +10,10 @@ interface Held {
   bytes: number
 }
 
-/** What one connection is subscribed to. It is small, as there are many: a list through the subscriptions themselves. */
+/** The subscriptions of one connection, as a linked list: small, as there are many. */
 export class ConnectionSubscriptions implements Subscriptions {
   first: Subscription | null = null
-  // what was published inside a message that the connection sends in pieces
+  // published while the connection is in the middle of a fragmented message
   #held: Held | null = null
 
   get names (): ReadonlySet<string> {
@@ -22,7 +22,7 @@ export class ConnectionSubscriptions implements Subscriptions {
     return new Set(names.reverse())
   }
 
-  /** @returns how many there are, if none of them is of `topic` */
+  /** @returns the subscription to `topic` or, if there is none, the number of all */
   countUnless (topic: string): number | Subscription {
     let count = 0
     for (let subscription = this.first; subscription !== null; subscription = subscription.next) {
@@ -32,7 +32,7 @@ export class ConnectionSubscriptions implements Subscriptions {
     return count
   }
 
-  /** @returns the one of `topic`, which is not among them any more */
+  /** Removes and returns the subscription to `topic`; null if there is none. */
   takeOut (topic: string): Subscription | null {
     let before: Subscription | null = null
     let subscription = this.first

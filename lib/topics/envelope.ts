@@ -1,13 +1,13 @@
-// What travels by a broker: a line of JSON, and the payload as it is.
+// The format of messages in a broker: a line of JSON, then the unchanged payload.
 //   {"t":"room:1","b":1,"z":0,"n":"k3v9x0ab","i":12}\n<payload>
-// t topic; b binary, else text; z 0: not to be compressed; n, i who published it, and which of his it is, where he wants to know it again.
-// A publisher in another language may write that too, and leaves n and i out.
+// t: topic. b 1: binary, otherwise text. z 0: do not compress. n, i: publishing process and its counter, if it wants to recognize the message.
+// Publishers in other languages may write this too, without n and i.
 import { isUtf8 } from 'node:buffer'
 import { PreparedMessage } from '../connection/prepared-message.ts'
 import { BINARY, TEXT } from '../protocol/opcode.ts'
 
 const NEWLINE = 0x0a
-// a name of 1,024 characters, each escaped, and the rest
+// room for a name of 1,024 escaped characters, and the other fields
 const MAX_HEADER = 8 * 1024
 
 export interface Envelope {
@@ -16,7 +16,7 @@ export interface Envelope {
   readonly counter: number
 }
 
-/** @param origin of a message that whoever publishes it wants to know again */
+/** @param origin set if the publisher wants to recognize the message */
 export function writeEnvelope (topic: string, { isBinary, mayCompress, payload }: PreparedMessage, origin: { node: string, counter: number } | null): Buffer {
   const header = `${JSON.stringify({
     t: topic,
@@ -26,13 +26,13 @@ export function writeEnvelope (topic: string, { isBinary, mayCompress, payload }
     i: origin?.counter
   })}\n`
   const length = Buffer.byteLength(header)
-  const body = Buffer.allocUnsafeSlow(length + payload.length) // which is kept
+  const body = Buffer.allocUnsafeSlow(length + payload.length) // not from the pool: it is kept
   body.write(header)
   payload.copy(body, length)
   return body
 }
 
-/** Null for what is none, or text that is not valid UTF-8, which must not be sent. */
+/** Null for an invalid envelope, or text that is not valid UTF-8, which must not be sent. */
 export function readEnvelope (body: Buffer): Envelope | null {
   const header = readHeader(body)
   if (header === null) return null
@@ -47,7 +47,7 @@ export function readEnvelope (body: Buffer): Envelope | null {
   }
 }
 
-/** The topic of what came from a broker; null for what is no message of ours. */
+/** The topic of a message from a broker; null if it is not in this format. */
 export function readTopic (body: Buffer): string | null {
   const t = readHeader(body)?.fields.t
   return typeof t === 'string' ? t : null

@@ -1,12 +1,12 @@
-// Time and chance, from outside: a simulation brings its own. Nothing else in this folder knows any.
+// Clock, timers and random: the only source of them in this folder, so that a simulation can replace it.
 import { performance } from 'node:perf_hooks'
 
 export interface Environment {
-  /** Milliseconds since whenever. */
+  /** Milliseconds since an arbitrary point. */
   readonly clock: () => number
-  /** From 0 up to but not including 1. */
+  /** From 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number
-  /** Calls `callback` after so many milliseconds. @param isAwaited whether the process stays alive for it. Default: false @returns undoes that */
+  /** Calls `callback` after `delay` ms. @param isAwaited whether it keeps the process alive. Default: false @returns cancels it */
   readonly schedule: (callback: () => void, delay: number, isAwaited?: boolean) => () => void
 }
 
@@ -22,7 +22,7 @@ export const NODE: Environment = {
 
 const LETTERS = '0123456789abcdefghijklmnopqrstuvwxyz'
 
-/** Eight letters and digits. */
+/** Eight random letters and digits. */
 export function randomTag (random: () => number): string {
   let tag = ''
   for (let i = 0; i < 8; i++) tag += LETTERS[Math.floor(random() * LETTERS.length)]!

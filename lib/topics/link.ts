@@ -1,4 +1,4 @@
-// Between the topics of this process and their broker: joins and leaves, what is published, what comes, and what becomes of it when the broker is away.
+// Connects the topics of this process with the broker: joining and leaving, publishing, receiving, and outages of the broker.
 import type { Broker, BrokerHost, Entry, GapReason, Head, PublishResult, Rule } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
 import type { Subscriber } from '../connection/subscriber.ts'
@@ -19,12 +19,12 @@ import type { Topic } from './topic.ts'
 export interface LinkOwner {
   readonly table: Table
   onError (error: unknown): void
-  /** What the channel says whose broker it is. */
+  /** The Topics, for messages of the `state` channel. */
   readonly topics: unknown
 }
 
 const MAX_WAITING = 16 * 1024 * 1024
-/** Names in one call. */
+/** Topic names per call of the broker. */
 const BATCH = 256
 
 type Answer = { head: Head, entries: Entry[] }
@@ -37,7 +37,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   readonly #environment: Environment
   readonly #node: string
   readonly #outbox: Outbox
-  // answers in the turn in which it is asked
+  // a broker that answers synchronously
   readonly #immediate: MemoryBroker | null
   #state: 'new' | 'up' | 'down' | 'closed' = 'new'
   #started: Promise<void> | null = null
@@ -64,13 +64,16 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     }
   }
 
-  get isUp (): boolean { return this.#state === 'up' }
   get clock (): Environment['clock'] { return this.#environment.clock }
   get schedule (): Environment['schedule'] { return this.#environment.schedule }
   get pending (): number { return this.#outbox.pending }
   get pendingBytes (): number { return this.#outbox.pendingBytes }
 
-  // From its start to its end
+  isUp (name: string): boolean {
+    return this.#state === 'up' && this.broker.isAway?.(name) !== true
+  }
+
+  // Start and end
 
   start (): Promise<void> {
     this.#started ??= this.#start()
@@ -97,8 +100,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   #setUp (): void {
     this.#state = 'up'
-    this.#tell('up')
     this.#outbox.flush()
+    this.#tell('up')
   }
 
   #tell (state: 'up' | 'down' | 'doubtful', topic?: string): void {
@@ -117,23 +120,29 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
       } else {
         source.take(entry)
       }
-    } catch (error) { // nothing may reach the broker's client
+    } catch (error) { // must not reach the broker's client
       this.onError(error)
     }
     if (this.#flushers.length > 0) this.onProgress()
   }
 
-  interrupted (): void {
+  interrupted (affects?: (topic: string) => boolean): void {
     if (this.#state !== 'up') return
-    this.#state = 'down'
+    if (affects === undefined) this.#state = 'down'
     this.#tell('down')
-    for (const source of this.#sources()) source.interrupted()
+    for (const source of this.#sources(affects)) source.interrupted()
   }
 
-  restored (): void {
-    if (this.#state !== 'down') return
-    this.#setUp()
-    for (const source of this.#sources()) source.restored()
+  restored (affects?: (topic: string) => boolean): void {
+    if (affects === undefined) {
+      if (this.#state !== 'down') return
+      this.#setUp()
+    } else {
+      if (this.#state !== 'up') return
+      this.#outbox.flush()
+      if ([...this.#owner.table.topics.keys()].every(name => this.isUp(name))) this.#tell('up')
+    }
+    for (const source of this.#sources(affects)) source.restored()
     this.#joinAll()
   }
 
@@ -141,13 +150,13 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     this.onError(error)
   }
 
-  * #sources (): Generator<Source> {
-    for (const { source } of this.#owner.table.topics.values()) {
-      if (source !== null) yield source
+  * #sources (affects?: (topic: string) => boolean): Generator<Source> {
+    for (const { name, source } of this.#owner.table.topics.values()) {
+      if (source !== null && (affects === undefined || affects(name))) yield source
     }
   }
 
-  // Joins and leaves, of one turn together
+  // Joining and leaving, batched per turn
 
   join (topic: Topic): Source | null {
     const rule = this.#ruleOf(topic.name)
@@ -194,8 +203,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   #joinAll (): void {
     if (this.#state !== 'up') return
-    const joining = [...this.#joining]
-    this.#joining.clear()
+    const joining = [...this.#joining].filter(({ topic }) => this.isUp(topic.name))
+    for (const source of joining) this.#joining.delete(source)
     for (let i = 0; i < joining.length; i += BATCH) this.#subscribe(joining.slice(i, i + BATCH))
   }
 
@@ -204,7 +213,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
       for (const source of sources) source.subscribed()
     }, error => {
       if (this.#state === 'closed') return
-      if (sources.length > 1) { // which of them is it?
+      if (sources.length > 1) { // find out which topic was refused
         for (const source of sources) this.#subscribe([source])
         return
       }
@@ -263,7 +272,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     const known = this.#owner.table.topics.get(name)?.source?.position
     if (known !== null && known !== undefined) return formatPosition(known)
     if (this.#state === 'closed') throw topicsClosed()
-    if (this.#state !== 'up') throw brokerDown(name, 'it is away')
+    if (!this.isUp(name)) throw brokerDown(name, 'it is away')
     return formatPosition((await this.read(name, null, rule)).head)
   }
 
@@ -271,7 +280,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return this.#within(() => this.broker.read!(name, since, rule), name)
   }
 
-  /** A broker that does not answer is one that has failed. */
+  /** Rejects if the broker does not answer within publishTimeout. */
   async #within<Result> (ask: () => Promise<Result>, name: string): Promise<Result> {
     return await new Promise<Result>((resolve, reject) => {
       const cancel = this.schedule(() => { reject(brokerDown(name, 'it has not answered')) }, this.#settings.publishTimeout)
@@ -279,7 +288,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     })
   }
 
-  /** What is not async may throw. */
+  /** Turns a synchronous throw of a broker into a rejection. */
   async #ask<Result> (ask: () => Promise<Result>): Promise<Result> {
     return await ask()
   }
@@ -331,12 +340,12 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     return rule.plain || this.broker.numbered ? rule : { ...rule, plain: true }
   }
 
-  /** In one process nobody has to be told of what is not kept. */
+  /** Within one process, messages that are not kept need no broker. */
   #isLocal (rule: Rule): boolean {
     return this.#immediate !== null && rule.plain
   }
 
-  // Comparing
+  // Checking
 
   #checkLater (): void {
     if (this.#immediate !== null || !this.broker.numbered) return
@@ -347,7 +356,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
     }, this.#settings.checkInterval)
   }
 
-  /** Whether the broker has what was not delivered: the last message of a topic may be missing, which no other tells. */
+  /** Looks for undelivered messages in the broker: if the last message of a topic is lost, no later one reveals it. */
   async check (): Promise<void> {
     if (this.#state !== 'up') return
     const sources = [...this.#sources()].filter(({ position }) => position !== null)

@@ -1,12 +1,12 @@
-// The broker of one process: what topics are without another, where rules say that messages are kept.
+// The in-process broker: keeps messages for topics whose rules ask for it, if there is no other broker.
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../types/topics.ts'
 import { NODE, randomTag, type Environment } from './environment.ts'
 import { TOPICS_DEFAULTS } from './settings.ts'
 
 export interface MemoryBrokerOptions {
-  /** Milliseconds after which messages come and calls are answered, as if they came from elsewhere. Default: none, publish() delivers at once. */
+  /** Milliseconds to delay messages and answers, as if the broker were remote. Default: none, publish() delivers at once. */
   readonly delay?: number | (() => number) | undefined
-  /** Bytes of what is kept. Default: 64 MiB. */
+  /** Maximum bytes kept. Default: 64 MiB. */
   readonly memory?: number | undefined
 }
 
@@ -18,13 +18,13 @@ interface Kept {
   headExpires: number
 }
 
-/** What a topic takes beside its messages, and a message beside its bytes. */
+/** Bytes a topic takes besides its messages, and a message besides its payload. */
 const OVERHEAD = 256
 const SWEEP_INTERVAL = 30_000
 
 /**
- * A broker that keeps messages in the memory of the process. It is what topics have without another; with a delay, tests see what it is
- * like when messages take their time.
+ * A broker that keeps messages in the memory of the process, as Topics does by default. With a delay, tests can see how an application
+ * behaves when messages take time.
  */
 export function memoryBroker (options: MemoryBrokerOptions = {}): Broker {
   return new MemoryBroker(options)
@@ -36,11 +36,11 @@ export class MemoryBroker implements Broker {
   readonly #memory: number
   readonly #environment: Environment
   #host: BrokerHost | null = null
-  // by topic, the one published last at the end
+  // by topic, in order of their last publication
   readonly #kept = new Map<string, Kept>()
   readonly #subscribed = new Set<string>()
   #bytes = 0
-  // what is under way, in order
+  // delayed operations, in order
   readonly #underWay: Array<() => void> = []
   #cancelSweep: (() => void) | null = null
 
@@ -50,9 +50,9 @@ export class MemoryBroker implements Broker {
     this.#environment = environment
   }
 
-  /** It answers in the turn in which it is asked. */
+  /** It answers synchronously. */
   get isImmediate (): boolean { return this.#delay === null }
-  /** Bytes of what is kept. */
+  /** Bytes kept, overhead included. */
   get bytes (): number { return this.#bytes }
 
   startNow (host: BrokerHost): void {
@@ -128,7 +128,7 @@ export class MemoryBroker implements Broker {
       kept.entries.push(entry)
       this.#count(kept, body.length + OVERHEAD)
       kept.entriesExpire = now + rule.ttl
-      if (kept.entries.length > rule.size * 1.1) this.#drop(kept, kept.entries.length - rule.size) // not for each message
+      if (kept.entries.length > rule.size * 1.1) this.#drop(kept, kept.entries.length - rule.size) // in batches, not for each message
     }
     this.#kept.delete(topic)
     this.#kept.set(topic, kept)
@@ -164,7 +164,7 @@ export class MemoryBroker implements Broker {
     this.#kept.delete(topic)
   }
 
-  /** The messages of the topics that were published on the longest ago, and then those topics that nobody is subscribed to. */
+  /** Drops messages, least recently published topics first, then topics without subscribers. */
   #makeRoom (): void {
     if (this.#bytes <= this.#memory) return
     for (const kept of this.#kept.values()) {
@@ -187,7 +187,7 @@ export class MemoryBroker implements Broker {
     this.#cancelSweep = this.#kept.size === 0 ? null : this.#environment.schedule(() => { this.#sweep() }, SWEEP_INTERVAL)
   }
 
-  /** Does it when its time has come, behind all that was begun before. */
+  /** Runs `work` after the delay, in order. */
   async #later<Result> (work: () => Result): Promise<Result> {
     if (this.#delay === null) return work()
     return await new Promise((resolve, reject) => {

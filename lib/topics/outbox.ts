@@ -1,4 +1,4 @@
-// What this process publishes, on its way to the broker and back: in order, each with a deadline.
+// Messages published by this process on their way to the broker and back: in order, each with a deadline.
 import type { Broker, Head, PublishResult, Rule } from '../../types/topics.ts'
 import type { Subscriber } from '../connection/subscriber.ts'
 import { brokerDown, brokerRefused, brokerUncertain, TopicsError, topicsClosed } from '../errors.ts'
@@ -7,28 +7,29 @@ import type { Environment } from './environment.ts'
 import { formatPosition } from './position.ts'
 
 export interface OutboxSettings {
-  /** Milliseconds. */
+  /** Milliseconds that a publish() may wait for the broker. */
   readonly publishTimeout: number
-  /** Bytes. */
+  /** Maximum bytes that may wait for the broker. */
   readonly maxPending: number
 }
 
 export interface OutboxOwner extends Pick<Environment, 'clock' | 'schedule'> {
   readonly broker: Broker
-  /** The broker takes messages. */
-  readonly isUp: boolean
+  /** The broker accepts messages on a topic. */
+  isUp (topic: string): boolean
   onError (error: unknown): void
   onAccepted (topic: string, head: Head | null): void
-  /** Something is settled, or has come back. */
+  /** A publish() has settled, or its message has come back. */
   onProgress (): void
 }
 
 interface Item {
+  readonly order: number
   readonly topic: string
   readonly body: Buffer
   readonly rule: Rule
   readonly deadline: number
-  /** 0: it is not expected back. */
+  /** From expect(); 0: it is not expected back. */
   readonly counter: number
   readonly resolve: (result: PublishResult) => void
   readonly reject: (error: Error) => void
@@ -39,11 +40,13 @@ export class Outbox {
   readonly #owner: OutboxOwner
   readonly #settings: OutboxSettings
   readonly #items = new Fifo<Item>()
-  // of those, what has not been handed to the broker
-  readonly #waiting = new Fifo<Item>()
+  // the items not yet handed to the broker, in order
+  #waiting: Item[] = []
+  #isFlushing = false
+  #published = 0
   #pending = 0
   #bytes = 0
-  // what is known again when it comes back, and who is not to get it
+  // messages expected back, by counter, with the subscriber that must not get each
   readonly #expected = new Map<number, Subscriber | null>()
   #counter = 0
   #cancel: (() => void) | null = null
@@ -54,69 +57,88 @@ export class Outbox {
     this.#owner = owner
   }
 
-  /** Messages that are not settled, and their bytes. */
+  /** Messages not settled, and their bytes. */
   get pending (): number { return this.#pending }
   get pendingBytes (): number { return this.#bytes }
-  /** All is settled, and what is expected has come back. */
+  /** Everything is settled, and all expected messages have come back. */
   get isEmpty (): boolean { return this.#pending === 0 && this.#expected.size === 0 }
 
-  /** Something that is published, and that is to be known again. @returns by which number */
+  /** Expects the next message back. @returns the counter by which returned() recognizes it */
   expect (except: Subscriber | null): number {
     this.#expected.set(++this.#counter, except)
     return this.#counter
   }
 
-  /** It has come back. @returns who is not to get it */
+  /** A message has come back. @returns the subscriber that must not get it */
   returned (counter: number): Subscriber | null {
     const except = this.#expected.get(counter) ?? null
     if (this.#expected.delete(counter)) this.#owner.onProgress()
     return except
   }
 
-  /** @param counter what expect() has returned; 0: it need not come back */
+  /** @param counter from expect(); 0: it is not expected back */
   publish (topic: string, body: Buffer, rule: Rule, counter: number): Promise<PublishResult> {
     const promise = new Promise<PublishResult>((resolve, reject) => {
       const deadline = this.#owner.clock() + this.#settings.publishTimeout
-      const item: Item = { topic, body, rule, deadline, counter, resolve, reject, state: 'waiting' }
+      const item: Item = { order: this.#published++, topic, body, rule, deadline, counter, resolve, reject, state: 'waiting' }
       this.#pending++
       this.#bytes += body.length
       if (this.#isClosed) this.#settle(item, topicsClosed())
       else if (this.#bytes > this.#settings.maxPending) this.#settle(item, brokerDown(topic, `${this.#settings.maxPending} bytes wait for it (maxPending)`))
       else this.#add(item)
     })
-    promise.catch(() => {}) // nobody has to wait for it
+    promise.catch(() => {}) // may be left unhandled
     return promise
   }
 
-  /** The broker takes messages again. */
+  /** Sends waiting messages: the broker accepts them again, if not on all topics. */
   flush (): void {
-    for (let item = this.#waiting.shift(); item !== undefined; item = this.#waiting.shift()) {
-      if (item.state === 'waiting') this.#send(item)
+    this.#isFlushing = true
+    const away: Item[] = []
+    for (let i = 0; i < this.#waiting.length; i++) { // to which may be added
+      const item = this.#waiting[i]!
+      if (item.state !== 'waiting') continue
+      if (this.#owner.isUp(item.topic)) this.#send(item)
+      else away.push(item)
     }
+    this.#waiting = away
+    this.#isFlushing = false
   }
 
   close (): void {
     this.#isClosed = true
     this.#cancel?.()
     for (const item of this.#items.cut()) this.#settle(item, topicsClosed())
-    this.#waiting.cut()
+    this.#waiting = []
     this.#expected.clear()
     this.#owner.onProgress()
   }
 
   #add (item: Item): void {
     this.#items.push(item)
-    if (this.#owner.isUp && this.#waiting.isEmpty) this.#send(item)
+    if (this.#owner.isUp(item.topic) && !this.#isFlushing) this.#send(item)
     else this.#waiting.push(item)
     this.#watch()
+  }
+
+  /** It was not sent after all. What was published after it may wait already. */
+  #putBack (item: Item): void {
+    item.state = 'waiting'
+    let place = this.#waiting.length
+    while (place > 0 && this.#waiting[place - 1]!.order > item.order) place--
+    this.#waiting.splice(place, 0, item)
   }
 
   #send (item: Item): void {
     item.state = 'sent'
     const { topic, body, rule } = item
-    // what is not async may throw
+    // also catches a synchronous throw
     new Promise<Head | null>(resolve => { resolve(this.#owner.broker.publish(topic, body, rule)) }).then(head => { this.#settle(item, head) }, (error: unknown) => {
       const isKnown = error instanceof TopicsError || isOurs(error)
+      if (isKnown && error.code === 'FST_WS_TOPICS_BROKER_DOWN' && item.state === 'sent' && !this.#owner.isUp(topic)) {
+        this.#putBack(item)
+        return
+      }
       this.#settle(item, isKnown ? error : brokerRefused(`a message on ${JSON.stringify(topic)}`, error))
     })
   }
@@ -127,7 +149,7 @@ export class Outbox {
     this.#pending--
     this.#bytes -= item.body.length
     if (outcome instanceof Error) {
-      // what may be published all the same is still not for who has published it
+      // if uncertain, the message may still come back, and must then not go to its publisher
       if ((outcome as { code?: string }).code !== 'FST_WS_TOPICS_UNCERTAIN') this.#expected.delete(item.counter)
       item.reject(outcome)
       this.#owner.onError(outcome)
@@ -138,7 +160,7 @@ export class Outbox {
     this.#owner.onProgress()
   }
 
-  /** One timer, for the first: the others are due later. */
+  /** Sets the one timer, for the first item: the others are due later. */
   #watch (): void {
     if (this.#cancel !== null) return
     while (this.#items.peek() !== undefined && this.#isDone(this.#items.peek()!)) this.#items.shift()
@@ -167,7 +189,7 @@ export class Outbox {
   }
 }
 
-/** Of another copy of this package. */
-function isOurs (error: unknown): error is Error {
+/** An error of another copy of this package. */
+function isOurs (error: unknown): error is Error & { code: string } {
   return error instanceof Error && String((error as { code?: unknown }).code).startsWith('FST_WS_TOPICS_')
 }

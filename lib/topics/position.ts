@@ -1,13 +1,13 @@
 import type { Head } from '../../types/topics.ts'
 
-/** epoch.number.tag; opaque to everybody else. */
+/** epoch.number.tag; opaque to applications. */
 export function formatPosition ({ epoch, number, tag }: Head): string {
   return `${epoch}.${number}.${tag}`
 }
 
 const POSITION = /^([A-Za-z0-9]{1,32})\.(0|[1-9]\d{0,15})\.([A-Za-z0-9]{1,32}|-)$/
 
-/** Null for anything else: clients send what they like. */
+/** Null for anything invalid: positions come from clients. */
 export function parsePosition (value: unknown): Head | null {
   const parts = typeof value === 'string' ? POSITION.exec(value) : null
   if (parts === null) return null

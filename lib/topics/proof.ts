@@ -1,13 +1,13 @@
-// Whether what a broker has kept is all that there was. Numbers alone do not say so: a broker that comes back with what it had a while ago
-// gives the same ones to other messages. So each message names the one before it, by a tag that no other has.
+// Proves that the messages a broker has kept are complete. Numbers alone do not suffice: a broker restored from an older state gives the
+// same numbers to other messages. So each message refers to the one before it by a unique tag.
 import type { Entry, Head } from '../../types/topics.ts'
 import { isSame } from './position.ts'
 
-/** What a broker has answered to a read(). */
+/** A broker's answer to read(). */
 export class Proof {
   readonly head: Head
   readonly #entries: readonly Entry[]
-  // from here on each entry is the next of the one before, up to the head
+  // index from which each entry follows the one before, up to the head
   readonly #chained: number
 
   constructor (head: Head, entries: readonly Entry[]) {
@@ -24,7 +24,7 @@ export class Proof {
     this.#chained = start
   }
 
-  /** @returns all that was published after `since`, in order; null where that cannot be proven */
+  /** @returns all messages published after `since`, in order; null if completeness cannot be proven */
   since (since: Head): readonly Entry[] | null {
     const { head } = this
     if (since.epoch !== head.epoch) return null
@@ -34,7 +34,7 @@ export class Proof {
     return follows(this.#entries[first]!, since) ? this.#entries.slice(first) : null
   }
 
-  /** The first entry whose number is higher. */
+  /** The index of the first entry with a higher number. */
   #indexAfter (number: number): number {
     let low = 0
     let high = this.#entries.length
@@ -47,7 +47,7 @@ export class Proof {
   }
 }
 
-/** Whether there was nothing between `head` and `entry`. */
+/** Whether `entry` is the next message after `head`. */
 export function follows ({ head: { epoch }, previous, previousTag }: Entry, head: Head): boolean {
   return epoch === head.epoch && previous === head.number && (previousTag === null || previousTag === head.tag)
 }

@@ -3,13 +3,13 @@ import { PreparedMessage, prepare } from '../connection/prepared-message.ts'
 import type { Subscriber } from '../connection/subscriber.ts'
 import { formatPosition } from './position.ts'
 
-/** A message on its way to the subscribers of this process: framed once for all of them, and once for each way to encode it. */
+/** A message on its way to the subscribers of this process: framed once for all of them, and once per encode function. */
 export class Publication {
   readonly topic: string
-  /** As the broker has it; null for a topic without numbers. */
+  /** The broker's entry; null for a topic without numbers. */
   readonly entry: Entry | null
   readonly message: PreparedMessage
-  /** Who is not to get it. */
+  /** A subscriber that does not get it. */
   readonly except: Subscriber | null
   // null: it threw
   #encoded: Map<Encode, PreparedMessage | null> | null = null
@@ -23,7 +23,7 @@ export class Publication {
 
   get position (): string | null { return this.entry === null ? null : formatPosition(this.entry.head) }
 
-  /** @param onError told once of a function that threw @returns null when it did */
+  /** @param onError called once if the function throws @returns null if it threw */
   encodedBy (encode: Encode | null, onError: (error: unknown) => void): PreparedMessage | null {
     if (encode === null) return this.message
     this.#encoded ??= new Map()
@@ -38,7 +38,7 @@ export class Publication {
   #encode (encode: Encode, onError: (error: unknown) => void): PreparedMessage | null {
     const { topic, position, message } = this
     try {
-      // a copy, as others get the same bytes
+      // a copy, as other subscribers share the bytes
       return toMessage(encode(Buffer.from(message.payload), { topic, position, binary: message.isBinary }), { compress: message.mayCompress })
     } catch (error) {
       onError(error)
@@ -47,7 +47,7 @@ export class Publication {
   }
 }
 
-/** @throws TypeError for what is no message, a Blob among that */
+/** @throws TypeError for data that cannot be prepared, such as a Blob */
 export function toMessage (data: MessageData | PreparedMessage, options?: { binary?: boolean | undefined, compress?: boolean | undefined }): PreparedMessage {
   return data instanceof PreparedMessage ? data : prepare(data, options)
 }

@@ -1,13 +1,13 @@
 import { TOPIC_CHANNELS } from './channels.ts'
 
-/** Where errors are told that no promise's owner may have heard of. */
+/** Gets errors that may otherwise go unnoticed, as promises may be left unhandled. */
 export interface Log {
   error (fields: object, message: string): void
 }
 
 const QUIET = 10_000 // ms
 
-/** Counts every error, and tells of one of a kind in ten seconds: a broker that is away fails each publish(). */
+/** Counts every error and logs one of each kind per ten seconds: with an unreachable broker each publish() fails. */
 export class Reporter {
   readonly #topics: unknown
   readonly #clock: () => number
@@ -15,7 +15,7 @@ export class Reporter {
   log: Log | null = null
   errors = 0
 
-  /** @param topics what the channel says whose error it is */
+  /** @param topics the Topics, for messages of the `error` channel */
   constructor (topics: unknown, clock: () => number) {
     this.#topics = topics
     this.#clock = clock
@@ -29,8 +29,8 @@ export class Reporter {
     if (now - (this.#toldAt.get(kind) ?? -Infinity) < QUIET) return
     this.#toldAt.set(kind, now)
     try {
-      this.log?.error({ err: error, errors: this.errors }, 'topics: something has failed')
-    } catch {} // anything can be thrown, even what no logger can print
+      this.log?.error({ err: error, errors: this.errors }, 'an error of WebSocket topics')
+    } catch {} // the thrown value may be impossible to log
   }
 }
 

@@ -1,7 +1,7 @@
-// Which topics are kept, and how: by name.
+// How a topic is kept, by its name.
 import type { Rule, TopicRule } from '../../types/topics.ts'
 
-/** What is asked of a topic of which no rule speaks: with a broker it is numbered, without it is nothing but delivered. */
+/** For topics without a rule: with a broker messages are numbered, otherwise only delivered. */
 const UNRULED = { size: 0, ttl: 300_000 }
 
 export class Rules {
@@ -23,7 +23,7 @@ export class Rules {
   }
 }
 
-/** In time that grows with the length of the name alone, where a regular expression of several stars could be made to take its time. */
+/** Takes time linear in the length of the name; a regular expression with several stars could be made to backtrack. */
 function matcher (pattern: string): (topic: string) => boolean {
   const [start, ...rest] = pattern.split('*') as [string, ...string[]]
   const end = rest.pop()

@@ -1,4 +1,4 @@
-// The options of a Topics: checked and complete.
+// Validates the options of Topics and fills in defaults.
 import type { Broker, SlowPolicy, SubscribeOptions, TopicRule, TopicsOptions } from '../../types/topics.ts'
 import { unknownTopicsOption, wrongTopic, wrongTopicsOption } from '../errors.ts'
 
@@ -31,14 +31,14 @@ export const TOPICS_DEFAULTS: TopicsSettings = {
 }
 
 const MAX_NAME_LENGTH = 1024
-/** Redis hands a script no more than some 8,000 entries at a time, and a list may be longer by a tenth. */
+/** Redis passes a script at most some 8,000 entries at a time, and a list may exceed its size by a tenth. */
 const MAX_SIZE = 5_000
-const MAX_TIMEOUT = 2 ** 31 - 1 // what setTimeout() can do
+const MAX_TIMEOUT = 2 ** 31 - 1 // the longest delay of setTimeout()
 
-// ES2024, which every Node from 20 on has
+// ES2024, in Node from 20 on
 type WellFormed = string & { isWellFormed (): boolean }
 
-/** @returns what it must be, where it is not */
+/** @returns what the value must be; null if it is valid */
 type Check = (value: unknown) => string | null
 
 const integer = (min: number, max: number): Check => value =>
@@ -70,10 +70,10 @@ const RULE_CHECKS: Readonly<Record<keyof TopicRule, Check>> = {
   plain: value => typeof value === 'boolean' ? null : 'true or false'
 }
 
-// what a client may have sent is no mistake of the application
+// `since` is not checked: it may come from a client, and an invalid one is not the application's mistake
 const SUBSCRIBE_CHECKS: Readonly<Record<keyof SubscribeOptions, Check>> = { since: () => null, slow, encode: aFunction, snapshot: aFunction }
 
-/** @throws TypeError that names the option which is unknown, of a wrong type or out of range */
+/** @throws TypeError that names the option that is unknown, of a wrong type or out of range */
 export function topicsSettings (options: TopicsOptions): TopicsSettings {
   const settings = { ...TOPICS_DEFAULTS, ...checked(options, CHECKS, '') } as TopicsSettings
   settings.rules.forEach((rule, index) => {
@@ -84,7 +84,7 @@ export function topicsSettings (options: TopicsOptions): TopicsSettings {
   return settings
 }
 
-/** @throws TypeError as topicsSettings() does */
+/** @throws TypeError like topicsSettings() */
 export function checkSubscribeOptions (options: SubscribeOptions): void {
   checked(options, SUBSCRIBE_CHECKS, '')
 }

@@ -1,14 +1,14 @@
-// Where the messages of a numbered topic come from, for all its subscribers in this process: in order, without a hole, or it is told.
+// Supplies the messages of a topic to all its subscribers in this process: in order and, if numbered, without unreported gaps.
 //
-// state     what it is                                           what comes           goes on
+// state     meaning                                              messages             next state
 // --------  ---------------------------------------------------  -------------------  ------------------------------------------------
-// joining   the broker has not said from where on it delivers    waits                live, when it has answered
-// live      each message is the next of the one before           is delivered         doubtful, at a hole, a fork, a new epoch; when the
-//                                                                                     broker was away
-// doubtful  something may be missing; the broker is asked        waits                live, with what was missing, or after a 'gap'
+// joining   the start of delivery is not known yet               wait                 live, when the broker has answered
+// live      each message follows the one before                  are delivered        doubtful, at a gap, a fork or a new epoch, or when
+//                                                                                     the broker was unreachable
+// doubtful  messages may be missing; the broker is asked         wait                 live, with the missing messages or after a 'gap'
 //
-// An answer counts only if nothing was delivered since it was asked for: then it is from the same point as `last`. What waited before it was
-// asked for is covered by it.
+// An answer counts fully only if nothing was delivered since the question: then it starts from `last`. It covers messages that waited
+// before the question.
 import type { Entry, GapReason, Head, Rule } from '../../types/topics.ts'
 import { Missing, type CatchUp } from './catch-up.ts'
 import { isSame } from './position.ts'
@@ -17,21 +17,21 @@ import { Publication } from './publication.ts'
 import type { Topic } from './topic.ts'
 
 export interface SourceOwner {
-  /** Never throws. */
+  /** Asks the broker. Never throws synchronously. */
   read (topic: string, since: Head | null, rule: Rule): Promise<{ head: Head, entries: Entry[] }>
-  /** Makes a message of an entry. Null: it is none. @param isNew it was not delivered here before */
+  /** Converts an entry to a message; null if it is invalid. @param isNew it was not delivered here before */
   open (topic: string, entry: Entry, isNew: boolean): Publication | null
-  /** To all subscribers in this process. */
+  /** Delivers to all subscribers in this process. */
   pass (topic: Topic, publication: Publication): void
   gap (topic: Topic, reason: GapReason, from: Head | null, to: Head | null): void
-  /** Something may be missing. */
+  /** Messages may be missing. */
   onDoubt (topic: Topic): void
   onError (error: unknown): void
-  /** @returns whether so many more bytes may wait */
+  /** @returns whether this many more bytes may wait */
   reserve (bytes: number): boolean
   release (bytes: number): void
-  /** The broker can be asked. */
-  readonly isUp: boolean
+  /** The broker can be asked about a topic. */
+  isUp (topic: string): boolean
   readonly clock: () => number
   readonly schedule: (callback: () => void, delay: number) => () => void
 }
@@ -39,11 +39,11 @@ export interface SourceOwner {
 type State = 'joining' | 'live' | 'doubtful'
 
 interface Question {
-  /** What was asked for. */
+  /** The position asked for. */
   readonly since: Head | null
-  /** What had been delivered. */
+  /** The last message delivered before the question. */
   readonly last: Head | null
-  /** What waited. */
+  /** How many messages waited, which the answer covers. */
   readonly covered: number
   readonly isRecovering: CatchUp[]
   readonly generation: number
@@ -58,27 +58,27 @@ export class Source {
   readonly #rule: Rule
   readonly #owner: SourceOwner
   #state: State = 'joining'
-  /** What was delivered last. Replaced, never changed: another object says that something was delivered. */
+  /** The last message delivered. Replaced, never mutated: another object means that something was delivered. */
   #last: Head | null = null
   #waiting: Entry[] = []
   #waitingBytes = 0
-  // the broker delivers: else there is no point in asking
+  // the broker has acknowledged the subscription: asking before that makes no sense
   #isSubscribed = false
   #hasEnded = false
   #question: Question | null = null
-  // after that answer
+  // once the current question is answered
   #mustAskAgain = false
   #wasInterrupted = false
-  // who waits for what is said of its position
+  // subscribers that wait for the recovery from their position
   #undecided: CatchUp[] = []
   // increases with each gap
   #generation = 0
-  // the head that the broker had at the last check, ahead of what was delivered: that may have been on its way
+  // the broker's head at the last check, if ahead of what was delivered: the messages may have been on their way
   #ahead: Head | null = null
   #retries = 0
   #cancelRetry: (() => void) | null = null
   #renewedAt = 0
-  /** The newest that this process has published and the broker has accepted. */
+  /** The newest message of this process that the broker has accepted. */
   accepted: Head | null = null
 
   constructor (topic: Topic, rule: Rule, owner: SourceOwner) {
@@ -90,26 +90,26 @@ export class Source {
 
   get rule (): Rule { return this.#rule }
   get state (): State { return this.#state }
-  /** Null while it is not live: what it says then may be wrong. */
+  /** Null while not live, as it may then be wrong. */
   get position (): Head | null { return this.#state === 'live' ? this.#last : null }
 
-  /** What this process has published is here. */
+  /** Messages that this process published have come back. */
   get isUpToDate (): boolean {
     const { accepted } = this
     return accepted === null || (this.#last !== null && (this.#last.epoch !== accepted.epoch || this.#last.number >= accepted.number))
   }
 
-  /** A topic without numbers: what comes is delivered. */
+  /** A topic without numbers: messages are delivered as they come. */
   get #isPlain (): boolean { return this.#rule.plain }
 
-  /** The broker delivers from now on. */
+  /** The broker has acknowledged the subscription. */
   subscribed (): void {
     this.#isSubscribed = true
     if (this.#isPlain) this.#goLivePlain()
     else this.#ask()
   }
 
-  /** What the broker has answered at once, where it can. */
+  /** The broker has subscribed and answered synchronously. */
   joined (answer: { head: Head, entries: Entry[] }): void {
     this.#isSubscribed = true
     this.#state = 'live'
@@ -145,18 +145,18 @@ export class Source {
     this.#clearWaiting(0)
   }
 
-  /** @param catchUp is decided when it is known where its position lies */
+  /** @param catchUp decided once its position has been looked up */
   recover (catchUp: CatchUp): void {
     if (this.#state === 'live' && (catchUp.since === null || this.#isPlain)) {
       catchUp.decide({ recovered: false, head: this.#last, missed: [] })
       return
     }
     this.#undecided.push(catchUp)
-    // once for all of this turn
+    // one question for all of this turn
     if (this.#undecided.length === 1) queueMicrotask(() => { this.#askForUndecided() })
   }
 
-  /** From the broker. */
+  /** Takes a message from the broker. */
   take (entry: Entry): void {
     if (this.#state === 'live') this.#takeNext(entry)
     else this.#wait(entry)
@@ -166,7 +166,7 @@ export class Source {
     this.#owner.pass(this.topic, publication)
   }
 
-  /** Now and then it is compared with what the broker has. */
+  /** Compares with the broker's head; called periodically. */
   check (head: Head | null): void {
     const last = this.#last
     if (this.#state !== 'live' || last === null || this.#isPlain) return
@@ -174,7 +174,7 @@ export class Source {
     const isLate = isAhead && this.#ahead !== null && this.#ahead.number > last.number
     this.#ahead = isAhead ? head : null
     if (isLate) this.#setDoubtful()
-    const isOld = this.#owner.clock() - this.#renewedAt > this.#rule.headTtl / 3 // or the broker forgets it
+    const isOld = this.#owner.clock() - this.#renewedAt > this.#rule.headTtl / 3 // renewed in time, before the broker forgets the topic
     if (isOld || head === null || !isSame(head, last)) this.#ask()
   }
 
@@ -188,7 +188,7 @@ export class Source {
       this.#setDoubtful()
       this.#ask()
     }
-    // else it was delivered: a broker that has gone back is found out by what comes next
+    // otherwise a duplicate; if the broker was restored from an older state, the next message reveals it
   }
 
   #setDoubtful (): void {
@@ -199,7 +199,7 @@ export class Source {
   #wait (entry: Entry): void {
     const { length } = entry.body
     if (this.#waitingBytes + length > MAX_WAITING || !this.#owner.reserve(length)) {
-      // too much to keep: it is asked for once more
+      // too much to keep: ask the broker for it later
       this.#clearWaiting(0)
       this.#mustAskAgain = this.#question !== null
       return
@@ -208,7 +208,7 @@ export class Source {
     this.#waitingBytes += length
   }
 
-  /** @returns those behind the first `count` */
+  /** @returns the entries after the first `count` */
   #clearWaiting (count: number): Entry[] {
     const rest = this.#waiting.slice(count)
     this.#owner.release(this.#waitingBytes)
@@ -218,13 +218,13 @@ export class Source {
   }
 
   #askForUndecided (): void {
-    // a question that is on its way was asked before they came; while it is doubtful, what they are asked for could hide what it needs itself
+    // not with a question pending, which was asked before they came; nor while doubtful, as their question could hide what the source itself needs
     if (this.#undecided.length > 0 && this.#state === 'live' && this.#question === null) this.#ask()
   }
 
   /** One question at a time. */
   #ask (): void {
-    if (this.#hasEnded || !this.#isSubscribed || !this.#owner.isUp) return
+    if (this.#hasEnded || !this.#isSubscribed || !this.#owner.isUp(this.topic.name)) return
     if (this.#question !== null) {
       this.#mustAskAgain = true
       return
@@ -265,7 +265,7 @@ export class Source {
     if (this.#last === question.last) {
       this.#adopt(proof, isLive)
     } else {
-      // what came meanwhile was the next of the one before; more of that may be in the answer
+      // messages delivered meanwhile followed each other; the answer may hold more that follow
       const missed = isLive ? proof.since(this.#last!) : null
       for (const entry of missed ?? []) this.#deliver(entry)
     }
@@ -280,7 +280,7 @@ export class Source {
     const waiting = this.#clearWaiting(question.covered)
     this.#decide(question, proof)
     for (const entry of waiting) this.take(entry)
-    // where nothing has come since, what they wait for is on its way
+    // if nothing was delivered since, the messages they wait for are on their way
     if (this.#undecided.length > 0 && this.#last === question.last) this.#askLater()
     else this.#askForUndecided()
   }
@@ -297,7 +297,7 @@ export class Source {
       for (const entry of missed) this.#deliver(entry)
       return
     }
-    // what is kept does not reach back to what was delivered last, and what is between is likely on its way: see check()
+    // the kept messages do not reach back to the last delivered one; those between are likely on their way: see check()
     if (isLive && head.epoch === last.epoch && head.number > last.number) return
     this.#ahead = null
     this.#generation++
@@ -340,7 +340,7 @@ export class Source {
     }
   }
 
-  /** Drops of what was delivered since it came what the answer has too. @returns false where one does not lead to the other */
+  /** Drops live messages of `catchUp` that the answer covers. @returns false if they do not continue the answer */
   #dropUpTo (head: Head, catchUp: CatchUp, generation: number): boolean {
     if (isSame(this.#last!, head)) {
       catchUp.drop(Infinity)
@@ -368,7 +368,7 @@ export class Source {
   }
 }
 
-/** Of those of one epoch: `last`'s, or else that of the first. */
+/** The oldest head in the epoch of `last`, or else of the first head. */
 function oldest (last: Head | null, heads: ReadonlyArray<Head | null>): Head | null {
   let oldest = last
   for (const head of heads) {

@@ -1,4 +1,4 @@
-// How one subscriber is served with the messages of one topic.
+// One subscriber of one topic, and how it is served.
 import type { Encode, Head, SlowPolicy, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import type { PreparedMessage } from '../connection/prepared-message.ts'
 import type { Subscriber } from '../connection/subscriber.ts'
@@ -7,25 +7,25 @@ import { TOPIC_CHANNELS } from './channels.ts'
 import type { Publication } from './publication.ts'
 import type { Topic } from './topic.ts'
 
-/** What subscriptions of one Topics have in common. */
+/** Shared by the subscriptions of one Topics. */
 export interface Service {
   readonly maxBehind: number
   readonly counts: { delivered: number, skipped: number, waiting: number }
-  /** A function of the application has thrown. */
+  /** An encode function threw. */
   onEncodeError (error: unknown): void
   /** A message cannot be encoded for this subscriber. */
   onUnencoded (subscription: Subscription, publication: Publication): void
 }
 
-/** There are many of them: a topic's and a connection's list of them costs nothing beside. */
+/** Kept small, as there are many: it also serves as node of its connection's list. */
 export class Subscription {
   readonly topic: Topic
   readonly subscriber: Subscriber
-  /** The next of the same connection. */
+  /** The next subscription of the same connection. */
   next: Subscription | null
-  /** Its place in the topic's list; -1: it has ended. */
+  /** Its index in the topic's list; -1: it has ended. */
   at = -1
-  /** Null for who gets everything as it comes, as most do. */
+  /** Null for most: messages are delivered unchanged as they come. */
   terms: Terms | null = null
 
   constructor (topic: Topic, subscriber: Subscriber, next: Subscription | null) {
@@ -48,16 +48,16 @@ export class Subscription {
   }
 }
 
-/** What a subscription differs by from most. */
+/** What distinguishes a subscription from most others. */
 export class Terms {
   readonly slow: SlowPolicy
   readonly encode: Encode | null
-  /** Of the subscribe() that is not done. */
+  /** The promise of subscribe(), while pending. */
   promise: Promise<SubscribeResult> | null = null
-  /** What it has to be sent before what is published now. */
+  /** Sends missed messages or a snapshot before live ones; null when done. */
   catchUp: CatchUp | null = null
   #waiting: Publication | null = null
-  // of a run of messages that were not delivered
+  // length of the current run of messages not delivered
   #skipped = 0
 
   constructor ({ encode, slow }: SubscribeOptions, defaultSlow: SlowPolicy) {
@@ -65,7 +65,7 @@ export class Terms {
     this.encode = encode ?? null
   }
 
-  /** Nothing that a subscription without terms would not do. */
+  /** No different from a subscription without terms. */
   get isUsual (): boolean { return this.slow === 'close' && this.encode === null && this.catchUp === null }
 
   deliver (subscription: Subscription, publication: Publication, service: Service): void {
@@ -77,17 +77,17 @@ export class Terms {
     this.send(subscription, publication, service.maxBehind, service)
   }
 
-  /** @returns whether it may be sent more */
+  /** @returns whether the subscriber has room for more */
   send (subscription: Subscription, publication: Publication, maxUnsent: number, service: Service): boolean {
     const message = publication.encodedBy(this.encode, error => { service.onEncodeError(error) })
     service.counts.delivered++
-    if (subscription.at < 0) return false // which encode() has brought about
+    if (subscription.at < 0) return false // encode() ended the subscription
     if (message !== null) return subscription.subscriber.sendPublished(message, maxUnsent)
     service.onUnencoded(subscription, publication)
     return true
   }
 
-  /** All is out that was sent: the newest has waited for that. */
+  /** Everything sent is out: sends what waits. */
   onDrain (subscription: Subscription, service: Service): void {
     if (this.catchUp !== null) {
       this.catchUp.pump()
@@ -139,10 +139,10 @@ export class Terms {
   }
 }
 
-/** What a subscriber is sent first. */
+/** Sent before live messages: a missed one, or the snapshot. */
 export type FirstMessage = Publication | PreparedMessage
 
-/** What came of `since`. */
+/** The result of looking up `since`. */
 export interface Recovery {
   readonly recovered: boolean
   readonly head: Head | null

@@ -1,4 +1,4 @@
-// Who is subscribed to what in this process, and how a message gets to them.
+// The subscriptions of this process, and delivery to them.
 import type { MessageData, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { GapReason, Head, PublishOptions, PublishResult, SubscribeOptions, SubscribeResult } from '../../types/topics.ts'
 import type { Subscriber, SubscriptionTable } from '../connection/subscriber.ts'
@@ -14,13 +14,13 @@ import type { Source } from './source.ts'
 import { Subscription, Terms } from './subscription.ts'
 import { Topic } from './topic.ts'
 
-/** What lies behind the table: topics that are more than a list of subscribers. */
+/** The broker side of the table. */
 export interface Upstream {
-  /** Where the messages of a topic come from, from its first subscriber on; null: publish() delivers them. */
+  /** Called at the first subscription. @returns the source of the topic's messages; null: publish() delivers them directly */
   join (topic: Topic): Source | null
-  /** The last has left. */
+  /** The last subscriber has left. */
   leave (topic: Topic, source: Source): void
-  /** Null: it is not for the broker. */
+  /** @returns null if the topic does not use the broker */
   publish (topic: string, message: ReturnType<typeof toMessage>, except: Subscriber | null): Promise<PublishResult> | null
   onError (error: unknown): void
 }
@@ -28,7 +28,7 @@ export interface Upstream {
 const OPEN = 1
 const SERVICE_RESTART = 1012
 
-// what most calls return, where nothing has to be waited for
+// returned by most calls, which have nothing to wait for
 const SUBSCRIBED: Promise<SubscribeResult> = Promise.resolve(Object.freeze({ recovered: false, position: null }))
 const DELIVERED: Promise<PublishResult> = Promise.resolve(Object.freeze({ position: null }))
 
@@ -37,14 +37,14 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   readonly upstream: Up
   readonly #topics = new Map<string, Topic>()
   readonly counts = { published: 0, delivered: 0, skipped: 0, waiting: 0, gaps: 0, subscriptions: 0 }
-  // subscriptions that have a function of the application called for each message
+  // number of subscriptions with an encode function
   #encoders = 0
   #isDelivering = false
-  // what such a function publishes has its turn behind the message for which it was called
+  // messages published inside an encode function wait for the one being delivered
   readonly #nested = new Fifo<{ readonly topic: Topic, readonly publication: Publication }>()
   #isClosed = false
 
-  /** @param connect makes what lies behind it */
+  /** @param connect creates the upstream */
   constructor (settings: TopicsSettings, connect: (table: Table) => Up) {
     this.#settings = settings
     this.upstream = connect(this as unknown as Table)
@@ -67,7 +67,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     const subscription = subscriptions.first = new Subscription(topic, subscriber, subscriptions.first)
     topic.add(subscription)
     this.counts.subscriptions++
-    if (options === undefined && topic.source === null && this.#settings.slow === 'close') return SUBSCRIBED // as most
+    if (options === undefined && topic.source === null && this.#settings.slow === 'close') return SUBSCRIBED // the common case
     return this.#begin(subscription, options ?? {})
   }
 
@@ -95,7 +95,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     return DELIVERED
   }
 
-  /** To all who are subscribed now. */
+  /** Delivers to all current subscribers. */
   deliver (topic: Topic, publication: Publication): void {
     if (this.#encoders === 0) {
       this.#deliverToAll(topic, publication)
@@ -110,7 +110,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     this.#isDelivering = false
   }
 
-  /** Nothing of the application is called meanwhile; who is given up as too slow leaves the list. */
+  /** Calls no application code; a subscriber that is given up as too slow leaves the list meanwhile. */
   #deliverToAll ({ subscribers }: Topic, publication: Publication): void {
     if (subscribers === null) return
     if (!Array.isArray(subscribers)) {
@@ -123,14 +123,14 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
       const subscription = subscribers[i]!
       if (subscription.terms !== null) {
         subscription.deliver(publication, this)
-      } else if (subscription.subscriber !== except) { // as for most: a call less for each
+      } else if (subscription.subscriber !== except) { // the common case, inlined to save a call
         counts.delivered++
         subscription.subscriber.sendPublished(message, maxBehind)
       }
     }
   }
 
-  /** Tells all who had what comes before. */
+  /** Reports a gap to all subscribers that got the messages before it. */
   gap (topic: Topic, reason: GapReason, from: Head | null, to: Head | null): void {
     const missing = new Missing(reason, from, to)
     for (const subscription of topic.list()) {
@@ -149,7 +149,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     if (this.#settings.gap === 'close') subscriber.close(SERVICE_RESTART, 'messages of a topic are missing')
   }
 
-  /** The broker has refused a topic: nobody gets it. */
+  /** The broker has refused a topic: ends its subscriptions. */
   refuse (topic: Topic, error: Error): void {
     for (const subscription of topic.list()) {
       this.onMissing(subscription, new Missing('subscribe', null, null))
@@ -171,7 +171,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
     this.unsubscribe(subscriber, topic.name)
   }
 
-  /** @param error what a subscribe() that is not done rejects with. Default: that it has ended */
+  /** @param error rejects a pending subscribe(). Default: FST_WS_TOPICS_UNSUBSCRIBED */
   end (subscription: Subscription, error?: Error): void {
     const { topic, terms } = subscription
     if (subscription.at < 0) return
@@ -225,8 +225,8 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
 
   #rejected (error: TopicsError): Promise<never> {
     const promise = Promise.reject(error)
-    promise.catch(() => {}) // nobody has to wait for it
-    // that somebody has left is no failure
+    promise.catch(() => {}) // may be left unhandled
+    // a connection that closed is not a failure
     if (error.code !== 'FST_WS_TOPICS_UNSUBSCRIBED') this.upstream.onError(error)
     return promise
   }

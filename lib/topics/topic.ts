@@ -1,12 +1,12 @@
 import type { Source } from './source.ts'
 import type { Subscription } from './subscription.ts'
 
-/** A topic that somebody is subscribed to, with all who are. */
+/** A topic and its subscribers, of which there is at least one. */
 export class Topic {
   readonly name: string
-  /** One alone, as most have, or a list; null: nobody. */
+  /** A single one, as for most topics, or a list; null: none. */
   subscribers: Subscription | Subscription[] | null = null
-  /** Where its messages come from; null where publish() delivers them itself. */
+  /** Supplies its messages; null if publish() delivers them directly. */
   source: Source | null = null
 
   constructor (name: string) {
@@ -26,7 +26,7 @@ export class Topic {
     else this.subscribers = [subscribers, subscription]
   }
 
-  /** Puts the last in its place, so that who goes through the list from its end meets all others once. */
+  /** Moves the last subscription into its place, so that a loop from the end of the list still visits all others once. */
   remove (subscription: Subscription): void {
     const { subscribers } = this
     if (Array.isArray(subscribers)) {
@@ -42,7 +42,7 @@ export class Topic {
     subscription.at = -1
   }
 
-  /** Those there are now: who of them is there when its turn comes has to be asked. */
+  /** A copy of the current list: check whether each has ended when its turn comes. */
   list (): Subscription[] {
     if (this.subscribers === null) return []
     return Array.isArray(this.subscribers) ? [...this.subscribers] : [this.subscribers]

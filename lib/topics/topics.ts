@@ -1,4 +1,4 @@
-// Topics of one process, or with a broker of many.
+// Topics of one process, or across processes with a broker.
 import type { MessageData, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { Broker, PublishOptions, PublishResult, TopicsOptions, TopicsStats, TopicsTable } from '../../types/topics.ts'
 import { coreIn } from '../connection/connection.ts'
@@ -14,7 +14,7 @@ import { Table } from './table.ts'
 const inUse = new WeakSet<Broker>()
 
 /**
- * What connections subscribe to and publish on. The plugin makes one, or is given one by its option `topics`; without Fastify `upgrade()` is.
+ * The topics that connections subscribe to and publish on. The plugin creates one, unless its option `topics` passes one, as that of upgrade() does.
  */
 export class Topics implements TopicsTable {
   readonly #table: Table<Link>
@@ -24,11 +24,11 @@ export class Topics implements TopicsTable {
   #closed: Promise<void> | null = null
 
   /**
-   * @throws TypeError with the code FST_WS_TOPICS_OPTION for an option that is wrong, Error with FST_WS_TOPICS_BROKER_IN_USE for a broker that
-   * another Topics has
+   * @throws TypeError with the code FST_WS_TOPICS_OPTION for an invalid option, Error with FST_WS_TOPICS_BROKER_IN_USE for a broker that another
+   * Topics uses
    */
   constructor (options?: TopicsOptions)
-  /** @param environment time and chance, for tests @internal */
+  /** @param environment clock and random, for tests @internal */
   constructor (options: TopicsOptions, environment: Environment)
   constructor (options: TopicsOptions = {}, environment: Environment = NODE) {
     const settings = topicsSettings(options)
@@ -45,13 +45,13 @@ export class Topics implements TopicsTable {
     this.#link = this.#table.upstream
   }
 
-  /** What connections see of it. @internal */
+  /** The table that connections use. @internal */
   get table (): Table<Link> { return this.#table }
 
-  /** What is behind that. @internal */
+  /** The link to the broker. @internal */
   get link (): Link { return this.#link }
 
-  /** Where errors go that no promise's owner may have heard of; the first counts. @internal */
+  /** Sets the log for errors that may otherwise go unnoticed; only the first counts. @internal */
   logTo (log: Log): void { this.#reporter.log ??= log }
 
   get size (): number { return this.#table.topics.size }

@@ -4,16 +4,16 @@ import { SessionTurns } from './session-turns.ts'
 import { unlisten } from './stream-listener.ts'
 import type { Transport } from './transport.ts'
 
-// Milliseconds that a client has, once the connection has ended here, to read what is on its way; and after each sign of life.
+// Milliseconds that a client has to read what is on its way, once the connection has ended here, and after its last data.
 const TIME_TO_READ = 30_000
 const TIME_TO_ANSWER = 1000
 
-/** A stream of an HTTP/2 session, which it shares with others. */
+/** A stream of an HTTP/2 session, which is shared with other streams. */
 export class Http2Transport implements Transport {
   readonly stream: Http2Stream
-  readonly ownsChunks = true // each chunk goes to one stream only
+  readonly ownsChunks = true // a chunk belongs to one stream only
 
-  // Node buffers up to 10 MB for all streams of a session (maxSessionMemory), and refuses new streams beyond that.
+  // Node buffers up to 10 MB for all streams of a session (maxSessionMemory), and refuses new streams beyond that
   readonly maxInFlight = 16 * 1024
 
   constructor (stream: Http2Stream) {
@@ -41,29 +41,29 @@ export class Http2Transport implements Transport {
 
   takeTurn (write: () => void): void {
     const { session } = this.stream
-    if (session === undefined) write() // the session is gone, and the stream with it
+    if (session === undefined) write() // session and stream are gone
     else SessionTurns.of(session).take(write)
   }
 
-  /** An HTTP/2 stream is not destroyed by every error, such as that of a write after RST_STREAM with NO_ERROR while it is paused. */
+  /** Not every error destroys an HTTP/2 stream: not a write after RST_STREAM with NO_ERROR while it is paused. */
   tune (): void {
     this.stream.on('error', () => { this.stream.destroy() })
   }
 
-  /** The TCP connection is its session's. */
+  /** Nothing: the TCP connection belongs to the session. */
   keepAlive (): void {}
 
-  /** END_STREAM, and RST_STREAM after it once the peer is done too: Firefox leaves its side open. RFC 9113 §8.1. */
+  /** Sends END_STREAM, then RST_STREAM if the peer is done too: Firefox leaves its side open. RFC 9113 §8.1. */
   finish (isPeerDone: boolean): void {
     this.stream.end(() => {
-      // which drops what is not sent yet, END_STREAM
+      // a turn later: close() drops unsent frames, even END_STREAM
       if (isPeerDone) setImmediate(() => { this.stream.close() })
     })
   }
 
   /**
-   * A reset now would reach a client that has not read all of what is on its way, our Close the last of it: Chromium cannot answer that
-   * on a stream that was reset, and tells its page 1006.
+   * Leaves the client time to read. A reset now would arrive before it has read everything up to our Close: Chromium cannot answer that on a
+   * reset stream, and reports 1006 to the page.
    */
   leave (): void {
     const { stream } = this
@@ -71,7 +71,7 @@ export class Http2Transport implements Transport {
     const drop = (): void => { this.#drop(constants.NGHTTP2_NO_ERROR) }
     const timer = setTimeout(drop, TIME_TO_READ).unref()
     let quiet: NodeJS.Timeout | undefined
-    // the peer's answer, or what it sent before that: of Firefox nothing else shows that it has read everything
+    // the peer's Close, or data before it: for Firefox the only sign that it has read everything
     stream.on('data', () => {
       clearTimeout(quiet)
       quiet = setTimeout(drop, TIME_TO_ANSWER).unref()
@@ -86,12 +86,12 @@ export class Http2Transport implements Transport {
     process.nextTick(() => { listener?.onStreamClose() })
   }
 
-  /** RFC 8441 §5: CANCEL stands for a TCP reset. A stream that is destroyed without it says NO_ERROR. */
+  /** RFC 8441 §5: CANCEL is the equivalent of a TCP reset. Destroying the stream alone would send NO_ERROR. */
   abort (): void {
     const { stream } = this
     if (stream.writableLength === 0) {
       this.#drop(constants.NGHTTP2_CANCEL)
-    } else { // what was written in this turn leaves at the end of it, as far as there is room; RST_STREAM would drop it
+    } else { // bytes written in this turn leave at its end, as far as there is room; RST_STREAM would drop them
       stream.pause()
       setImmediate(() => { this.#drop(constants.NGHTTP2_CANCEL) })
     }
@@ -99,6 +99,6 @@ export class Http2Transport implements Transport {
 
   #drop (code: number): void {
     this.stream.close(code)
-    this.stream.destroy() // a client that reads nothing may never let the session send that frame
+    this.stream.destroy() // if the client reads nothing, the session may never send RST_STREAM
   }
 }

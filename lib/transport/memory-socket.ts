@@ -1,18 +1,18 @@
 import { Duplex } from 'node:stream'
 
 export interface MemorySocketOptions {
-  /** Stands for a TLSSocket, whose bytes have been decrypted. Default: false. */
+  /** Acts as a TLSSocket with decrypted bytes. Default: false. */
   encrypted?: boolean
   /** Default: 127.0.0.1. */
   remoteAddress?: string | undefined
   /**
-   * A write does not wait for the other end to read. For HTTP/2, which has limits of its own: Node stops reading a
-   * session while it has something to write, and two such would wait for each other. Default: false.
+   * Writes do not wait for the other end to read. For HTTP/2, which has flow control of its own: Node stops reading a session
+   * while it has data to write, so that two sessions would wait for each other. Default: false.
    */
   isUnlimited?: boolean
 }
 
-/** What Node's HTTP, and this library, use of a socket beyond what a stream has. */
+/** The members of a socket, besides those of a stream, that Node's HTTP and this library use. */
 interface SocketSurface {
   setTimeout (milliseconds: number): this
   setNoDelay (): this
@@ -22,18 +22,18 @@ interface SocketSurface {
 }
 
 /**
- * One of the two ends of a connection in memory, which Node's HTTP parser takes for a socket. Bytes are copied on their way. A write
- * is done when the other end has read it, and when one end is gone the other is told as over TCP.
+ * One end of an in-memory connection, which Node's HTTP accepts as a socket. Bytes are copied. A write completes when the other end
+ * has read it, and the end of one side is seen by the other as over TCP.
  */
 export class MemorySocket extends Duplex implements SocketSurface {
   readonly remoteAddress: string
   readonly remoteFamily = 'IPv4'
   readonly remotePort = 0
-  /** Stands for a TLSSocket, whose bytes have been decrypted. */
+  /** Acts as a TLSSocket with decrypted bytes. */
   readonly encrypted: boolean
   readonly #isUnlimited: boolean
   #other: MemorySocket | null = null
-  // of a write by the other end that waits for this one to read
+  // callback of a write by the other end that waits for this one to read
   #onRead: (() => void) | null = null
 
   static pair (options: MemorySocketOptions = {}): [MemorySocket, MemorySocket] {
@@ -68,7 +68,7 @@ export class MemorySocket extends Duplex implements SocketSurface {
       else other.#onRead = callback
       return
     }
-    // an HTTP/2 session that receives something while it writes ends the process (Node.js 20)
+    // an HTTP/2 session that receives data while it writes crashes the process (Node.js 20)
     process.nextTick(() => {
       if (!this.destroyed && !other.destroyed) other.push(copy)
       callback()
@@ -82,11 +82,11 @@ export class MemorySocket extends Duplex implements SocketSurface {
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     this.#end()
-    this._read() // nobody else will, and a write by the other end must not wait for that
+    this._read() // releases a pending write of the other end
     callback(error)
   }
 
-  /** By the time it gets there the other end has read everything. */
+  /** Signals the end to the other side, after everything written. */
   #end (): void {
     const other = this.#other!
     if (!other.readableEnded && !other.destroyed) other.push(null)

@@ -1,30 +1,30 @@
 import type { Http2Session } from 'node:http2'
 
-/** Who writes on a stream. */
+/** The writer of a stream. */
 export interface StreamWriter {
   /** Bytes handed to the stream since the start. */
   readonly bytesHandedOver: number
-  /** Those, and the bytes that still wait to be handed over. */
+  /** The same plus bytes that wait to be handed over. */
   readonly bytesAdded: number
   /** Sends a Ping. @returns false after a Close, which nothing may follow */
   ask (): boolean
-  /** Hands over as much as it may. */
+  /** Writes as much as it may. */
   flush (): void
 }
 
-// A smaller window is left to the streams as a whole: with a part of it they could not send at full speed.
+// Smaller windows are not divided up: with a part of one, streams could not send at full speed.
 const SMALLEST_WINDOW = 4 * 2 ** 20
-// After this many bytes of a stream the session's window is looked at again: at first the client has not yet said how large it is.
+// Bytes of a stream between two looks at the session's window, whose size the client announces only after a while.
 const BETWEEN_LOOKS = 2 ** 16
-// The part of the window that may be filled with bytes not known to be read. Browsers give one stream about as much.
+// The part of the window for bytes not known to be read. Browsers give a single stream about as much.
 const PART = 3 / 8
-// A further part, which streams share equally when others hold all of the first. Together they are less than half.
+// A further part, shared equally by streams when the first is used up. Both together are less than half.
 const PART_SHARED = 1 / 16
-// The part of the window, or of its share, that a stream sends before it asks whether its peer reads.
+// The part of the window, or of its share, that a stream sends before it asks by a Ping whether its peer reads.
 const PART_UNASKED = 1 / 64
 const PART_OF_SHARE = 1 / 2
 
-/** How much of a session's window its WebSockets hold. */
+/** How much of a session's window its WebSockets occupy. */
 class SessionRoom {
   static readonly #bySession = new WeakMap<Http2Session, SessionRoom>()
   readonly #session: Http2Session
@@ -49,7 +49,7 @@ class SessionRoom {
     this.#session = session
   }
 
-  /** Node tells how much of the window is left, not its size. */
+  /** Estimates the window's size: Node exposes only how much of it is left. */
   look (): void {
     const { remoteWindowSize = 0 } = this.#session.state
     if (remoteWindowSize >= SMALLEST_WINDOW) this.window = Math.max(this.window, remoteWindowSize)
@@ -71,17 +71,17 @@ class SessionRoom {
 }
 
 /**
- * What a WebSocket may hold of its session's window. A page that reads nothing, such as one in the back/forward cache of a browser,
- * lets its window fill, and three of those fill the session's in Chromium. Nor is it enough to leave some room: a client gives
- * room back only when half of the window has been read, so that other streams stop when more than half is unread. HTTP/2 does not
- * tell how much of a stream has been read. A Pong does.
+ * Limits how much of its session's window a WebSocket occupies. A page that reads nothing, such as one in the back/forward cache,
+ * lets its stream's window fill up, and three such pages fill the session's window in Chromium. Leaving some room is not enough:
+ * clients return room only when half of the window has been read, so other streams stop once more than half is unread. HTTP/2 does
+ * not tell how much of a stream has been read; a Pong does.
  */
 export class StreamRoom {
   readonly #session: SessionRoom
   readonly #writer: StreamWriter
   #proven = 0
   #unproven = 0
-  // where the unanswered Ping ends
+  // stream position at the end of the unanswered Ping
   #askedUpTo: number | null = null
   #lookedAt = -BETWEEN_LOOKS
 
@@ -90,7 +90,7 @@ export class StreamRoom {
     this.#writer = writer
   }
 
-  /** Whether more may be handed over. If not, the writer is told to flush again later. */
+  /** Whether more may be written. If not, flush() of the writer is called later. */
   mayWrite (): boolean {
     const { bytesHandedOver } = this.#writer
     if (bytesHandedOver - this.#lookedAt >= BETWEEN_LOOKS) {
@@ -105,17 +105,17 @@ export class StreamRoom {
     this.#count(bytesHandedOver - this.#proven)
     const share = window * PART_SHARED / this.#session.holders
     if (this.#askedUpTo === null && this.#unproven >= Math.min(window * PART_UNASKED, share * PART_OF_SHARE)) {
-      if (!this.#writer.ask()) return true // it is closing, and will soon be gone
+      if (!this.#writer.ask()) return true // closing: it will soon be gone
       this.#askedUpTo = this.#writer.bytesAdded
     }
-    // A Ping that still waits behind a long frame cannot be answered yet.
+    // a Ping queued behind a long frame cannot be answered yet
     const isAsked = this.#askedUpTo !== null && bytesHandedOver >= this.#askedUpTo
     if (!isAsked || this.#session.unproven < window * PART || this.#unproven < share) return true
     this.#session.wait(this.#writer)
     return false
   }
 
-  /** The peer has sent something. After a Ping that is taken for the Pong, which may wait behind long messages. */
+  /** The peer has sent data. After a Ping this counts as its Pong, which may be queued behind long messages. */
   heard (): void {
     const { bytesHandedOver } = this.#writer
     if (this.#askedUpTo === null || bytesHandedOver < this.#askedUpTo) return
@@ -125,7 +125,7 @@ export class StreamRoom {
     this.#session.goOn()
   }
 
-  /** The stream is closed: the client has given back what it held. */
+  /** The stream is closed: the client has returned its part of the window. */
   leave (): void {
     this.#session.stopWaiting(this.#writer)
     this.#count(0)

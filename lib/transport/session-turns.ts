@@ -1,8 +1,8 @@
 import type { Http2Session } from 'node:http2'
 
 /**
- * Gives turns to the streams of one HTTP/2 session that have more than one piece to send: one stream in each turn of the event loop.
- * Newer Node.js serves streams first come, first served (RFC 9218): those that always have data would let no other through.
+ * Takes turns among the streams of one HTTP/2 session that have more than one piece to send: one stream per turn of the event loop.
+ * Newer Node.js serves streams first come, first served (RFC 9218): one that always has data would block all others.
  */
 export class SessionTurns {
   static readonly #bySession = new WeakMap<Http2Session, SessionTurns>()

@@ -5,7 +5,7 @@ import type { Transport } from './transport.ts'
 
 const slab = new WriteSlab()
 
-/** A TCP or TLS socket, or any other Duplex: Node's HTTP accepts those too. */
+/** A TCP or TLS socket, or any other Duplex, as Node's HTTP accepts those too. */
 export class SocketTransport implements Transport {
   readonly stream: Duplex & Partial<Pick<Socket, 'setTimeout' | 'setNoDelay' | 'setKeepAlive'>>
   readonly ownsChunks: boolean
@@ -17,7 +17,7 @@ export class SocketTransport implements Transport {
     this.#isPlain = Object.getPrototypeOf(socket) === Socket.prototype
   }
 
-  /** Only where write() is Node's own: that of a subclass, or one put in its place, may keep what it is given. */
+  /** Only if write() is Node's own: a subclass or replacement may keep the buffer. */
   get slab (): WriteSlab | undefined {
     return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
   }
@@ -37,7 +37,7 @@ export class SocketTransport implements Transport {
 
   abort (): void {
     const { stream } = this
-    // TLS reports an earlier write, such as that of the 101, only in the next turn, and takes the next write only then
+    // TLS completes an earlier write, such as that of the 101, only in the next turn, and only then starts the next write
     if (stream.writableLength === 0 || stream.writableNeedDrain) stream.destroy()
     else setImmediate(() => { setImmediate(() => { stream.destroy() }) })
   }

@@ -1,16 +1,16 @@
 import type { Duplex } from 'node:stream'
 
-/** What is told of the events of a stream. */
+/** Gets the events of a stream. */
 export interface StreamListener {
   onData (chunk: Buffer): void
   onStreamEnd (): void
   onDrain (): void
-  /** Somebody is about to end or destroy the stream: whatever has to go out first must be written now. */
+  /** end() or destroy() of the stream is being called: pending data must be written now. */
   onBeforeEnd (): void
   onStreamClose (): void
 }
 
-// The same functions listen to every stream, and find their listener here: closures would cost each connection 0.3 KiB.
+// All streams share the same event listeners, which find their StreamListener here: closures would cost 0.3 KiB per connection.
 const LISTENER = Symbol('listener')
 type ListenedStream = Duplex & { [LISTENER]?: StreamListener }
 
@@ -20,7 +20,7 @@ function onDrain (this: ListenedStream): void { this[LISTENER]!.onDrain() }
 function onClose (this: ListenedStream): void { this[LISTENER]!.onStreamClose() }
 function ignore (): void {} // 'close' follows an 'error'
 
-/** Tells `listener`, one for each stream, of everything but data. */
+/** Passes all events except data to `listener`, of which a stream has one. */
 export function listen (stream: ListenedStream, listener: StreamListener): void {
   stream[LISTENER] = listener
   stream.on('error', ignore)
@@ -30,26 +30,26 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
   announceEnd(stream)
 }
 
-/** Tells the listener of data too, which makes the stream flow. */
+/** Passes data to the listener too, which makes the stream flow. */
 export function listenToData (stream: ListenedStream): void {
   stream.on('data', onData)
 }
 
-/** The two ways to end a stream, of whatever class. */
+/** The two methods that end a stream. */
 interface Ends {
   readonly end: (...given: unknown[]) => unknown
   readonly destroy: (error?: Error) => unknown
 }
 
-// by class of stream, the replacements of its two methods: shared by all its streams, so that none costs a closure
+// by class of stream: the replacements of the two methods, shared by all its streams to save closures
 const ENDS = new WeakMap<object, Ends>()
 
 /**
- * Anybody who holds the stream may end it (`request.raw.destroy()`, `connection._socket.end()`) in the same turn in which something was
- * sent, which must not be lost. No event comes before that.
+ * Wraps end() and destroy(). Applications may call them (`request.raw.destroy()`, `connection._socket.end()`) right after sending, and the
+ * message must not be lost. No event precedes that.
  */
 function announceEnd (stream: ListenedStream): void {
-  const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // somebody else has replaced them too
+  const isOwn = Object.hasOwn(stream, 'end') || Object.hasOwn(stream, 'destroy') // already replaced by other code
   const original: object = isOwn ? { end: stream.end.bind(stream), destroy: stream.destroy.bind(stream) } : Object.getPrototypeOf(stream)
   let ends = ENDS.get(original)
   if (ends === undefined) {
@@ -69,7 +69,7 @@ function announceEnd (stream: ListenedStream): void {
   Object.assign(stream, ends)
 }
 
-/** Stops telling the listener. @returns that listener */
+/** Detaches the listener. @returns it */
 export function unlisten (stream: ListenedStream): StreamListener | undefined {
   stream.off('close', onClose).off('end', onEnd).off('drain', onDrain).off('data', onData)
   const listener = stream[LISTENER]

@@ -2,34 +2,34 @@ import type { Duplex } from 'node:stream'
 import type { StreamWriter } from './session-room.ts'
 import type { WriteSlab } from '../framing/write-slab.ts'
 
-/** A byte stream that a connection owns, and how that kind of stream is opened, ended and dropped. */
+/** A byte stream owned by a connection, and how to set up, end and drop it. */
 export interface Transport {
   readonly stream: Duplex
-  /** Chunks are ours alone: nobody else sees their memory. */
+  /** The memory of received chunks is ours alone, and may be modified. */
   readonly ownsChunks: boolean
-  /** What it came over. Default: '1.1'. */
+  /** The HTTP version of the handshake. Default: '1.1'. */
   readonly httpVersion?: '1.1' | '2.0'
-  /** For small frames that are written at once. Absent: the stream may still use what it was given after it reports that nothing waits. */
+  /** A reusable buffer for small frames. Absent: the stream may still use written buffers after it reports that nothing is pending. */
   readonly slab?: WriteSlab | undefined
-  /** Bytes that may be on their way out of the process at a time. Undefined: as many as the stream takes. */
+  /** Maximum bytes in flight to the kernel. Undefined: as many as the stream takes. */
   readonly maxInFlight?: number
-  /** Whether `writer` may write more now, apart from the room in its stream. If not, its flush() is called when it may. */
+  /** Whether `writer` may write more now, regardless of room in its stream. If not, its flush() is called later. */
   mayWrite? (writer: StreamWriter): boolean
-  /** The peer has sent something. */
+  /** The peer has sent data. */
   heard? (): void
-  /** Calls `write`, which has more to send, after others had their turn. */
+  /** Calls `write`, which has more to send, after other streams had their turn. */
   takeTurn? (write: () => void): void
-  /** Once, at open: lifts the timeouts of HTTP, sends small frames without delay. */
+  /** Called once, at open: disables HTTP timeouts and Nagle's algorithm. */
   tune (): void
-  /** Makes TCP look for a lost peer too. Not at open: its two system calls are a tenth of what a handshake costs. */
+  /** Enables TCP keep-alive. Not done at open, as its two system calls are a tenth of the cost of a handshake. */
   keepAlive (): void
-  /** Flushes what was written, our Close the last of it, and ends our side. @param isPeerDone the peer has said Close too, or ended its side */
+  /** Flushes everything up to our Close and ends our side. @param isPeerDone the peer has also sent Close, or ended its side */
   finish (isPeerDone: boolean): void
   /**
-   * Instead of abort(), when everything is written and the peer takes too long to answer our Close: ends our side, tells the listener that
-   * the stream is closed, and leaves the peer time to read. Absent: abort() is called.
+   * Used instead of abort() if everything is written and the peer is slow to answer our Close: ends our side, reports the stream as closed
+   * to the listener, and leaves the peer time to read. Absent: abort() is used.
    */
   leave? (): void
-  /** Drops it at once, whatever still waits. */
+  /** Drops the stream; data that cannot be written right away is lost. */
   abort (): void
 }

@@ -124,7 +124,7 @@ test('parameters are told in words, as they have no schema', async t => {
     other: {},
     wildcard: { description: '(the rest of the path)' }
   })
-  t.strictSame(channels.optional_id.parameters, { id: { description: '(may be left out, with the slash before it, type: integer, minimum: 1)' } })
+  t.strictSame(channels.optional_id.parameters, { id: { description: '(optional, with the slash before it, type: integer, minimum: 1)' } })
   t.strictSame(channels.boolean_id.parameters, { id: {} })
 })
 
@@ -274,9 +274,9 @@ test('what cannot be documented makes ready() reject, with the route and the cau
   class Foreign { readonly kind = 'own' }
   const compile: RouteShorthandOptions = { validatorCompiler: () => () => true, serializerCompiler: () => JSON.stringify }
   const routes: Array<[routes: Routes, message: RegExp, options?: AsyncApiOptions]> = [
-    [app => { declare(app, '/a', { receive: new Foreign() }, compile) }, /^the WebSocket route \/a cannot be documented: schema\.receive is no JSON Schema, .* transform/],
-    [app => { declare(app, '/a', { send: 5 }, compile) }, /route \/a .*schema\.send is no JSON Schema/],
-    [app => { declare(app, '/a', { receive: { $ref: 'Missing#' } }, compile) }, /route \/a .*the \$ref "Missing#" names nothing/],
+    [app => { declare(app, '/a', { receive: new Foreign() }, compile) }, /^the WebSocket route \/a cannot be documented: schema\.receive is not JSON Schema, .* transform/],
+    [app => { declare(app, '/a', { send: 5 }, compile) }, /route \/a .*schema\.send is not JSON Schema/],
+    [app => { declare(app, '/a', { receive: { $ref: 'Missing#' } }, compile) }, /route \/a .*the \$ref "Missing#" cannot be resolved/],
     [app => { declare(app, '/a', { receive: SAY, security: [{ toString: [] }] }) }, /route \/a .*schema\.security names "toString", which document\.components\.securitySchemes/],
     [app => { declare(app, '/a') }, /route \/a .*failed/, { transform () { throw new Error('failed') } }]
   ]

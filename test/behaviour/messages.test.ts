@@ -132,7 +132,7 @@ test('what cannot be read as a value has a close code of its own, and a reason i
     [text('[]'), N, 'close 1007 message must be object'],
     [text('{}'), N, "close 1007 message must have required property 'n'"],
     [text('null'), {}, 'close 1007 message must not be null'],
-    [binary('{"n":1}'), N, 'close 1003 a binary message came, where a schema says that messages are JSON'],
+    [binary('{"n":1}'), N, 'close 1003 binary messages are not allowed: a schema requires JSON'],
     [text(JSON.stringify({ ['\u{1F600}'.repeat(100)]: 'x' })), { type: 'object', additionalProperties: { type: 'integer' } }, /^close 1007 message\/(\u{1F600})+\.\.\.$/u]
   ]
   for (const [message, receive, answer] of cases) {

@@ -1,20 +1,16 @@
 // Nodes as processes, clients, publishers, and a seed that says who is killed when. What each client got is in a ledger.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { Redis as Ioredis } from 'ioredis'
 import { connect } from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/index.ts'
 import { integer, random } from '../helpers/random.ts'
-import { RedisServer } from '../helpers/redis-server.ts'
 import { Ledger } from './ledger.ts'
 import type { FromClient, FromNode } from './messages.ts'
-
-/** What Redis still has after it was killed: nothing, what it had a while ago, or all but the last second. */
-export const PERSISTENCE = { none: [], rdb: ['--dbfilename', 'chaos.rdb'], aof: ['--appendonly', 'yes'] } as const
+import { STORES, type Store, type StoreKind } from './stores.ts'
 
 export interface ChaosOptions {
   readonly seed: number
-  readonly persistence: keyof typeof PERSISTENCE
+  readonly store: StoreKind
   readonly nodes: number
   readonly clients: number
   readonly topics: number
@@ -44,19 +40,21 @@ const IN_FLIGHT = 32
 
 class Node {
   #process: ChildProcess | null = null
-  readonly #redisPort: number
+  readonly #store: Store
   readonly #onRestored: (at: number) => void
   port = 0
 
-  constructor (redisPort: number, onRestored: (at: number) => void) {
-    this.#redisPort = redisPort
+  constructor (store: Store, onRestored: (at: number) => void) {
+    this.#store = store
     this.#onRestored = onRestored
   }
 
   /** Until it listens; a node cannot start while Redis is away. */
   async start (): Promise<void> {
     for (;;) {
-      const child = fork(new URL('node.ts', import.meta.url), { env: { ...process.env, CHAOS_REDIS_PORT: String(this.#redisPort), CHAOS_PORT: String(this.port) }, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+      const { ports, isCluster } = this.#store
+      const env = { ...process.env, CHAOS_REDIS_PORTS: ports.join(), CHAOS_CLUSTER: String(isCluster), CHAOS_PORT: String(this.port) }
+      const child = fork(new URL('node.ts', import.meta.url), { env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
       this.#process = child
       const started = await new Promise<boolean>(resolve => {
         child.on('exit', () => { resolve(false) })
@@ -131,12 +129,10 @@ class Client {
 export async function chaos (options: ChaosOptions, log: (line: string) => void = () => {}): Promise<ChaosResult> {
   const chance = random(options.seed)
   const topics = Array.from({ length: options.topics }, (_, i) => `topic:${i}`)
-  const server = await RedisServer.start(...PERSISTENCE[options.persistence])
-  const admin = new Ioredis({ port: server.port, host: '127.0.0.1' })
-  admin.on('error', () => {})
-  const restored: number[] = []
-  let readyAt = 0
-  const nodes = Array.from({ length: options.nodes }, () => new Node(server.port, at => { restored.push(at - readyAt) }))
+  const store: Store = await STORES[options.store]()
+  const restoredAt: number[] = []
+  const readyAt: number[] = []
+  const nodes = Array.from({ length: options.nodes }, () => new Node(store, at => { restoredAt.push(at) }))
   const begin = performance.now()
   const clients: Client[] = []
   try {
@@ -156,7 +152,7 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     const kills = [
       ...Array.from({ length: options.brokerKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'broker' })),
       ...Array.from({ length: options.nodeKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'node' })),
-      ...Array.from({ length: options.persistence === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
+      ...Array.from({ length: options.store === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
     ].sort((a, b) => a.at - b.at)
     // one at a time, while what is published goes on up to the next
     let killing: Promise<void> | undefined
@@ -194,12 +190,9 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     const kill = async (what: string): Promise<void> => {
       log(`${what} at ${next}`)
       if (what === 'save') {
-        await admin.save().catch(() => {})
+        await store.save().catch(() => {})
       } else if (what === 'broker') {
-        await server.kill()
-        await new Promise(resolve => { setTimeout(resolve, integer(chance, 0, 300)) })
-        await server.start()
-        readyAt = Date.now()
+        readyAt.push(await store.kill(chance))
       } else {
         const node = nodes[integer(chance, 0, nodes.length - 1)]!
         await node.kill()
@@ -208,7 +201,8 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     }
     await allDone
     await Promise.resolve(killing)
-    const behind = await quiet(admin, clients)
+    const restored = restoredAt.map(at => at - (readyAt.findLast(ready => ready <= at) ?? at))
+    const behind = await quiet(store, clients)
     const result = { accepted, failed, delivered: 0, gaps: 0, recovered: 0, notRecovered: 0, undetected: [] as string[], doubles: 0, unknown: 0, behind, restored, seconds: (performance.now() - begin) / 1000 }
     for (const { ledgers } of clients) {
       for (const ledger of ledgers.values()) {
@@ -225,21 +219,21 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     return result
   } finally {
     for (const client of clients) client.end()
-    admin.disconnect()
     await Promise.all(nodes.map(node => node.kill()))
-    await server.remove()
+    await store.remove()
   }
 }
 
-/** Waits until each client is where Redis is. @returns those who are not after a while that is longer than all timeouts */
-async function quiet (admin: Ioredis, clients: readonly Client[]): Promise<string[]> {
+/** Waits until each client is where the store is. @returns those who are not after a while that is longer than all timeouts */
+async function quiet (store: Store, clients: readonly Client[]): Promise<string[]> {
   let behind: string[] = []
   for (let attempt = 0; attempt < 100; attempt++) {
     behind = []
+    const topics = new Set(clients.flatMap(({ ledgers }) => [...ledgers.keys()]))
+    const heads = new Map(await Promise.all([...topics].map(async topic => [topic, await store.headOf(topic)] as const)))
     for (const [i, { ledgers }] of clients.entries()) {
       for (const [topic, { last }] of ledgers) {
-        const key = (await admin.keys(`*:n:${topic}`))[0]
-        const head = key === undefined ? null : (await admin.get(key))!.replaceAll(' ', '.')
+        const head = heads.get(topic)
         if (last !== head) behind.push(`client ${i} is at ${last} of ${topic}, which is at ${head}`)
       }
     }

@@ -1,12 +1,13 @@
-// usage: npm run chaos -- [seed [messages]]
-import { chaos, PERSISTENCE, type ChaosOptions } from './chaos.ts'
+// usage: npm run chaos -- [seed [messages [store ...]]], of which there are none, rdb, aof, replica and cluster. Default: all of them
+import { chaos, type ChaosOptions } from './chaos.ts'
+import { STORES, type StoreKind } from './stores.ts'
 
-const [seed = '1', messages = '20000'] = process.argv.slice(2)
+const [seed = '1', messages = '20000', ...given] = process.argv.slice(2)
 let isBad = false
-for (const persistence of Object.keys(PERSISTENCE) as Array<keyof typeof PERSISTENCE>) {
-  const options: ChaosOptions = { seed: Number(seed), persistence, nodes: 3, clients: 12, topics: 20, messages: Number(messages), brokerKills: 20, nodeKills: 10 }
+for (const store of (given.length > 0 ? given : Object.keys(STORES)) as StoreKind[]) {
+  const options: ChaosOptions = { seed: Number(seed), store, nodes: 3, clients: 12, topics: 20, messages: Number(messages), brokerKills: 20, nodeKills: 10 }
   const { undetected, behind, restored, ...counts } = await chaos(options)
-  console.log(persistence, { ...counts, undetected: undetected.length, behind: behind.length, longestToRestore: `${Math.max(0, ...restored)} ms` })
+  console.log(store, { ...counts, undetected: undetected.length, behind: behind.length, longestToRestore: `${Math.max(0, ...restored)} ms` })
   for (const line of [...undetected, ...behind].slice(0, 10)) console.log(`  ${line}`)
   isBad ||= undetected.length + behind.length + counts.doubles + counts.unknown > 0
 }

@@ -2,7 +2,7 @@
 // the one before, as the script in Redis has it: the truth, by which the ledger is checked.
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import { createClient } from 'redis'
+import { createClient, createCluster } from 'redis'
 import { redisBroker } from '../../lib/brokers/redis/index.ts'
 import { fastifyWebsocket } from '../../lib/index.ts'
 import type { Broker, BrokerHost, Entry, Head, MessageData } from '../../types/index.ts'
@@ -11,7 +11,11 @@ import type { FromClient, FromNode } from './messages.ts'
 const format = ({ epoch, number, tag }: Head): string => `${epoch}.${number}.${tag}`
 const parents = new Map<string, string>()
 
+/** More than what is kept of all topics. */
+const MAX_PARENTS = 500_000
+
 function remember ({ head, previous, previousTag }: Entry): void {
+  if (parents.size >= MAX_PARENTS) parents.delete(parents.keys().next().value!)
   parents.set(format(head), format({ epoch: head.epoch, number: previous, tag: previousTag! }))
 }
 
@@ -25,6 +29,7 @@ function watched (broker: Broker): Broker {
     subscribe: topics => broker.subscribe(topics),
     unsubscribe: topics => { broker.unsubscribe(topics) },
     heads: topics => broker.heads!(topics),
+    isAway: topic => broker.isAway?.(topic) === true,
     read: async (...args) => {
       const answer = await broker.read!(...args)
       answer.entries.forEach(remember)
@@ -39,10 +44,10 @@ function watchedHost (host: BrokerHost): BrokerHost {
       if (entry.head !== null) remember(entry)
       host.deliver(topic, entry)
     },
-    interrupted: () => { host.interrupted() },
-    restored: () => {
+    interrupted: affects => { host.interrupted(affects) },
+    restored: affects => {
       process.send!({ restored: Date.now() })
-      host.restored()
+      host.restored(affects)
     },
     error: error => { host.error(error) }
   }
@@ -54,7 +59,8 @@ function encode (payload: Buffer, { topic, position }: { topic: string, position
 
 const write = (message: FromNode): string => JSON.stringify(message)
 
-const client = createClient({ socket: { port: Number(process.env['CHAOS_REDIS_PORT']), host: '127.0.0.1' } })
+const urls = process.env['CHAOS_REDIS_PORTS']!.split(',').map(port => ({ url: `redis://127.0.0.1:${port}` }))
+const client = process.env['CHAOS_CLUSTER'] === 'true' ? createCluster({ rootNodes: urls }) : createClient(urls[0]!)
 const app = Fastify()
 await app.register(fastifyWebsocket, {
   topics: { broker: watched(redisBroker({ client, timeout: 2_000 })), rules: [{ topic: '*', size: 200 }], checkInterval: 250, publishTimeout: 2_000 }

@@ -66,7 +66,7 @@ test('what is no URL of an HTTP proxy is a TypeError that says where it stands, 
     name: 'TypeError', message: 'the variable http_proxy must be the URL of a proxy, http: or https:, not one of socks5:'
   })
   t.throws(() => parseProxy('http://user:secret@', 'the WebSocket option proxy'), {
-    name: 'TypeError', message: 'the WebSocket option proxy must be the URL of a proxy, http: or https:, not what is no URL'
+    name: 'TypeError', message: 'the WebSocket option proxy must be the URL of a proxy, http: or https:, not an invalid URL'
   })
   t.end()
 })

@@ -162,7 +162,7 @@ for (const code of [1002, 1003, 1007, 1008, 1009, 1010]) {
     const url = await counting(t, connection => { connection.close(code, 'why') })
     const error = await go(url, waitForClose).then(() => null, error => error)
     t.ok(error instanceof ConnectionClosedError)
-    t.match(error, { closeCode: code, closeInfo: { code, reason: 'why', cause: 'peer' }, message: `the connection was closed with close code ${code} (why), and there is no next attempt` })
+    t.match(error, { closeCode: code, closeInfo: { code, reason: 'why', cause: 'peer' }, message: `the connection was closed with close code ${code} (why), and reconnect() does not try again` })
   })
 }
 

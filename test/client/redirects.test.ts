@@ -61,7 +61,7 @@ test('a circle, one redirect too many, and what is no URL of a WebSocket are ref
   follow(far, '/2')
   t.throws(() => follow(far, '/3', 307), { statusCode: 307, headers: { location: '/3' }, message: /maxRedirects \(2\)/ })
   for (const location of ['ftp://a/', 'ws+unix:/run/s:/', 'http://', 'mailto:a', 'file:///etc/passwd']) {
-    t.throws(() => follow(start('ws://a/'), location), { code: 'FST_WS_REDIRECT', message: /no URL of a WebSocket/ }, location)
+    t.throws(() => follow(start('ws://a/'), location), { code: 'FST_WS_REDIRECT', message: /not a WebSocket URL/ }, location)
   }
 })
 

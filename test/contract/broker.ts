@@ -19,9 +19,15 @@ type Delivered = [topic: string, head: Head | null, payload: string]
 export class Recorder implements BrokerHost {
   readonly delivered: Delivered[] = []
   readonly entries: Entry[] = []
+  /** Of `watched`. */
   readonly told: string[] = []
   readonly errors: Error[] = []
+  readonly #watched: string
   #waiting: Array<{ isDone: () => boolean, resolve: () => void }> = []
+
+  constructor (watched = 'x') {
+    this.#watched = watched
+  }
 
   deliver (topic: string, entry: Entry | { head: null, body: Buffer }): void {
     if (entry.head !== null) this.entries.push(entry)
@@ -29,8 +35,8 @@ export class Recorder implements BrokerHost {
     this.#look()
   }
 
-  interrupted (): void { this.#tell('interrupted') }
-  restored (): void { this.#tell('restored') }
+  interrupted (affects?: (topic: string) => boolean): void { this.#tell('interrupted', affects) }
+  restored (affects?: (topic: string) => boolean): void { this.#tell('restored', affects) }
   error (error: Error): void {
     this.errors.push(error)
     this.#look()
@@ -40,8 +46,8 @@ export class Recorder implements BrokerHost {
     if (!isDone()) await new Promise<void>(resolve => { this.#waiting.push({ isDone, resolve }) })
   }
 
-  #tell (what: string): void {
-    this.told.push(what)
+  #tell (what: string, affects?: (topic: string) => boolean): void {
+    if (affects === undefined || affects(this.#watched)) this.told.push(what)
     this.#look()
   }
 

@@ -2,10 +2,11 @@
 import mqemitter from 'mqemitter'
 import t from 'tap'
 import { mqemitterBroker } from '../../lib/brokers/mqemitter/index.ts'
-import { RedisBroker } from '../../lib/brokers/redis/redis-broker.ts'
+import { redisBroker } from '../../lib/brokers/redis/index.ts'
 import { memoryBroker } from '../../lib/index.ts'
 import type { Broker, BrokerHost } from '../../types/topics.ts'
-import { REDIS_CLIENTS } from '../helpers/redis-clients.ts'
+import { REDIS_CLIENTS, REDIS_CLUSTER_CLIENTS } from '../helpers/redis-clients.ts'
+import { RedisCluster } from '../helpers/redis-cluster.ts'
 import { RedisServer, withoutRedis } from '../helpers/redis-server.ts'
 import { brokerContract } from './broker.ts'
 
@@ -52,7 +53,8 @@ brokerContract('mqemitter', {
 })
 
 let server: RedisServer | null = null
-t.teardown(() => server?.remove())
+let cluster: RedisCluster | null = null
+t.teardown(async () => { await Promise.all([server?.remove(), cluster?.remove()]) })
 let prefixes = 0
 
 for (const [name, client] of Object.entries(REDIS_CLIENTS)) {
@@ -60,11 +62,25 @@ for (const [name, client] of Object.entries(REDIS_CLIENTS)) {
     make: async () => {
       server ??= await RedisServer.start()
       const options = { client: client(server.port), prefix: `test${prefixes++}` }
-      return [new RedisBroker(options), new RedisBroker(options)]
+      return [redisBroker(options), redisBroker(options)]
     },
     cut: async () => {
       await server!.kill()
       return async () => { await server!.start() }
+    }
+  }, withoutRedis)
+}
+
+for (const [name, client] of Object.entries(REDIS_CLUSTER_CLIENTS)) {
+  brokerContract(`a Redis cluster by ${name}`, {
+    make: async () => {
+      cluster ??= await RedisCluster.start()
+      const options = { client: client(cluster.ports), prefix: `test${prefixes++}` }
+      return [redisBroker(options), redisBroker(options)]
+    },
+    cut: async () => {
+      await cluster!.kill()
+      return async () => { await cluster!.restart() }
     }
   }, withoutRedis)
 }

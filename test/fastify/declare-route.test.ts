@@ -106,7 +106,7 @@ test('a schema of messages on a route that takes no WebSockets is a mistake, unl
   for (const direction of ['receive', 'send']) {
     for (const options of [{}, { method: 'POST' }, { websocket: null }]) {
       t.throws(() => declare({ ...options, schema: { [direction]: {} } }), {
-        code: 'FST_WS_SCHEMA_ROUTE', message: `schema.${direction} of the route /ws says what its messages are, but it takes no WebSockets: websocket: true or a wsHandler is missing`
+        code: 'FST_WS_SCHEMA_ROUTE', message: `schema.${direction} of the route /ws describes WebSocket messages, but the route takes no WebSockets: websocket: true or a wsHandler is missing`
       })
     }
     for (const options of [{ websocket: false }, { websocket: true }, { wsHandler: handler }]) declare({ ...options, schema: { [direction]: {} } })

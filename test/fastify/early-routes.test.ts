@@ -11,8 +11,8 @@ const { default: websocket } = await import('../../lib/index.ts')
 const { echo, handshake, listen, problem, request, text } = await import('../helpers/http.ts')
 
 const EARLY = 'speaks WebSocket, but was declared before fastify-websocket-stream had loaded: await its registration first, or declare the route in a plugin that is ' +
-  'registered behind it'
-const OUTSIDE = 'speaks WebSocket, but fastify-websocket-stream is not registered in its scope: a registration counts for its own scope and those within'
+  'registered after it'
+const OUTSIDE = 'speaks WebSocket, but fastify-websocket-stream is not registered in its scope: a registration applies to its own scope and those within'
 
 const wrongOrders: Array<[title: string, declare: (app: FastifyInstance) => unknown, message: string]> = [
   ['a registration that nobody awaits', app => {
@@ -142,7 +142,7 @@ test('where the plugin was imported when the app was there already, the first ha
       statusCode: 500,
       code: 'FST_WS_DECLARED_TOO_EARLY',
       message: `the route GET ${path} was declared before fastify-websocket-stream had loaded, and takes no WebSocket handshakes: await the registration of the ` +
-        'plugin first, or declare the route in a plugin that is registered behind it'
+        'plugin first, or declare the route in a plugin that is registered after it'
     })
   }
   t.match(logged, [{ err: { code: 'FST_WS_DECLARED_TOO_EARLY' } }, { err: { code: 'FST_WS_DECLARED_TOO_EARLY' } }], 'the log has it')

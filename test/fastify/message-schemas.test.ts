@@ -181,7 +181,7 @@ test('of a union that cannot be told apart, and of which validation takes fields
   receiving(app, '/open', { anyOf: [{ type: 'object' }, { type: 'string' }] })
   receiving(app, '/own', union, { validatorCompiler: () => () => true })
   t.equal(await ask(app, '/silent-loss', '{"b":"x"}'), '{}', 'which is what it warns of')
-  t.match(lines, [{ level: 40, msg: /^schema\.receive of the WebSocket route \/silent-loss is a union whose members no property tells apart/ }])
+  t.match(lines, [{ level: 40, msg: /^schema\.receive of the WebSocket route \/silent-loss is a union whose members no property distinguishes/ }])
   t.equal(lines.length, 1)
 
   const careful = await createApp(t, { logger, ajv: { customOptions: { removeAdditional: false } } })

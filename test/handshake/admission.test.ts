@@ -40,9 +40,9 @@ test('by default a page of another origin gets 403, with what it was compared wi
     statusCode: 403,
     code: 'FST_WS_ORIGIN',
     error: 'Forbidden',
-    message: 'pages of "http://evil.example" must not open a WebSocket here: the option origin lets in pages of the same origin, ' +
-      'and this request is for "server.example.com". If a proxy has changed the host, let it pass the Host header field on, ' +
-      'or set trustProxy if it says X-Forwarded-Host; pages of other origins are let in where the option origin names them'
+    message: 'pages of "http://evil.example" must not open a WebSocket here: the option origin allows pages of the same origin, ' +
+      'and this request is for "server.example.com". If a proxy changes the host, let it pass on the Host header field, ' +
+      'or set trustProxy if it sends X-Forwarded-Host; to allow other origins, list them in the option origin'
   })
   const trusting = await serveWith(t, { origin: ['https://a.example', 'same-origin'] }, { trustProxy: true })
   const forwarded = { 'X-Forwarded-Host': 'example.com', 'X-Forwarded-Proto': 'https', Origin: 'http://example.com' }

@@ -53,7 +53,7 @@ test('the first handshake of upgrade() that is behind a request nobody took noti
   first.write(request('/slow'), handshake())
   t.equal(await first.rest(), '')
   await within(2000, site.emptied(), 'no connection is left')
-  t.match(failures, [{ code: 'WS_ERR_CONNECTION_CLOSED', message: 'the socket of the handshake has another response, whose end it does not wait for' }])
+  t.match(failures, [{ code: 'WS_ERR_CONNECTION_CLOSED', message: 'another response is using the socket of the handshake' }])
 
   const second = await site.connect()
   second.write(request('/slow'), handshake())

@@ -1,7 +1,7 @@
 // Clients for Redis, as users bring them: not connected.
-import { Redis as Ioredis } from 'ioredis'
-import { Redis as Iovalkey } from 'iovalkey'
-import { createClient } from 'redis'
+import { Cluster as IoredisCluster, Redis as Ioredis } from 'ioredis'
+import { Cluster as IovalkeyCluster, Redis as Iovalkey } from 'iovalkey'
+import { createClient, createCluster } from 'redis'
 import type { RedisClient } from '../../lib/brokers/redis/index.ts'
 
 type Credentials = { readonly username?: string, readonly password?: string }
@@ -12,3 +12,11 @@ export const REDIS_CLIENTS: Readonly<Record<string, (port: number, credentials?:
   ioredis: (port, credentials = {}) => new Ioredis({ port, host: '127.0.0.1', lazyConnect: true, keyPrefix: 'not:', ...credentials }),
   iovalkey: (port, credentials = {}) => new Iovalkey({ port, host: '127.0.0.1', lazyConnect: true, ...credentials })
 }
+
+export const REDIS_CLUSTER_CLIENTS: Readonly<Record<string, (ports: readonly number[], credentials?: Credentials) => RedisClient>> = {
+  'node-redis': (ports, credentials = {}) => createCluster({ rootNodes: ports.map(port => ({ url: `redis://127.0.0.1:${port}` })), defaults: credentials }),
+  ioredis: (ports, credentials = {}) => new IoredisCluster(nodesAt(ports), { lazyConnect: true, keyPrefix: 'not:', redisOptions: credentials }),
+  iovalkey: (ports, credentials = {}) => new IovalkeyCluster(nodesAt(ports), { lazyConnect: true, redisOptions: credentials })
+}
+
+const nodesAt = (ports: readonly number[]): Array<{ host: string, port: number }> => ports.map(port => ({ host: '127.0.0.1', port }))

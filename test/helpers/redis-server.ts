@@ -17,6 +17,7 @@ export class RedisServer {
   readonly #folder = mkdtempSync(join(tmpdir(), 'redis-'))
   readonly #options: readonly string[]
   #process: ChildProcess | null = null
+  #guard: ChildProcess | null = null
 
   private constructor (port: number, options: readonly string[]) {
     this.port = port
@@ -36,6 +37,7 @@ export class RedisServer {
       '--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '', '--appendonly', 'no', '--enable-debug-command', 'local', ...this.#options
     ], { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#process = child
+    this.#guard = guard(child, this.#folder)
     const lines: string[] = []
     for await (const line of createInterface({ input: child.stdout })) {
       lines.push(line)
@@ -52,6 +54,7 @@ export class RedisServer {
     const exited = once(child, 'exit')
     child.kill(signal)
     await exited
+    this.#guard?.kill()
   }
 
   /** It answers nothing until it may go on. */
@@ -64,7 +67,15 @@ export class RedisServer {
   }
 }
 
-async function freePort (): Promise<number> {
+/** Ends a server, and removes its folder, when this process has ended without doing so, in whatever way. */
+export function guard (server: ChildProcess, folder: string): ChildProcess {
+  const shell = spawn('sh', ['-c', 'read line; kill -9 "$0"; sleep 1; rm -rf "$1"', String(server.pid), folder], { stdio: ['pipe', 'ignore', 'ignore'] })
+  shell.unref()
+  ;(shell.stdin as unknown as { unref: () => void }).unref()
+  return shell
+}
+
+export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

@@ -391,7 +391,7 @@ test('a handshake with as many header fields as the parser keeps is refused, as 
     method: 'GET', httpVersion: '1.1', headers: {}, rawHeaders: Array.from({ length: count }, () => ['A', '1']).flat()
   })
   t.throws(() => readOpeningHandshake(request(1000)), { code: 'FST_WS_HEADERS', statusCode: 431 })
-  t.throws(() => readOpeningHandshake(request(20), 20), { code: 'FST_WS_HEADERS', message: /less than 20/ })
+  t.throws(() => readOpeningHandshake(request(20), 20), { code: 'FST_WS_HEADERS', message: /fewer than 20/ })
   t.throws(() => readOpeningHandshake(request(999)), { code: 'FST_WS_HOST' })
 })
 

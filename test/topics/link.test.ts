@@ -3,7 +3,7 @@ import { subscribe as listen, unsubscribe as unlisten } from 'node:diagnostics_c
 import { test, type Test } from 'tap'
 import { Topics } from '../../lib/topics/topics.ts'
 import type { Subscriber } from '../../lib/connection/subscriber.ts'
-import type { TopicGap, TopicsOptions } from '../../types/topics.ts'
+import type { Rule, TopicGap, TopicsOptions } from '../../types/topics.ts'
 import { turn } from '../helpers/app.ts'
 import { codeOf, startTopics } from '../helpers/topics.ts'
 import { VirtualBroker, VirtualServer } from '../helpers/virtual-broker.ts'
@@ -429,4 +429,69 @@ test('a broker that cannot start fails ready(), and what it tells of is logged',
   const { topics, errors } = await start(t)
   topics.link.error(new Error('of the broker'))
   t.strictSame(errors, ['of the broker'])
+})
+
+test('of a broker of several servers one may be away: its topics wait in order, what was missed comes first, and all others go on', async t => {
+  const { topics, broker, server, join, settle } = await start(t, { rules: [{ topic: '*', size: 10 }] })
+  const away = new Set<string>()
+  const publish = broker.publish.bind(broker)
+  const elsewhere: Array<() => void> = []
+  Object.assign(broker, {
+    isAway: (topic: string) => away.has(topic),
+    // what was sent before it was known
+    publish: (topic: string, body: Buffer, rule: Rule) => {
+      if (!String(body).endsWith('under way')) return publish(topic, body, rule)
+      return new Promise((_resolve, reject) => { elsewhere.push(() => { reject(Object.assign(new Error('elsewhere'), { code: 'FST_WS_TOPICS_BROKER_DOWN' })) }) })
+    }
+  })
+  const [there, gone] = [join('there'), join('gone')]
+  await settle()
+  const states: unknown[] = []
+  const listener = (message: unknown): void => { states.push((message as { state: string }).state) }
+  listen('fastify-websocket-stream:topics', listener)
+  t.teardown(() => { unlisten('fastify-websocket-stream:topics', listener) })
+  const published = ['1 under way', '2 under way'].map(text => topics.publish('gone', text))
+  away.add('gone')
+  topics.link.interrupted(topic => topic === 'gone')
+  published.push(topics.publish('gone', '3'))
+  elsewhere.splice(0).forEach(reject => { reject() })
+  const late = join('gone')
+  const joining = [join('there'), join('other')]
+  void topics.publish('there', 'goes on')
+  await settle()
+  t.strictSame([there.got, joining[0]!.got], [['goes on'], ['goes on']])
+  t.match(await joining[1]!.subscribed, { recovered: false })
+  t.equal(await codeOf(topics.position('gone')), 'FST_WS_TOPICS_BROKER_DOWN')
+  server.publish('gone', Buffer.from('{"t":"gone"}\nof elsewhere'), { size: 10, ttl: 1, headTtl: 1, plain: false })
+  Object.assign(broker, { publish })
+  away.add('another')
+  topics.link.interrupted(topic => topic === 'another')
+  const still = topics.publish('another', 'waits')
+  away.delete('gone')
+  topics.link.restored(topic => topic === 'gone')
+  await settle()
+  t.strictSame(gone.got, ['of elsewhere', '1 under way', '2 under way', '3'])
+  t.strictSame([gone.gaps, there.gaps], [[], []])
+  t.match(await late.subscribed, { recovered: false })
+  t.match(await Promise.all(published), [{ position: /\.2\./ }, { position: /\.3\./ }, { position: /\.4\./ }])
+  t.strictSame(states, ['down', 'doubtful', 'down', 'up'], 'of another nobody here has heard')
+  away.delete('another')
+  topics.link.restored(topic => topic === 'another')
+  await settle()
+  t.match(await still, { position: /\.1\./ })
+})
+
+test('what an away server has not taken within publishTimeout may be published again; of a broker that is closed nothing is restored', async t => {
+  const { topics, broker, join, settle, pass } = await start(t)
+  join('a')
+  await settle()
+  Object.assign(broker, { isAway: () => true })
+  topics.link.interrupted(() => true)
+  const published = topics.publish('a', 'x')
+  pass(5000)
+  t.equal(await codeOf(published), 'FST_WS_TOPICS_BROKER_DOWN')
+  await topics.close()
+  topics.link.restored(() => true)
+  topics.link.interrupted(() => true)
+  t.match(topics.stats(), { topics: 0, pending: 0 })
 })

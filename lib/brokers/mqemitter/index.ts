@@ -1,2 +1,2 @@
-// What `fastify-websocket-stream/mqemitter` is.
+// `fastify-websocket-stream/mqemitter`
 export { mqemitterBroker, type Emitter, type MqemitterBrokerOptions } from './mqemitter-broker.ts'

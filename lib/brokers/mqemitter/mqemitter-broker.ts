@@ -1,9 +1,9 @@
-// Topics of many processes by whatever mqemitter there is. It delivers at most once, and does not tell when it could not: nothing is numbered, nothing
-// can be recovered, and no gap is noticed.
+// Topics across processes over any mqemitter. It delivers at most once and does not report failures: messages are not numbered, subscribers cannot
+// recover, and gaps go unnoticed.
 import type { Broker, BrokerHost } from '../../../types/topics.ts'
 import { wrongBrokerOption } from '../../errors.ts'
 
-/** What is needed of an mqemitter, mqemitter-redis, mqemitter-mongodb, ... */
+/** The members used of an mqemitter, mqemitter-redis, mqemitter-mongodb, ... */
 export interface Emitter {
   on (...args: never[]): unknown
   removeListener (...args: never[]): unknown
@@ -11,9 +11,9 @@ export interface Emitter {
 }
 
 export interface MqemitterBrokerOptions {
-  /** Yours: it is not closed. With the separator `/`, as it is by default. */
+  /** Your emitter, which the broker does not close. Its separator must be `/`, the default. */
   readonly emitter: Emitter
-  /** What its topics begin with, before `/` and the base64url of the name. Default: 'ws1'. */
+  /** Prefix of its topics, followed by `/` and the name in base64url. Default: 'ws1'. */
   readonly prefix?: string | undefined
 }
 
@@ -34,7 +34,7 @@ interface AnyEmitter {
 
 /**
  * A broker for the option `broker` of topics that delivers at most once.
- * @throws TypeError with the code FST_WS_TOPICS_OPTION for an option that is wrong
+ * @throws TypeError with the code FST_WS_TOPICS_OPTION for an invalid option
  */
 export function mqemitterBroker (options: MqemitterBrokerOptions): Broker {
   return new MqemitterBroker(options)
@@ -45,7 +45,7 @@ class MqemitterBroker implements Broker {
   readonly #emitter: AnyEmitter
   readonly #prefix: string
   #host: BrokerHost | null = null
-  // an emitter may go on calling a listener for some time after it was removed: only that which is in here counts
+  // an emitter may still call a listener for some time after its removal: only listeners in this map count
   readonly #listeners = new Map<string, { readonly listener: Listener, readonly listening: Promise<void> }>()
 
   constructor (options: MqemitterBrokerOptions) {
@@ -98,7 +98,7 @@ class MqemitterBroker implements Broker {
     for (const topic of topics) {
       const entry = this.#listeners.get(topic)
       this.#listeners.delete(topic)
-      // it has to be there before it can be removed
+      // it can be removed only once it has been added
       entry?.listening.then(() => { this.#emitter.removeListener(this.#nameOf(topic), entry.listener, error => { this.#report(error) }) }).catch(() => {})
     }
   }
@@ -107,7 +107,7 @@ class MqemitterBroker implements Broker {
     try {
       const bytes = toBuffer(body)
       if (bytes !== null) this.#host?.deliver(topic, { head: null, body: bytes })
-    } catch (error) { // nothing may reach the emitter
+    } catch (error) { // must not reach the emitter
       this.#report(error)
     }
   }
@@ -128,7 +128,7 @@ function settling (resolve: () => void, reject: (error: unknown) => void): Done 
   }
 }
 
-/** What becomes of a Buffer on its way: MessagePack leaves it one, BSON wraps it, JSON writes it out. */
+/** Restores a Buffer: MessagePack keeps it, BSON wraps it, JSON makes it an object. */
 function toBuffer (body: unknown): Buffer | null {
   if (Buffer.isBuffer(body)) return body
   if (body instanceof Uint8Array) return Buffer.from(body.buffer, body.byteOffset, body.byteLength)

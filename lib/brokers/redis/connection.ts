@@ -1,25 +1,45 @@
-/** One connection to a Redis server, by whatever client: it does not come back by itself, and does not keep what cannot be sent. */
+/** One connection to a Redis server, with any client: it does not reconnect by itself, and does not queue commands while disconnected. */
 export interface RedisConnection {
   /** @returns resolves when commands can be sent. May never settle */
   connect (): Promise<void>
-  /** @returns what the server answers, strings as Buffers. May never settle */
+  /** @returns the server's answer, with strings as Buffers. May never settle */
   call (command: ReadonlyArray<string | Buffer>): Promise<unknown>
-  /** @returns resolves when it is acknowledged. May never settle */
+  /** Subscribes to channels, sharded ones on a cluster. @returns resolves when acknowledged. May never settle */
   subscribe (channels: string[]): Promise<unknown>
   unsubscribe (channels: string[]): Promise<unknown>
   destroy (): void
 }
 
 export interface ConnectionEvents {
-  /** What was published on a channel. Never throws. */
+  /** A message was published on a channel. Never throws. */
   readonly message: (message: unknown) => void
-  /** It is of no more use. */
+  /** The connection can no longer be used. */
   readonly ended: (error: Error) => void
 }
 
 export type Dial = (events: ConnectionEvents) => RedisConnection
 
-/** Whether it is what the server has answered: then the command was not done. */
+/** A node of a cluster. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** What a client of a cluster is good for: to whom to turn, and how. */
+export interface Cluster {
+  /** @returns nodes to begin with. May never settle, nor after close() */
+  discover (): { readonly nodes: Promise<ClusterNodes>, readonly close: () => void }
+  /** Where a node is for us that is there for the others. */
+  map (address: Address): Address
+}
+
+export interface ClusterNodes {
+  readonly seeds: readonly Address[]
+  /** To any node, with sharded channels. */
+  readonly dial: (address: Address) => Dial
+}
+
+/** Whether an error is an answer of the server: then the command was not executed. */
 export function isReply (error: unknown): error is Error {
   if (!(error instanceof Error)) return false
   // ioredis and iovalkey by name, node-redis by class
@@ -30,7 +50,12 @@ export function isReply (error: unknown): error is Error {
   return false
 }
 
-/** What a server says that may not, or not yet, be written to: another connection may lead to one that may. */
+/** Whether a server reports that it cannot be written to, or not yet: a new connection may reach one that can. */
 export function isWrongServer (error: unknown): boolean {
   return isReply(error) && /(^|-)(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOAUTH)\b/.test(error.message)
+}
+
+/** Whether a cluster node reports that it does not, or does not alone, have the command's slot. The command was not executed. */
+export function isMoved (error: unknown): boolean {
+  return isReply(error) && /^(MOVED|ASK|TRYAGAIN)\b/.test(error.message)
 }

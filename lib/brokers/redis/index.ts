@@ -1,3 +1,3 @@
-// What `fastify-websocket-stream/redis` is.
+// `fastify-websocket-stream/redis`
 export { redisBroker, type RedisBrokerOptions } from './redis-broker.ts'
 export type { RedisClient } from './dial.ts'

@@ -1,10 +1,9 @@
-// What is done in one step in Redis. Sent as EVAL each time: EVALSHA, and EVAL where the script is not known, would put a publisher's own messages out
-// of order.
+// Scripts for atomic operations in Redis. Always sent as EVAL: EVALSHA with a fallback to EVAL could change the order of a publisher's messages.
 import type { Head, Rule } from '../../../types/topics.ts'
 import { parseHead } from './layout.ts'
 
 /**
- * KEYS head, list. ARGV channel, epoch if it is new, tag, body, size, ttl, headTtl. The head is set first: a Redis that is full refuses that, and so
+ * KEYS head, list. ARGV channel, epoch if it is new, tag, body, size, ttl, headTtl, and SPUBLISH on a cluster. The head is set first: a Redis that is full refuses that, and so
  * the whole. `%d`, as tostring() makes 1e+15 of a number. The list is not cut for each message. An entry names the tag before it.
  */
 export const PUBLISH = `
@@ -21,7 +20,7 @@ if ARGV[5] ~= '0' then
   if redis.call('RPUSH', KEYS[2], entry) > ARGV[5] * 1.1 then redis.call('LTRIM', KEYS[2], -ARGV[5], -1) end
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
-redis.call('PUBLISH', ARGV[1], entry)
+redis.call(ARGV[8] or 'PUBLISH', ARGV[1], entry)
 return head`
 
 /**
@@ -44,7 +43,7 @@ local missed = math.min(n - ARGV[3], tonumber(ARGV[5]))
 if ARGV[2] ~= e or missed <= 0 then return {v} end
 return {v, unpack(redis.call('LRANGE', KEYS[2], -missed, -1))}`
 
-/** Ten years: Redis takes no time that ends after what 64 bits can count. */
+/** Ten years: Redis rejects an expiry beyond 64 bits. */
 const MAX_TTL = 10 * 365 * 86_400_000
 
 const milliseconds = (ttl: number): string => String(Math.min(ttl, MAX_TTL))
@@ -58,16 +57,16 @@ export interface Keys {
 }
 
 export function publishCommand (
-  { head, list }: Keys, channel: string, ids: { epoch: string, tag: string }, body: Buffer, { size, ttl, headTtl }: Rule
+  { head, list }: Keys, { channel, command }: { channel: string, command: string }, ids: { epoch: string, tag: string }, body: Buffer, { size, ttl, headTtl }: Rule
 ): Array<string | Buffer> {
-  return ['EVAL', PUBLISH, '2', head, list, channel, ids.epoch, ids.tag, body, String(size), milliseconds(ttl), milliseconds(headTtl)]
+  return ['EVAL', PUBLISH, '2', head, list, channel, ids.epoch, ids.tag, body, String(size), milliseconds(ttl), milliseconds(headTtl), command]
 }
 
 export function readCommand ({ head, list }: Keys, epoch: string, since: Head | null, { size, headTtl }: Rule): string[] {
   return ['EVAL', READ, '2', head, list, epoch, since?.epoch ?? '-', String(since?.number ?? 0), milliseconds(headTtl), String(longest(size))]
 }
 
-/** @returns the head, and what may be entries; null for what the script does not answer */
+/** @returns the head and unparsed entries; null if it is not an answer of the script */
 export function readAnswer (reply: unknown): { head: Head, entries: unknown[] } | null {
   if (!Array.isArray(reply)) return null
   const [first, ...entries] = reply as unknown[]

@@ -1,11 +1,11 @@
-// Two connections to a server, until one of them ends or owes an answer for too long; then both are given up, and others are made. One is for
-// commands, one for what it is subscribed to, as clients cannot read what is pushed between answers in all cases.
+// Two connections to a server, until one of them ends or fails to answer in time; then both are replaced. One is for commands, the other for
+// subscriptions, as not all clients can read pushed messages between answers.
 import { Fifo } from '../../framing/fifo.ts'
 import type { Environment } from '../../topics/environment.ts'
 import { isReply, type Dial, type RedisConnection } from './connection.ts'
 
 export interface SessionOwner {
-  /** What was published on a channel. Never throws. */
+  /** A message was published on a channel. Never throws. */
   message (message: unknown): void
   readonly timeout: number
   readonly environment: Environment
@@ -39,7 +39,7 @@ export class Session {
     await Promise.all([this.#commands, this.#subscriptions].map(connection => this.#answered(() => connection.connect())))
   }
 
-  /** @returns rejects with what the server answers, for which see isReply(); with anything else when it has not answered */
+  /** @returns rejects with the server's error (see isReply()), or with another error if it has not answered */
   call (command: ReadonlyArray<string | Buffer>): Promise<unknown> {
     return this.#answered(() => this.#commands.call(command))
   }
@@ -52,7 +52,7 @@ export class Session {
     return this.#answered(() => this.#subscriptions.unsubscribe(channels))
   }
 
-  /** Nothing else tells that the other end is gone when there is nothing to say. */
+  /** Detects a lost server while there is nothing else to send. */
   async ping (): Promise<void> {
     await Promise.all([this.#commands, this.#subscriptions].map(connection => this.#answered(() => connection.call(['ping']))))
   }
@@ -78,7 +78,7 @@ export class Session {
     return true
   }
 
-  /** Clients have promises that are never settled: each has a deadline of ours. */
+  /** Adds a deadline, as clients have promises that never settle. */
   #answered (ask: () => Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#end !== null) {

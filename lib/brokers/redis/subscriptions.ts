@@ -1,4 +1,4 @@
-// Which topics are wanted, in which partitions they lie, and to which of those the server has acknowledged to send what is published.
+// The wanted topics, their partitions, and the partitions whose subscription the server has acknowledged.
 import { isReply } from './connection.ts'
 import { PARTITIONS, partitionOf, type Layout } from './layout.ts'
 import type { Session } from './session.ts'
@@ -16,7 +16,7 @@ export class Subscriptions {
   readonly #counts = new Uint32Array(PARTITIONS)
   readonly #acknowledged = new Set<number>()
   readonly #waiting = new Map<number, Waiting>()
-  // which one a command is on its way to
+  // the session with a command pending
   #updating: Session | null = null
 
   constructor (layout: Layout) {
@@ -25,7 +25,7 @@ export class Subscriptions {
 
   has (topic: string): boolean { return this.#topics.has(topic) }
 
-  /** @returns resolves when they are acknowledged, by update(). May never settle */
+  /** @returns resolves when update() has got them acknowledged. May never settle */
   async add (topics: string[]): Promise<void> {
     const partitions = new Set<number>()
     for (const topic of topics) {
@@ -47,7 +47,7 @@ export class Subscriptions {
     }
   }
 
-  /** There is another session, which is subscribed to nothing. */
+  /** Starts over for a new session, which has no subscriptions. */
   forget (): void {
     this.#acknowledged.clear()
     this.#updating = null
@@ -61,8 +61,8 @@ export class Subscriptions {
   }
 
   /**
-   * Subscribes to what is wanted and not acknowledged. One command at a time: what clients make of several is theirs.
-   * @returns rejects with what the server says no to, when all else is done, or with what has ended the session
+   * Subscribes to wanted partitions that are not acknowledged. One command at a time, as clients differ in how they handle several.
+   * @returns rejects, after everything else is done, if the server refused some, or with the error that ended the session
    */
   async update (session: Session): Promise<void> {
     if (this.#updating === session) return
@@ -82,7 +82,7 @@ export class Subscriptions {
       await session.subscribe(partitions.map(partition => this.#layout.channel(partition)))
     } catch (error) {
       if (!isReply(error)) throw error
-      if (partitions.length > 1) { // which of them is it?
+      if (partitions.length > 1) { // find out which one was refused
         for (const partition of partitions) await this.#subscribe(session, [partition], refused)
         return
       }
@@ -97,7 +97,7 @@ export class Subscriptions {
     }
   }
 
-  /** Unsubscribes from what is not wanted any more. Now and then, as who goes may come back at once. */
+  /** Unsubscribes from partitions no longer wanted. Called periodically, as subscribers may come back at once. */
   async leave (session: Session): Promise<void> {
     const idle = [...this.#acknowledged].filter(partition => this.#counts[partition] === 0)
     if (this.#updating !== null || idle.length === 0) return

@@ -1,5 +1,5 @@
-// As its base, of a route with a schema for what is received: while an answer to a message that the schema does not allow is made, nobody takes the next,
-// and the peer's Close waits, as it does for listeners.
+// Audience of a route with a schema for incoming messages: while onInvalidMessage is working on an invalid one, the next messages are held, and so is
+// the peer's Close, as for listeners.
 import { Audience, type Verdict } from './audience.ts'
 
 export class AnsweringAudience extends Audience {

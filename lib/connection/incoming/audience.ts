@@ -1,14 +1,14 @@
-// Who takes a message that has come, if anybody does:
+// Decides what happens to a received message. `expected`: a consumer may still come.
 //
-// what was said     reader                     listeners     expected   verdict
+// state             reader                     listeners     expected   verdict
 // ----------------  -------------------------  ------------  ---------  -------------------------------------------------------
-// all is discarded  any                        any           any        discard
-// pause()           any                        any           any        hold
-//                   waits                      any           any        deliver
+// discarding        any                        any           any        discard
+// paused            any                        any           any        hold
+//                   waiting                    any           any        deliver
 //                   busy, and waited for       any           any        hold
-//                   none; wants no pieces,     one or more   any        deliver; hold while messageConcurrency are at work
+//                   none; or wants no pieces,  one or more   any        deliver; hold while messageConcurrency are unsettled
 //                   and is not waited for
-//                   as before                  none          yes        hold, for a consumer that may still come
+//                   as above                   none          yes        hold
 //                                              none          no         discard
 //                   wants pieces, and is not   any           yes        hold
 //                   waited for                 any           no         discard
@@ -17,24 +17,24 @@ import type { MessageReader } from './message-reader.ts'
 export type Verdict = 'deliver' | 'hold' | 'discard'
 
 export class Audience {
-  /** Who pulls messages, if somebody does; listeners only observe then. */
+  /** Pulls messages, if there is one; listeners then only observe. */
   reader: MessageReader<any> | null = null
   isPaused = false
   /** There are 'message' listeners. */
   hasListeners = false
-  /** Messages that are with listeners whose promises are not settled. */
+  /** Messages whose listeners have not settled their promises. */
   unsettled = 0
   /** The handler may still attach a consumer. */
   expectsConsumer = true
-  /** A receive() has been answered, and the next may follow. */
+  /** A receive() has resolved, and another may follow. */
   expectsReceive = false
-  /** A reader that is busy is waited for. After a local close() only one that somebody reads from. */
+  /** Whether to wait for a busy reader. After a local close() only for one that somebody reads from. */
   waitsForReader = true
-  /** Messages count no more. */
+  /** Messages are discarded from now on. */
   discards = false
   readonly #concurrency: number
 
-  /** @param concurrency how many messages may be with listeners whose promises are not settled */
+  /** @param concurrency the maximum of `unsettled` */
   constructor (concurrency: number) {
     this.#concurrency = concurrency
   }
@@ -48,29 +48,29 @@ export class Audience {
     return this.expectsConsumer ? 'hold' : 'discard'
   }
 
-  /** What came before the peer's Close may still be answered, so that this waits. */
+  /** Messages before the peer's Close may still be answered, so that the Close waits. */
   get mayAnswer (): boolean {
     if (this.discards) return false
     if (this.reader === null && this.unsettled > 0 && this.waitsForReader) return true
     return this.#isReaderBusy && !this.#isReaderOnlyWritten
   }
 
-  /** Messages wait, and nobody has shown that he wants them. */
+  /** A consumer is expected, but none has shown up. */
   get isMissing (): boolean {
     return this.reader === null && !this.hasListeners && this.expectsConsumer && !this.expectsReceive && !this.isPaused && !this.discards
   }
 
-  /** The reader has not asked for more yet, and is waited for. */
+  /** The reader has not asked for the next message yet, and we wait for it. */
   get #isReaderBusy (): boolean {
     return this.waitsForReader && (this.reader === null ? this.expectsReceive : this.reader.isBusy)
   }
 
-  /** A stream is there of which nobody has ever read. */
+  /** There is a stream that nobody has ever read from. */
   get #isReaderOnlyWritten (): boolean {
     return this.reader?.keepsMessages === true && !this.reader.hasAsked
   }
 
-  // Beside a reader nobody waits for listeners.
+  // with a reader, listeners are not waited for
   get #areListenersBusy (): boolean {
     return this.reader === null && this.unsettled >= this.#concurrency
   }

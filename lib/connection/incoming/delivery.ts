@@ -1,5 +1,5 @@
-// messages -> Audience (who takes them?) -> a reader or listeners; or HeldMessages, until somebody does
-// The peer's last word (a Close, the end of its stream, a failure) has its turn behind the messages before it.
+// messages -> Audience (is there a consumer?) -> a reader or listeners; or HeldMessages until there is one
+// The peer's final event (a Close, the end of its stream, a protocol error) has its turn behind the messages before it.
 import { type ConnectionClosedError, MessageError, type ProtocolError, ReaderBusyError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 import { type MessageDecoder, Undecodable } from '../../messages/message-decoder.ts'
@@ -11,45 +11,45 @@ import { HeldMessages, type HeldEntry } from './held-messages.ts'
 import type { MessageReader, MessageReaderOwner } from './message-reader.ts'
 
 export interface DeliverySettings {
-  /** How many messages may be with listeners whose promises are not settled; Infinity: nobody waits for those. */
+  /** How many messages may be with listeners whose promises have not settled; Infinity: promises are not waited for. */
   readonly messageConcurrency: number
-  /** Milliseconds that messages are held for a consumer of whom nothing is seen; Infinity: for as long as it takes. */
+  /** Milliseconds that messages are held while no consumer has shown up; Infinity: no limit. */
   readonly holdTimeout: number
   /**
-   * Somebody who was given the connection tells by handlerSettled() when he is done. False: nobody does, so that messages are
-   * always held for a consumer, and a Close waits for nobody who might call receive() again. Default: true.
+   * A handler gets the connection, and handlerSettled() is called when it is done. False: there is none, so messages are always
+   * held for a consumer, and a Close does not wait for another receive(). Default: true.
    */
   readonly hasHandler?: boolean
-  /** Where a schema says what is received: a message is decoded when it is delivered. */
+  /** Present if incoming messages have a schema: decodes a message when it is delivered. */
   readonly decoder?: MessageDecoder
 }
 
-/** Who is told what came, in the order in which it came. */
+/** Gets what was received, in order of arrival. */
 export interface DeliveryOwner {
-  /** @returns resolves when the listeners are done with it; null when that is not waited for, or is so already */
+  /** @returns resolves when the listeners are done with the message; null if there is nothing to wait for */
   onMessage (message: Message): Promise<unknown> | null
-  /** A message that the decoder does not allow. @returns as of ConnectionOwner */
+  /** The decoder rejected a message. @returns see ConnectionOwner */
   onInvalidMessage (error: MessageError): Promise<unknown> | boolean
-  /** Somebody goes on taking messages while the peer's last word waits. */
+  /** A message was taken while the peer's final event waits. */
   onTakenOn (): void
   onClose (close: Close): void
   onEnd (): void
   onFailure (error: ProtocolError): void
-  /** An error that is not the peer's, such as memory that ran out. */
+  /** An error that is not the peer's fault, such as running out of memory. */
   onInternalError (error: unknown): void
-  /** Says of this connection that it has ended: whoever gets that does not end it once more. */
+  /** Creates the error for an ended connection; streams that get it do not terminate the connection again. */
   closedError (message: string): ConnectionClosedError
-  /** holdTimeout has passed: from now on messages are discarded. */
+  /** holdTimeout has passed: messages are discarded from now on. */
   onNobody (): void
 }
 
-/** Who gives the messages. */
+/** Supplies the messages. */
 export interface DeliverySource {
-  /** There may be somebody who takes more. */
+  /** More messages may be wanted now. */
   onWanted (): void
-  /** Another reader, or none: a message may be as large as that one says. */
+  /** The reader has changed, and with it the maximum size of a message. */
   onReader (): void
-  /** A message is not what it should be: the connection fails. */
+  /** A message is invalid: fails the connection. */
   fail (error: ProtocolError): void
 }
 
@@ -60,10 +60,10 @@ export class Delivery {
   readonly #audience: Audience
   readonly #held = new HeldMessages()
   #isHandlerDone: boolean
-  // A reader for which the peer's Close waits until it is released.
+  // the reader whose release the peer's Close waits for
   #deferring: unknown = null
   #holdTimer: NodeJS.Timeout | null = null
-  /** The peer's last word has come, and whoever still takes messages is waited for. */
+  /** The peer's final event has come; messages before it may still be held. */
   hasFarewell = false
 
   constructor (settings: DeliverySettings, owner: DeliveryOwner, source: DeliverySource) {
@@ -76,14 +76,14 @@ export class Delivery {
 
   get isPaused (): boolean { return this.#audience.isPaused }
   get reader (): MessageReader<any> | null { return this.#audience.reader }
-  /** What would become of a message that came now. */
+  /** What would happen to a message that arrived now. */
   get verdict (): Audience['verdict'] { return this.#audience.verdict }
-  /** Nothing waits for somebody who takes it. */
+  /** Nothing is held. */
   get isEmpty (): boolean { return this.#held.isEmpty }
-  /** Of memory, that waits. */
+  /** Bytes of memory held, overhead included. */
   get heldBytes (): number { return this.#held.bytes }
 
-  // Who takes messages
+  // Consumers
 
   pause (): void {
     this.#audience.isPaused = true
@@ -95,7 +95,7 @@ export class Delivery {
     this.#expectNobody()
   }
 
-  /** The handler is done: a message that nobody takes is from now on discarded, unless somebody pulls. */
+  /** The handler is done: messages without a consumer are discarded from now on, unless there is a reader. */
   handlerSettled (): void {
     this.#isHandlerDone = true
     if (this.#audience.reader === null) this.#audience.expectsConsumer = false
@@ -108,7 +108,7 @@ export class Delivery {
     this.#source.onWanted()
   }
 
-  /** @throws ReaderBusyError while there is another */
+  /** @throws ReaderBusyError if there already is a reader */
   claim<Reader extends MessageReader<any>> (create: (owner: MessageReaderOwner) => Reader): Reader {
     const audience = this.#audience
     if (audience.reader !== null) throw new ReaderBusyError('the messages of this connection already have a reader')
@@ -117,21 +117,21 @@ export class Delivery {
       onRelease: expectsNext => { this.#onRelease(reader, expectsNext) }
     })
     audience.reader = reader
-    audience.expectsConsumer = audience.waitsForReader // for the next reader too, once this one is released
+    audience.expectsConsumer = audience.waitsForReader // also covers a next reader, once this one is released
     audience.expectsReceive = false
     this.holdOn()
     this.#source.onReader()
     return reader
   }
 
-  // A message that waits is given at once: a consumer that answers each takes them all in one turn, and the answers leave in
+  // A held message is given at once: a consumer that answers each message takes them all in one turn, and the answers leave in
   // one write.
   #onReaderWait (): void {
     const entry = this.#held.peek()
     if (entry?.type === 'message' && this.#audience.verdict === 'deliver') {
       const { decoder } = this.#settings
       const message = decoder === undefined ? entry.message : decoder.decode(entry.message)
-      if (!(message instanceof Undecodable)) { // else that is told when deliverHeld() comes to it
+      if (!(message instanceof Undecodable)) { // if undecodable, deliverHeld() reports it
         this.#held.shift()
         this.#give(message)
       }
@@ -147,7 +147,7 @@ export class Delivery {
     this.#source.onWanted()
   }
 
-  /** @param hasListeners whether somebody listens to 'message' now */
+  /** @param hasListeners whether there are 'message' listeners now */
   onListeners (hasListeners: boolean): void {
     this.#audience.hasListeners = hasListeners
     if (!hasListeners) return
@@ -156,7 +156,7 @@ export class Delivery {
     this.#source.onWanted()
   }
 
-  /** From now on nothing is kept for somebody who does not take it at once, or reads it as a part of a whole. */
+  /** Holds nothing from now on, except for a stream that is being read. */
   hurry (): void {
     const audience = this.#audience
     const { reader } = audience
@@ -165,19 +165,19 @@ export class Delivery {
     this.#source.onWanted()
   }
 
-  /** From now on messages are discarded, those that wait too. */
+  /** Discards all messages from now on, held ones included. */
   discard (): void {
     this.#audience.discards = true
     this.#source.onWanted()
   }
 
-  /** Drops all that waits. */
+  /** Drops everything held. */
   clear (): void {
     this.#held.clear()
     clearTimeout(this.#holdTimer ?? undefined)
   }
 
-  /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
+  /** For a message too large to be held: a consumer may still come that wants it as a stream. */
   isUndecided (): boolean {
     const { reader, hasListeners, verdict } = this.#audience
     if (reader !== null || hasListeners || verdict !== 'hold') return false
@@ -185,7 +185,7 @@ export class Delivery {
     return true
   }
 
-  /** Messages are held for a consumer of whom nothing is seen: for a while, from when the last one was seen. */
+  /** Starts the hold timer if no consumer has shown up, or stops it. */
   holdOn (): void {
     if (!this.#audience.isMissing) {
       clearTimeout(this.#holdTimer ?? undefined)
@@ -198,7 +198,7 @@ export class Delivery {
     }
   }
 
-  // What is delivered
+  // Delivery
 
   take (message: Message): void {
     const { verdict } = this.#audience
@@ -211,12 +211,12 @@ export class Delivery {
     }
   }
 
-  /** Takes the peer's last word, whose turn comes in deliverHeld(). */
+  /** Queues the peer's final event, whose turn comes in deliverHeld(). */
   takeWord (word: Exclude<HeldEntry, { type: 'message' }>): void {
     this.#held.add(word)
   }
 
-  /** Delivers what waits, as far as somebody takes it. */
+  /** Delivers what is held, as far as there is a consumer. */
   deliverHeld (): void {
     for (let entry = this.#held.peek(); entry !== undefined; entry = this.#held.peek()) {
       if (entry.type === 'message') {
@@ -249,7 +249,7 @@ export class Delivery {
     else this.#give(decoded)
   }
 
-  /** A message is not what the schema says. Nothing behind it has its turn before it is answered. */
+  /** A message does not match the schema. Later ones wait until onInvalidMessage has settled. */
   #refuse (error: unknown): void {
     if (!(error instanceof MessageError)) {
       this.#owner.onInternalError(error)
@@ -283,16 +283,16 @@ export class Delivery {
     })
   }
 
-  /** A reader that must get all or an error does not get a message. */
+  /** A message was discarded: a reader that needs all of them gets an error. */
   #missed (): void {
     const { reader } = this.#audience
     if (reader?.keepsMessages === true) reader.end(this.#owner.closedError('the connection was closed before all was read'))
   }
 
-  /** The reader's answers to what was before the peer's Close are still on their way. */
+  /** The peer's Close has to wait, as the reader may still answer messages before it. */
   #isDeferred (entry: HeldEntry): boolean {
     const { reader, waitsForReader, discards } = this.#audience
-    // one that tells of a failure has no answer
+    // a Close with a failure code is not kept waiting
     if (entry.type !== 'close' || isFailureCode(entry.close.code) || reader === null || !waitsForReader || discards) return false
     if (this.#deferring === reader) return true
     if (!reader.defersClose()) return false

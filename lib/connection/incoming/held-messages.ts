@@ -3,7 +3,7 @@ import type { ProtocolError } from '../../errors.ts'
 import { Fifo } from '../../framing/fifo.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
-/** What came from the peer and waits for its turn: events keep the order in which their bytes came. */
+/** What was received and waits for its turn, in order of arrival. */
 export type HeldEntry =
   | { readonly type: 'message', readonly message: Message }
   | { readonly type: 'close', readonly close: Close }
@@ -11,12 +11,12 @@ export type HeldEntry =
   /** The peer's end of the stream. */
   | { readonly type: 'end' }
 
-// what an entry costs beside its payload: the Buffer, the Message and the place in the queue
+// bytes an entry takes besides its payload: the Buffer, the Message and the place in the queue
 const ENTRY_OVERHEAD = 256
 
-/** A queue of what was received and not delivered yet, that knows what it holds in bytes. */
+/** A queue of what was received and not yet delivered, which tracks its size in bytes. */
 export class HeldMessages {
-  #entries: Fifo<HeldEntry> | null = null // as long as nothing has to wait
+  #entries: Fifo<HeldEntry> | null = null // while nothing has to wait
   #bytes = 0
 
   get isEmpty (): boolean { return this.#entries === null }
@@ -50,7 +50,7 @@ function sizeOf (entry: HeldEntry): number {
   return ENTRY_OVERHEAD + (entry.type === 'message' ? entry.message.data.length : 0)
 }
 
-/** A small message is a view into the chunk it came with and would keep all of that in memory for as long as it waits. */
+/** Copies a small message: as a view it would keep the whole chunk it came in alive. */
 function detach (message: Message): Message {
   const { data, isBinary } = message
   return data.buffer.byteLength > 2 * data.length + ENTRY_OVERHEAD ? { data: Buffer.from(data), isBinary } : message

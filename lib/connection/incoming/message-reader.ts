@@ -1,4 +1,4 @@
-// The pull side of a connection: one consumer that asks for messages one by one, with `for await`, by receive() or as a stream.
+// The pull side of a connection: one consumer that asks for messages one by one, with `for await`, receive() or a stream.
 import { Fifo } from '../../framing/fifo.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
@@ -13,28 +13,28 @@ export interface MessageReaderOwner {
   onRelease (expectsNext: boolean): void
 }
 
-/** Takes the pieces of a message while they come. */
+/** Takes the pieces of a message as they arrive. */
 export interface MessageSink {
-  /** There is room for the next piece, or nobody who would miss it. */
+  /** There is room for the next piece, or it will not be read anyway. */
   readonly wantsMore: boolean
-  /** Somebody reads what it is given. */
+  /** The pieces are being read. */
   readonly isRead: boolean
   give (piece: Buffer, isLast: boolean): void
-  /** What is missing will not come. */
+  /** The missing pieces will not come. */
   cut (error: Error | null): void
 }
 
-/** What stands between who gives messages and who asks for them. Whoever asks first gets the first. */
+/** Connects the supply of messages to calls of next(), which are answered in order. */
 export class MessageReader<Item = Message> {
-  /** Asked when the peer's Close has its turn; true: it has to wait until this reader is released, which is at its end now. */
+  /** Asked when the peer's Close has its turn; true: the reader has ended, but the Close waits until it is released. */
   defersClose: () => boolean = () => false
-  /** Whoever reads must get all messages or an error: they are parts of a whole, as in a stream of bytes. */
+  /** The consumer must get all messages or an error, as in a byte stream. */
   keepsMessages = false
-  /** With that: somebody reads, though slowly maybe. */
+  /** With keepsMessages: whether it is being read, however slowly. */
   isRead: (() => boolean) | null = null
-  /** Bytes of one message, where that is not what the connection says. */
+  /** Maximum size of a message in bytes, if not the connection's. */
   readonly maxPayload: number | undefined = undefined
-  /** Messages are wanted while they come. */
+  /** Messages are wanted in pieces as they arrive. */
   readonly wantsPieces: boolean = false
   readonly #owner: MessageReaderOwner
   readonly #waiters = new Fifo<Waiter<Item>>()
@@ -49,12 +49,12 @@ export class MessageReader<Item = Message> {
     return !this.#waiters.isEmpty
   }
 
-  /** It has something, and may ask for more when it is done with that. */
+  /** It has a message, and may ask for the next when done with it. */
   get isBusy (): boolean {
     return !this.isWaiting && !this.hasEnded
   }
 
-  /** Somebody has called next(). */
+  /** next() has been called. */
   get hasAsked (): boolean {
     return this.#hasAsked
   }
@@ -63,12 +63,12 @@ export class MessageReader<Item = Message> {
     return this.#end !== null
   }
 
-  /** Why next() rejects from now on, if it does. */
+  /** The error next() rejects with from now on, if any. */
   get failure (): Error | null {
     return this.#end?.error ?? null
   }
 
-  /** Resolves with the next message, with null when there will be none, or rejects with the error given to end(). */
+  /** Resolves with the next message, or null when there are no more; rejects with the error given to end(). */
   next (): Promise<Item | null> {
     this.#hasAsked = true
     if (this.#end !== null) return this.#end.error === null ? Promise.resolve(null) : Promise.reject(this.#end.error)
@@ -78,12 +78,12 @@ export class MessageReader<Item = Message> {
     })
   }
 
-  /** Hands a message to who has waited longest; isWaiting must be true. */
+  /** Hands a message to the oldest waiting next(); isWaiting must be true. */
   deliver (message: Message): void {
     this.give(message as Item)
   }
 
-  /** Hands over a message of which the pieces follow; where wantsPieces and isWaiting are true. */
+  /** Hands over a message whose pieces follow; wantsPieces and isWaiting must be true. */
   begin (_isBinary: boolean): MessageSink | null {
     return null
   }
@@ -92,14 +92,14 @@ export class MessageReader<Item = Message> {
     this.#waiters.shift()!.resolve(item)
   }
 
-  /** Who has asked last waits no longer, and its promise stays pending. @returns whether somebody waited */
+  /** Withdraws the latest next(), whose promise stays pending. @returns whether one was waiting */
   withdraw (): boolean {
     if (!this.isWaiting) return false
     this.#waiters.cut(this.#waiters.length - 1)
     return true
   }
 
-  /** No message will come any more. Later calls do nothing. */
+  /** No more messages will come. Later calls do nothing. */
   end (error: Error | null): void {
     if (this.#end !== null) return
     this.#end = { error }
@@ -109,7 +109,7 @@ export class MessageReader<Item = Message> {
     }
   }
 
-  /** Lets another reader have its place. @param expectsNext whether that is waited for as if it were this one */
+  /** Makes way for another reader. @param expectsNext whether to wait for the next reader as for this one */
   release (expectsNext = false): void {
     this.#owner.onRelease(expectsNext)
   }
@@ -120,14 +120,14 @@ export function messageValue ({ data, isBinary }: Message): string | Buffer {
   return isBinary ? data : data.toString()
 }
 
-/** The messages of a reader, as what `convert` makes of them. */
+/** Iterates over the messages of a reader, converted by `convert`. */
 export class MessageIterator<Item, Value> implements AsyncIterableIterator<Value, undefined> {
   readonly #reader: MessageReader<Item>
   readonly #convert: (item: Item) => Value
   readonly #onLeave: () => void
   #isDone = false
 
-  /** @param onLeave the consumer leaves before the end, by `break`, `return` or `throw` in a `for await` */
+  /** @param onLeave called if the consumer leaves early, by `break`, `return` or `throw` in a `for await` */
   constructor (reader: MessageReader<Item>, convert: (item: Item) => Value, onLeave: () => void) {
     this.#reader = reader
     this.#convert = convert

@@ -1,13 +1,13 @@
-// A read with a limit to its patience.
+// A read with a timeout and an AbortSignal.
 import type { ReceiveOptions } from '../../../types/connection.ts'
 import type { MessageReader } from './message-reader.ts'
 
-// what setTimeout() can do
+// the longest delay of setTimeout(), in milliseconds
 const MAX_TIMEOUT = 2 ** 31 - 1
 
 /**
- * As reader.next(), or null where that rejects. When it gives up it has taken nothing: what comes then is for who asks next.
- * @throws the signal's reason, a TimeoutError after `timeout` milliseconds, RangeError for another timeout
+ * Like reader.next(), but null if that rejects. When it gives up it has taken nothing: the message goes to the next call.
+ * @throws the signal's reason, a TimeoutError after `timeout` milliseconds, RangeError for an invalid timeout
  */
 export async function nextWithin<Item> (reader: MessageReader<Item>, { signal, timeout }: ReceiveOptions): Promise<Item | null> {
   signal?.throwIfAborted()
@@ -19,7 +19,7 @@ export async function nextWithin<Item> (reader: MessageReader<Item>, { signal, t
   try {
     return await new Promise<Item | null>((resolve, reject) => {
       const giveUp = (reason: Error): void => {
-        // else it has its message already
+        // false: the message has already been handed over
         if (reader.withdraw()) reject(reason)
       }
       reader.next().then(resolve, () => { resolve(null) })

@@ -1,4 +1,4 @@
-// Frames at the pace at which a peer may send them. One that is ahead of it waits here, and is the last that was read: the transport is paused.
+// Passes frames on at the rate a peer may send them. A frame that exceeds it waits here, and the transport is paused meanwhile.
 import { CLOCK, type Clock } from '../../clock.ts'
 import { rateExceeded } from '../../errors.ts'
 import { FrameReader, type FrameInflater } from '../../framing/frame-reader.ts'
@@ -8,19 +8,19 @@ import type { Role } from '../../protocol/role.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 export interface RateLimit {
-  /** For each second: whole messages, and control frames. Undefined: any number. */
+  /** Whole messages and control frames per second. Undefined: no limit. */
   readonly messages?: number | undefined
-  /** For each second: of the wire. Undefined: any number. */
+  /** Bytes on the wire per second. Undefined: no limit. */
   readonly bytes?: number | undefined
-  /** Seconds of which the peer may use what it has left, at once. */
+  /** Seconds of unused allowance that the peer may use at once. */
   readonly burst: number
-  /** Milliseconds that a frame may have to wait; 0: none may. */
+  /** Milliseconds that a frame may be delayed; 0: no delay. */
   readonly maxWait: number
 }
 
 /**
- * A FrameReader that judges each frame when it begins, by what came before, and takes it whole: one that is larger than all that may come at once
- * passes, and what comes behind it waits for longer. Where that is longer than `maxWait` next() throws. A Close costs nothing, as nothing follows.
+ * A FrameReader that checks each frame when it begins, against what came before, and then passes it whole: a frame larger than the burst passes, and
+ * the next one waits longer. If the wait exceeds `maxWait`, next() throws. A Close is free, as nothing follows it.
  */
 export class RateLimitedFrameReader extends FrameReader {
   readonly #maxWait: number
@@ -28,13 +28,13 @@ export class RateLimitedFrameReader extends FrameReader {
   readonly #onReady: () => void
   readonly #messages: TokenBucket | null
   readonly #bytes: TokenBucket | null
-  // of the chunk that the frames come from, which they are not judged by
+  // bytes of the current chunk, which do not count against its own frames
   #chunkLength = 0
   #waiting: Frame | null = null
   #cancel: (() => void) | null = null
   #isLifted = false
 
-  /** @param onReady there may be a frame again: in a later turn */
+  /** @param onReady called in a later turn, when a frame may be available again */
   constructor (
     role: Role, ownsChunks: boolean, inflater: FrameInflater | null, { messages, bytes, burst, maxWait }: RateLimit, onReady: () => void, clock: Clock = CLOCK
   ) {
@@ -47,7 +47,7 @@ export class RateLimitedFrameReader extends FrameReader {
     this.#clock = clock
   }
 
-  /** A frame waits for its time. */
+  /** A frame is being delayed. */
   get isWaiting (): boolean { return this.#cancel !== null }
   override get isBusy (): boolean { return this.isWaiting || super.isBusy }
 
@@ -57,7 +57,7 @@ export class RateLimitedFrameReader extends FrameReader {
     super.feed(chunk)
   }
 
-  /** From now on everything is taken at once: it counts no more. */
+  /** Ends the limit: frames pass at once from now on. */
   lift (): void {
     this.#isLifted = true
     this.#stopWaiting()

@@ -1,6 +1,6 @@
 // transport -> FrameReader (FrameParser, Inflater) -> MessageAssembler -> Delivery
-// Frames are pulled for as long as somebody takes what comes out. Where that ends, in the middle of a chunk too, the
-// transport is paused, and TCP makes the peer wait.
+// Frames are pulled while there is a consumer for what they yield. Otherwise, even in the middle of a chunk, the transport is
+// paused, and TCP makes the peer wait.
 import { Inflater } from '../../compression/inflater.ts'
 import { ProtocolError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
@@ -21,28 +21,28 @@ export interface ReceiverSettings extends DeliverySettings {
   readonly maxPayload: number
   readonly highWaterMark: number
   readonly perMessageDeflate: { readonly concurrency: number } | false
-  /** How much the peer may send. Absent or false: as much as is read. */
+  /** How much the peer may send. Absent or false: no limit. */
   readonly rateLimit?: RateLimit | false
 }
 
-/** Who decides. on...() are called inside of read(), in the order in which the bytes came, except where they say otherwise. */
+/** Its on...() methods are called inside read() in order of arrival, unless they say otherwise. */
 export interface ReceiverOwner extends DeliveryOwner {
-  /** Whether there is room for what reading on may cause to be sent. */
+  /** Whether there is room for the answers that reading on may cause. */
   mayRead (): boolean
-  /** There may be more to read(): in a later turn than what brought that about. */
+  /** There may be more to read(). Called in a later tick than its cause. */
   onReady (): void
-  /** At once, before messages that wait. */
+  /** Called at once, ahead of held messages. */
   onPing (payload: Buffer): void
-  /** At once, before messages that wait. */
+  /** Called at once, ahead of held messages. */
   onPong (payload: Buffer): void
-  /** At once: the peer's last word has come (a Close, what breaks the protocol, or null for the end of the stream). Its turn is behind what waits. */
+  /** Called at once: the peer's final event has come (null: the end of its stream). It takes its turn behind held messages. */
   onFarewell (word: Close | ProtocolError | null): void
 }
 
-// Fairness: the clock is looked at once in so many frames.
+// Fairness: the clock is read once per this many frames.
 const FRAMES_BETWEEN_LOOKS = 64
 
-// takes what is discarded
+// a sink for messages that are discarded
 const nothing = (): void => {}
 const NOBODY: MessageSink = { wantsMore: true, isRead: false, give: nothing, cut: nothing }
 
@@ -58,15 +58,15 @@ export class Receiver implements DeliverySource {
 
   #isReading = false
   #isReadyScheduled = false
-  // The message in progress goes out while it comes.
+  // takes the message in progress as it arrives
   #sink: MessageSink | null = null
-  // The transport is at its end, which it tells though it is paused; frames before that may wait in the parser.
+  // the transport has ended, which it reports even while paused; earlier frames may wait in the parser
   #isEndDue = false
-  // Nobody who does not read is waited for.
+  // do not wait for a sink that is not being read
   #isHurried = false
-  // Nothing that comes in counts any more.
+  // input is ignored
   #isDeaf = false
-  // What the frames had cost at the last look at the clock, and whether this turn of the event loop is used up.
+  // effort of the frames when the clock was last read, and whether this turn of the event loop is used up
   #effort = 0
   #turnClock: TurnClock | null = null
   #isTurnOver = false
@@ -78,24 +78,23 @@ export class Receiver implements DeliverySource {
   }
 
   get isReading (): boolean { return this.#isReading }
-  /** Who takes messages, and what waits for that. */
   get delivery (): Delivery { return this.#delivery }
-  /** Something waits for somebody who takes it. */
+  /** Something waits for a consumer. */
   get isHolding (): boolean { return !this.#delivery.isEmpty || this.#sink?.wantsMore === false }
-  /** All that came has had its turn. */
+  /** Everything received has been delivered or discarded. */
   get isDone (): boolean {
     if (!this.#delivery.isEmpty || this.#isTurnOver) return false
     return this.#isDeaf || !(this.#isFull() || this.#frames?.isBusy === true)
   }
 
-  /** The peer has sent more than it may, and waits for that. */
+  /** The peer exceeded its rate limit, and its frames are being delayed. */
   get isRateLimited (): boolean { return this.#frames instanceof RateLimitedFrameReader && this.#frames.isWaiting }
-  /** Bytes that came in, messages made of them, and bytes of messages that wait, the one in progress among them. */
+  /** Messages and bytes received, and bytes held, those of the message in progress included. */
   get counts (): { messages: number, bytes: number, held: number } {
     return { messages: this.#messages, bytes: this.#bytes, held: this.#delivery.heldBytes + this.#assembler.length }
   }
 
-  /** @param compression how the peer compresses; null: not at all */
+  /** @param compression how the peer compresses; null: it does not */
   open (transport: Transport, compression: Compression | null): void {
     const { role, perMessageDeflate, rateLimit = false } = this.#settings
     this.#transport = transport
@@ -107,45 +106,45 @@ export class Receiver implements DeliverySource {
     this.onReader()
   }
 
-  /** Takes in what came; read() makes messages of it. */
+  /** Adds received bytes, which read() turns into messages. */
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
     this.#bytes += chunk.length
     this.#frames!.feed(chunk)
   }
 
-  /** The peer will send nothing more. Like its Close, that has its turn behind the messages before it. */
+  /** The peer's stream has ended. Like its Close, this has its turn behind the messages before it. */
   end (): void {
     if (this.#isDeaf) return
     this.#isEndDue = true
     this.#bidFarewell(null)
   }
 
-  // The end
+  // Ending
 
-  /** From now on nothing is kept for somebody who does not take it at once, or reads it as a part of a whole. */
+  /** Holds nothing from now on, except for a stream that is being read. */
   hurry (): void {
     this.#isHurried = true
     if (this.#frames instanceof RateLimitedFrameReader) this.#frames.lift()
     this.#delivery.hurry()
   }
 
-  /** From now on messages are discarded, those that wait too. */
+  /** Discards all messages from now on, held ones included. */
   discardMessages (): void {
     this.#delivery.discard()
     this.#cutSink()
   }
 
   /**
-   * From now on what comes in is ignored; what waits has its turn. It is read all the same: a socket that is closed with unread
-   * bytes makes TCP drop what is on its way to the peer, a Close frame too.
+   * Ignores input from now on; held messages still have their turn. Input is read all the same: closing a socket with unread
+   * bytes makes TCP drop what is on its way to the peer, even a Close frame.
    */
   ignoreInput (): void {
     this.#isDeaf = true
     this.#transport?.stream.resume()
   }
 
-  /** Drops all that waits, and ignores what comes. */
+  /** Drops everything held and ignores further input. */
   clear (): void {
     this.#isDeaf = true
     this.#delivery.clear()
@@ -154,7 +153,7 @@ export class Receiver implements DeliverySource {
 
   // Reading
 
-  /** Has it asked for in a later turn, and once for many calls. */
+  /** Calls onReady() in a later tick, once for many calls. */
   onWanted (): void {
     if (this.#isReadyScheduled || this.#transport === null) return
     this.#isReadyScheduled = true
@@ -166,7 +165,7 @@ export class Receiver implements DeliverySource {
     receiver.#owner.onReady()
   }
 
-  /** Delivers what waits and then what the parser finds, for as long as somebody takes it. */
+  /** Delivers what is held, then what the parser yields, while there is a consumer. */
   read (): void {
     this.#isReading = true
     try {
@@ -204,7 +203,7 @@ export class Receiver implements DeliverySource {
 
   #wantsInput (): boolean {
     if (this.#isDeaf || this.#isTurnOver || this.#isFull() || this.#isUndecided()) return false
-    return this.#isEndDue || this.#owner.mayRead() // less than a chunk is left before the end
+    return this.#isEndDue || this.#owner.mayRead() // after the end, less than a chunk is left
   }
 
   #isFull (): boolean {
@@ -217,19 +216,19 @@ export class Receiver implements DeliverySource {
     return bytes >= this.#settings.highWaterMark
   }
 
-  /** What has begun is too large to be held, and who takes it may yet want it as a stream. */
+  /** The message in progress is too large to be held, but a consumer may still come that wants it as a stream. */
   #isUndecided (): boolean {
-    return this.#frames!.isOversized && this.#delivery.isUndecided() // few frames are
+    return this.#frames!.isOversized && this.#delivery.isUndecided() // isOversized first: it is rare
   }
 
-  /** Sets how large a message may be for who takes it; one that goes out already keeps its limit. */
+  /** Sets the maximum message size for the current consumer; a message already going to a sink keeps its limit. */
   onReader (): void {
     if (this.#sink !== null || this.#frames === null) return
     const { reader } = this.#delivery
     this.#frames.limit(reader?.maxPayload ?? this.#settings.maxPayload, reader?.wantsPieces === true)
   }
 
-  /** One socket may have 2 MiB to give in a turn, in frames of 6 bytes: others want to be served in between. */
+  /** One socket may supply 2 MiB per turn in frames of 6 bytes: others have to be served in between. */
   #lookAtClock (effort: number): void {
     this.#effort = effort
     this.#turnClock ??= new TurnClock()
@@ -283,17 +282,17 @@ export class Receiver implements DeliverySource {
     this.#delivery.take(message)
   }
 
-  /** Gives out the message in progress to who waits for one that still comes, or to nobody: it may be more than is kept. */
+  /** Passes on the message in progress to a reader that wants pieces, or discards it: it may be too large to hold. */
   #beginSink (): void {
     const { isBinary } = this.#assembler
-    if (isBinary === null) return // as for all but a few frames
+    if (isBinary === null) return // the common case: no message in progress
     const { reader, verdict } = this.#delivery
     if (this.#sink !== null || reader?.wantsPieces !== true || !this.#delivery.isEmpty || verdict === 'hold') return
     this.#sink = verdict === 'deliver' ? reader.begin(isBinary)! : NOBODY
     this.#goOnWithSink(this.#sink, null)
   }
 
-  /** @param rest null: there is more to come */
+  /** @param rest the end of the message; null: more follows */
   #goOnWithSink (sink: MessageSink, rest: Message | null): void {
     if (this.#delivery.hasFarewell) this.#owner.onTakenOn()
     sink.give(rest === null ? this.#assembler.take() : rest.data, rest !== null)
@@ -303,14 +302,14 @@ export class Receiver implements DeliverySource {
     this.onReader()
   }
 
-  /** Nobody reads the rest of the message in progress, which goes on to come. */
+  /** The rest of the message in progress still arrives, but is not read. */
   #cutSink (): void {
     this.#sink?.cut(null)
   }
 
   fail (error: ProtocolError): void {
     this.#assembler.clear()
-    this.#sink = null // which its reader's end cuts
+    this.#sink = null // the end of its reader cuts it
     this.#frames?.destroy()
     this.#delivery.takeWord({ type: 'failure', error })
     this.ignoreInput()

@@ -1,6 +1,5 @@
 /**
- * What somebody may take at a rate, and some of it at once. What was taken already may be more than there is: that is a debt, which is paid before
- * the next is taken.
+ * Tokens arrive at a fixed rate, up to a capacity. take() may take more than there are, which leaves a debt that later tokens pay off.
  */
 export class TokenBucket {
   readonly #rate: number
@@ -8,7 +7,7 @@ export class TokenBucket {
   #tokens: number
   #at: number
 
-  /** @param rate tokens for each second @param burst of how many seconds they are kept @param now milliseconds, as for all that follows */
+  /** @param rate tokens per second @param burst capacity in seconds of `rate` @param now milliseconds, here and below */
   constructor (rate: number, burst: number, now: number) {
     this.#rate = rate / 1000
     this.#capacity = rate * burst
@@ -21,7 +20,7 @@ export class TokenBucket {
     this.#at = now
   }
 
-  /** @returns milliseconds until so many are there, or as many as there can be */
+  /** @returns milliseconds until `count` tokens are available, or the bucket is full if it holds fewer */
   wait (count: number, now: number): number {
     const missing = Math.min(count, this.#capacity) - this.#tokensAt(now)
     return missing > 0 ? missing / this.#rate : 0

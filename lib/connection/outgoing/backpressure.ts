@@ -1,8 +1,8 @@
-/** What the sender of one connection is told about its unsent bytes, and whether it obeys. */
+/** Tells the sender of one connection when to wait, and notices if it does not. */
 export class Backpressure {
   readonly #highWaterMark: number
   #mustWait = false
-  // bytes that were unsent after the last message that was sent without being told to wait
+  // unsent bytes after the last message sent while the sender need not wait
   #obedientAmount = 0
   #waiters: Array<(mayGoOn: boolean) => void> | null = null
 
@@ -11,17 +11,17 @@ export class Backpressure {
     this.#highWaterMark = highWaterMark
   }
 
-  /** Until all is out. */
+  /** True from the high-water mark until everything is out. */
   get mustWait (): boolean { return this.#mustWait }
 
-  /** A message was sent. @param unsent bytes, with it @returns false when the sender is to wait */
+  /** A message was sent. @param unsent bytes, including this message @returns false if the sender is to wait */
   sent (unsent: number): boolean {
     if (!this.#mustWait) this.#obedientAmount = unsent
     this.#mustWait ||= unsent >= this.#highWaterMark
     return !this.#mustWait
   }
 
-  /** More is unsent than a sender that waits when it is told to can ever have, even after a large message. */
+  /** More is unsent than a sender that respects backpressure can ever cause, even with a large message. */
   isExceededBy (unsent: number): boolean {
     return unsent > Math.max(2 * this.#highWaterMark, this.#obedientAmount)
   }
@@ -37,7 +37,7 @@ export class Backpressure {
     return new Promise(resolve => { (this.#waiters ??= []).push(resolve) })
   }
 
-  /** Wakes whoever waits. @param mayGoOn whether there is a point in sending more */
+  /** Resolves all wait() calls. @param mayGoOn whether sending more makes sense */
   tell (mayGoOn: boolean): void {
     const waiters = this.#waiters
     this.#waiters = null

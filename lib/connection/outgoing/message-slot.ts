@@ -4,10 +4,10 @@ import type { QueueEntry } from './send-queue.ts'
 
 type Send = (opcode: Opcode, fin: boolean, payload: Buffer, callback?: SendCallback) => void
 
-/** The place of a message whose fragments are sent one by one. */
+/** The place in the send queue of a message whose fragments are sent one by one. */
 export class MessageSlot implements QueueEntry {
   readonly size = 0
-  /** Resolves when it may send, or when it never will. */
+  /** Resolves when it may send, or when it is cut off. */
   readonly turn: Promise<void>
   #isCut = false
   #isBegun = false
@@ -26,17 +26,17 @@ export class MessageSlot implements QueueEntry {
     this.#done = new Promise(resolve => { this.#setDone = resolve })
   }
 
-  /** A slot that will never have its turn. */
+  /** Creates a slot that is cut off from the start. */
   static cut (opcode: Opcode): MessageSlot {
     const slot = new MessageSlot(opcode, () => {})
     slot.onCut()
     return slot
   }
 
-  /** It has been sent in part, but not to its end. */
+  /** Some, but not all, of its fragments were sent. */
   get isHalf (): boolean { return this.#isBegun && !this.#isDone }
 
-  /** @param callback called when it is cut off, as the connection is closing or closed; in a later tick if it is already */
+  /** @param callback called when the slot is cut off, as the connection is closing or closed; in a later tick if it already is */
   whenCut (callback: () => void): void {
     // Node's pipeline() reports another error for a stream that is destroyed before it begins
     if (this.#isCut) process.nextTick(callback)
@@ -49,7 +49,7 @@ export class MessageSlot implements QueueEntry {
     if (fin) this.leave()
   }
 
-  /** Releases what waits behind it. */
+  /** Lets the entries behind it go on. */
   leave (): void {
     this.#isDone = true
     this.#setDone()

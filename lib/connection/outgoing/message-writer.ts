@@ -1,4 +1,4 @@
-// send(), ping(), pong() -> Sender: what may be sent when, and whoever sends is told to wait, or given up where he does not.
+// send(), ping(), pong() -> Sender: what may be sent when, and backpressure on callers.
 import type { MessageData, PreparedMessage as Prepared, PrepareOptions, ReadyState, SendCallback, SendOptions } from '../../../types/connection.ts'
 import type { Deflater } from '../../compression/deflater.ts'
 import type { ConnectionClosedError } from '../../errors.ts'
@@ -17,23 +17,23 @@ export interface MessageWriterSettings {
   readonly role: Role
   /** Unsent bytes from which the sender is to wait. */
   readonly highWaterMark: number
-  /** Unsent bytes of a sender that ignores false, beyond which the connection is closed with 1013. */
+  /** Unsent bytes beyond which the connection is closed with 1013, as its sender ignores backpressure. */
   readonly maxBufferedAmount: number
-  /** Where a schema says what is sent. */
+  /** Present if outgoing messages have a schema. */
   readonly encoder?: MessageEncoder
 }
 
 export interface MessageWriterOwner extends SenderOwner {
   readonly readyState: ReadyState
-  /** Says of this connection that it has ended. */
+  /** Creates the error for an ended connection. */
   closedError (message: string): ConnectionClosedError
-  /** In the application's context. */
+  /** Calls `callback` in the application's async context. */
   call (callback: SendCallback, error?: Error): void
-  /** More is unsent than may be. */
+  /** Too many bytes are unsent. */
   onSlow (): void
-  /** After whoever sends was told to wait: he need not any more. */
+  /** Everything is out after callers were told to wait. */
   onAllOut (): void
-  /** A message that was sent in pieces has ended. */
+  /** A message sent with fin: false has ended. */
   onMessageEnd (): void
 }
 
@@ -47,7 +47,7 @@ export class MessageWriter {
   readonly #owner: MessageWriterOwner
   readonly #backpressure: Backpressure
   #sender: Sender | null = null
-  // a message with fin: false has begun
+  // a message begun with fin: false has not ended
   #isInMessage = false
   #messages = 0
   #unansweredPing: Buffer | null = null
@@ -64,17 +64,17 @@ export class MessageWriter {
     return this.#sender
   }
 
-  /** Once it is open. */
+  /** Only after open(). */
   get sender (): Sender { return this.#sender! }
   get bufferedAmount (): number { return this.#sender?.bufferedAmount ?? 0 }
-  /** Messages that were sent, and bytes that the transport has taken. */
+  /** Messages sent, and bytes taken by the transport. */
   get counts (): { messages: number, bytes: number } { return { messages: this.#messages, bytes: this.#sender?.bytesWritten ?? 0 } }
-  /** A send() would return false. */
+  /** send() would return false. */
   get mustWait (): boolean { return this.#backpressure.mustWait }
   get isInMessage (): boolean { return this.#isInMessage }
-  /** A schema says what is sent. */
+  /** Outgoing messages have a schema. */
   get encodes (): boolean { return this.#settings.encoder !== undefined }
-  /** More waits to be sent than whoever obeys can have brought about: an echo to a peer that does not read must not pile up. */
+  /** More is unsent than respecting backpressure allows: an echo to a peer that does not read must not pile up. */
   get isBacklogged (): boolean { return this.#backpressure.isExceededBy(this.#sender?.amountInWork ?? 0) }
 
   // Messages
@@ -87,14 +87,14 @@ export class MessageWriter {
     return this.#sent(queued, this.#settings.maxBufferedAmount)
   }
 
-  /** Not inside of a message that is sent in pieces. @param maxUnsent bytes that may be unsent with it */
+  /** Must not be called while isInMessage. @param maxUnsent bytes that may be unsent, including this message */
   sendPublished (message: PreparedMessage, maxUnsent: number): boolean {
     const queued = this.bufferedAmount
     this.#addPrepared(message, undefined)
     return this.#sent(queued, maxUnsent)
   }
 
-  /** @param queued bytes that were unsent before, @param maxUnsent that may be now; one large message on an empty queue may be larger */
+  /** @param queued bytes unsent before the message @param maxUnsent limit after it, which a message on an empty queue may exceed */
   #sent (queued: number, maxUnsent: number): boolean {
     const unsent = this.bufferedAmount
     if (queued > 0 && unsent > maxUnsent) this.#owner.onSlow()
@@ -128,7 +128,7 @@ export class MessageWriter {
     this.#messages++
   }
 
-  /** What is sent for a value, where a schema says what is sent; else what is given. */
+  /** Encodes a value if outgoing messages have a schema; otherwise returns it. */
   encode (data: MessageData, options?: SendOptions): MessageData {
     const { encoder } = this.#settings
     return encoder === undefined ? data : encoder.encode(data, options)
@@ -138,7 +138,7 @@ export class MessageWriter {
     return prepare(this.encode(data, options), options)
   }
 
-  /** A place among the messages for one whose fragments are to come. */
+  /** Reserves the place of a message whose fragments are still to come. */
   begin (opcode: typeof TEXT | typeof BINARY): MessageSlot {
     const { readyState } = this.#owner
     if (readyState === CONNECTING) throw notOpenYet()
@@ -146,7 +146,7 @@ export class MessageWriter {
     return readyState === OPEN ? this.#sender!.addMessage(opcode) : MessageSlot.cut(opcode)
   }
 
-  /** The message that has such a place is sent. */
+  /** A message with a slot has been sent. */
   onSlotSent (): void {
     this.#messages++
   }
@@ -158,14 +158,14 @@ export class MessageWriter {
     if (this.#maySend(callback)) this.#sender!.addControl(opcode, toControlPayload(data), callback)
   }
 
-  /** Asks the peer for a sign of life, as somebody who measures does by a payload of his own. */
+  /** Sends a Ping. A round-trip Ping has a payload; that of the heartbeat is empty. */
   ping (payload: Buffer = NOTHING): void {
     this.#sender!.addControl(PING, payload)
   }
 
-  /** §5.5.3: the last Ping may stand for all, where Pongs would pile up that the peer does not take. */
+  /** §5.5.3: answering only the most recent Ping is enough; used when the peer does not read and Pongs would pile up. */
   answerPing (payload: Buffer): void {
-    if (this.isBacklogged) this.#unansweredPing = Buffer.from(payload) // not a view of its chunk
+    if (this.isBacklogged) this.#unansweredPing = Buffer.from(payload) // a copy: a view would keep its chunk alive
     else this.#pong(payload)
   }
 
@@ -174,20 +174,20 @@ export class MessageWriter {
     if (this.#owner.readyState === OPEN) this.#sender!.addControl(PONG, payload)
   }
 
-  // Whoever sends
+  // Callers
 
   #maySend (callback: SendCallback | undefined): boolean {
     const { readyState } = this.#owner
     if (readyState === OPEN) return true
     if (readyState === CONNECTING) throw notOpenYet()
-    // in a later turn: who does not look at the error and sends the next must not keep the event loop
+    // in a later turn: a caller that ignores the error and sends again must not block the event loop
     if (callback !== undefined) setImmediate(() => { this.#owner.call(callback, this.#owner.closedError('the connection is closing or closed')) })
     return false
   }
 
   drained (): Promise<boolean> {
     const { readyState } = this.#owner
-    if (readyState === CLOSED) return nextTurn().then(() => false) // who does not look at it must not keep the event loop
+    if (readyState === CLOSED) return nextTurn().then(() => false) // a caller that loops despite false must not block the event loop
     if (readyState !== OPEN || this.mustWait) return this.#backpressure.wait()
     return this.#sender!.isTurnOver ? nextTurn().then(() => this.#owner.readyState === OPEN) : Promise.resolve(true)
   }
@@ -204,7 +204,7 @@ export class MessageWriter {
     this.#owner.onAllOut()
   }
 
-  /** Wakes whoever waits. @param mayGoOn whether there is a point in sending more */
+  /** Resolves all drained() calls that wait. @param mayGoOn whether sending more makes sense */
   tell (mayGoOn: boolean): void {
     this.#backpressure.tell(mayGoOn)
   }

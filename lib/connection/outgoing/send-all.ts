@@ -1,4 +1,4 @@
-// A handler that is an async generator: what it yields is sent.
+// Handlers that are async generators: what they yield is sent.
 import type { MessageData } from '../../../types/connection.ts'
 import { NORMAL_CLOSURE } from '../../protocol/close-code.ts'
 import { type Connection, coreOf } from '../connection.ts'
@@ -8,12 +8,12 @@ export function isAsyncGenerator (value: unknown): value is AsyncGenerator<Messa
   return Object.prototype.toString.call(value) === '[object AsyncGenerator]'
 }
 
-/** Sends what a generator handler yields, each when there is room for it. Its return closes the connection, and a close makes it return. */
+/** Sends what a generator handler yields, with backpressure. Its return closes the connection, and a close makes it return. */
 export async function sendAll (generator: AsyncGenerator<MessageData>, connection: Connection): Promise<void> {
   let returned: Promise<IteratorResult<MessageData>> | null = null
-  // only once; what its finally block rejects with then reaches the loop
+  // only once, so that an error of its finally block reaches the loop
   const giveBack = (): Promise<IteratorResult<MessageData>> => (returned ??= generator.return(undefined))
-  // also while it awaits something else, which connection.signal can interrupt
+  // on close, even while it awaits something else, which connection.signal can interrupt
   void connection.closed.then(giveBack).catch(() => {})
   try {
     for (let result = await generator.next(); result.done !== true; result = await generator.next()) {
@@ -22,7 +22,7 @@ export async function sendAll (generator: AsyncGenerator<MessageData>, connectio
       if (connection.readyState !== connection.OPEN) await giveBack()
     }
   } catch (error) {
-    void giveBack().catch(() => {}) // whatever it does then must not delay this
+    void giveBack().catch(() => {}) // do not wait for its finally block
     throw error
   }
   connection.close(NORMAL_CLOSURE)

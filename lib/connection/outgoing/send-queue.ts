@@ -1,4 +1,4 @@
-// What takes time before it becomes frames, and what waits behind that: messages and Close keep the order of their calls.
+// Messages that take time to become frames, and what waits behind them: messages and Close keep the order of their calls.
 import type { SendCallback } from '../../../types/connection.ts'
 import { Fifo } from '../../framing/fifo.ts'
 import { nextTurn, TurnClock } from '../turn-clock.ts'
@@ -7,28 +7,28 @@ export interface QueueEntry {
   /** Bytes of the message that wait in the queue. */
   readonly size: number
   readonly callback?: SendCallback | undefined
-  /** Called at its turn: turns it into frames. What is behind waits until the promise is settled. */
+  /** Called at its turn: turns it into frames. Later entries wait until the promise has settled. */
   run (): Promise<void> | void
-  /** Of an entry that lasts until somebody ends it: it will not have its turn, or has lost it. */
+  /** Only open entries have this, which last until the application ends them. Called when the entry is dropped. */
   onCut? (): void
 }
 
-// Bytes that an entry takes besides its message: 200,000 empty messages are 50 MB as well.
+// Bytes an entry takes besides its message: even 200,000 empty messages take 50 MB.
 const ENTRY_OVERHEAD = 256
-// Fairness: the clock is read once in this many entries.
+// Fairness: the clock is read once per this many entries.
 const ENTRIES_BETWEEN_LOOKS = 16
 
 export class SendQueue {
   readonly #entries = new Fifo<QueueEntry>()
-  // bytes of all entries; and of those before the first that somebody has to end
+  // bytes of all entries, and of those before the first open one
   #size = 0
   #sizeInWork = 0
-  // entries that somebody has to end
+  // number of open entries
   #open = 0
   #isRunning = false
   readonly #onError: (error: Error, callback: SendCallback | undefined) => void
 
-  /** @param onError called for an entry that threw: it is not sent, and what is behind it has its turn */
+  /** @param onError called for an entry whose run() failed: it is not sent, and the next has its turn */
   constructor (onError: (error: Error, callback: SendCallback | undefined) => void) {
     this.#onError = onError
   }
@@ -37,7 +37,7 @@ export class SendQueue {
   /** Bytes of memory, overhead included. */
   get size (): number { return this.#size }
 
-  /** The part of it that waits only for work to be done, and not behind an entry that somebody has to end. */
+  /** The part of size that waits only for work such as compression, and not behind an open entry. */
   get sizeInWork (): number { return this.#sizeInWork }
 
   add (entry: QueueEntry): void {
@@ -48,7 +48,7 @@ export class SendQueue {
     if (!this.#isRunning) void this.#run()
   }
 
-  /** Drops the first entry that somebody would have to end, and all behind it. @returns their callbacks */
+  /** Drops the first open entry and all behind it. @returns their callbacks */
   cut (): SendCallback[] {
     if (this.#open === 0) return []
     let first = 0
@@ -59,7 +59,7 @@ export class SendQueue {
     return this.#drop(first)
   }
 
-  /** Drops everything. @returns the callbacks of what was not sent */
+  /** Drops everything. @returns the callbacks of unsent messages */
   clear (): SendCallback[] {
     return this.#drop(0)
   }
@@ -68,7 +68,7 @@ export class SendQueue {
     const dropped = this.#entries.cut(first)
     this.#size = this.#open = 0
     for (const entry of this.#entries) this.#size += sizeOf(entry)
-    this.#sizeInWork = this.#size // as nothing that is left is open
+    this.#sizeInWork = this.#size // nothing left is open
     for (const entry of dropped) entry.onCut?.()
     return dropped.map(({ callback }) => callback).filter(callback => callback !== undefined)
   }
@@ -97,7 +97,7 @@ export class SendQueue {
       this.#sizeInWork -= sizeOf(entry)
       return
     }
-    // what stood behind it can be worked on now, up to the next that somebody has to end
+    // entries behind it can be worked on now, up to the next open one
     this.#open--
     for (const behind of this.#entries) {
       if (isOpen(behind)) break
@@ -111,5 +111,5 @@ function isOpen (entry: QueueEntry): boolean {
 }
 
 function sizeOf (entry: QueueEntry): number {
-  return isOpen(entry) ? entry.size : entry.size + ENTRY_OVERHEAD // the memory of a stream is its writer's
+  return isOpen(entry) ? entry.size : entry.size + ENTRY_OVERHEAD // the Writable accounts for its own memory
 }

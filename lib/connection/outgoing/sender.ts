@@ -1,6 +1,6 @@
-// messages -> [Deflater] -> SendQueue (what is not ready) -> FrameSerializer -> transport
+// messages -> [Deflater] -> SendQueue (if not ready) -> FrameSerializer -> transport
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
-// it has room, so what a slow peer does not take waits here and is counted here.
+// it has room, so bytes for a slow peer wait here and are counted here.
 import type { Duplex } from 'node:stream'
 import type { Deflater } from '../../compression/deflater.ts'
 import type { Role } from '../../protocol/role.ts'
@@ -17,11 +17,11 @@ import type { SendCallback } from '../../../types/connection.ts'
 import { TurnClock } from '../turn-clock.ts'
 
 export interface SenderOwner {
-  /** The transport took more of the bytes; `callbacks` are those of the frames that are out with them, in order. */
+  /** The transport took more bytes; `callbacks` are those of the frames now written, in order. */
   onWritten (callbacks: SendCallback[]): void
-  /** The transport wants to hear of the peer. @returns whether a Ping is sent for it. Absent: never */
+  /** The transport asks for a Ping. @returns whether one is sent. Absent: never */
   onAsk? (): boolean
-  /** What should have been sent cannot be: a Blob that cannot be read, memory that runs out. `callback` is that of its frame. */
+  /** A message cannot be sent: its Blob cannot be read, or memory ran out. */
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
 
@@ -31,8 +31,8 @@ interface WriteCallback {
   readonly callback: SendCallback
 }
 
-// Fairness: the clock is looked at once in so many pieces of work, such as a message; or after a write of so many bytes, which may have been
-// thousands.
+// Fairness: the clock is read once per this many pieces of work, such as messages, and after each write of this many bytes, which may hold thousands
+// of messages.
 const WORK_BETWEEN_LOOKS = 8
 const LARGE_WRITE = 8 * 1024
 
@@ -44,21 +44,21 @@ const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
 export class Sender implements StreamWriter {
   readonly #transport: Transport
   readonly #role: Role
-  // For as long as something is in it: a stream of Node takes 0.6 KiB, and most connections have nothing to send most of the time.
+  // Only while it holds data: it takes 0.6 KiB, and most connections have nothing to send most of the time.
   #serializer: FrameSerializer | null = null
   readonly #deflater: Deflater | null
   readonly #owner: SenderOwner
-  // bytes given to the serializer since the start, and those of them that the transport has taken: their difference waits
+  // bytes given to the serializer since the start, and those the transport has taken; the difference is unsent
   #added = 0
   #written = 0
-  // bytes that will never be
+  // bytes that destroy() dropped, which count as written
   #dropped = 0
   // lengths of the writes that the transport has not taken yet, and their sum
   #writing: Fifo<number> | null = null
   #inFlight = 0
-  // in the order of `end`; most send() without
+  // in the order of `end`; created on demand, as most messages have no callback
   #callbacks: Fifo<WriteCallback> | null = null
-  #queue: SendQueue | null = null // until something has to wait for its turn
+  #queue: SendQueue | null = null // created when something has to wait for its turn
   #waitsForTurn = false
   #isWriting = false
   #held = false
@@ -66,10 +66,10 @@ export class Sender implements StreamWriter {
   #ended = false
   #isPeerDone = true
   #destroyed = false
-  // pieces of work since the start, and what tells when they have taken too long
+  // pieces of work since the start, and the clock for their fair share
   #work = 0
   #turnClock: TurnClock | null = null
-  // what was written is told of in the next turn
+  // #tellWritten() is scheduled for the next turn
   #isTellingLater = false
 
   constructor (transport: Transport, role: Role, deflater: Deflater | null, owner: SenderOwner) {
@@ -79,22 +79,22 @@ export class Sender implements StreamWriter {
     this.#owner = owner
   }
 
-  /** Bytes that the transport has taken since the start. */
+  /** Bytes taken by the transport since the start. */
   get bytesWritten (): number {
     return this.#written - this.#dropped
   }
 
-  /** Bytes added and not yet taken by the transport, frame headers included. */
+  /** Bytes added but not yet taken by the transport, frame headers included. */
   get bufferedAmount (): number {
     return this.#added - this.#written + (this.#queue?.size ?? 0)
   }
 
-  /** Of those, the bytes that wait for the peer, or for work on them, and not for the end of a message that is sent in pieces. */
+  /** The part of bufferedAmount that waits for the peer or for work such as compression, and not for the end of a message stream. */
   get amountInWork (): number {
     return this.#added - this.#written + (this.#queue?.sizeInWork ?? 0)
   }
 
-  /** There are bytes that the transport could take. */
+  /** There are serialized bytes that the transport has not taken. */
   get hasUnsentBytes (): boolean {
     return this.#added > this.#written
   }
@@ -109,17 +109,17 @@ export class Sender implements StreamWriter {
     return this.#added
   }
 
-  /** Asks the peer for a sign of life. @returns whether that may be sent */
+  /** Asks the owner to send a Ping. @returns whether it does */
   ask (): boolean {
     return this.#owner.onAsk?.() === true
   }
 
-  /** add() makes a copy of a payload of so many bytes, so that whoever sends may use the memory again. */
+  /** Whether add() copies a payload of this length, so that the caller may reuse its memory. */
   copies (length: number): boolean {
     return length <= COPY_UP_TO
   }
 
-  /** To be asked after each piece of work, such as a message: whoever sends has used up his turn of the event loop. */
+  /** Whether the caller has used up its share of this event loop turn. Ask once after each piece of work, such as a message. */
   get isTurnOver (): boolean {
     return ++this.#work % WORK_BETWEEN_LOOKS === 0 && this.#lookAtClock()
   }
@@ -129,7 +129,7 @@ export class Sender implements StreamWriter {
     return this.#turnClock.isOver
   }
 
-  /** Adds a frame of a message, or Close: they keep their order. @param mayCompress whether it is compressed if it is a whole message */
+  /** Adds a frame of a message, or a Close, in order. @param mayCompress whether to compress it if it is a whole message */
   add (opcode: Opcode, fin: boolean, payload: Buffer | string | Blob, callback?: SendCallback, mayCompress = true): void {
     if (payload instanceof Blob) {
       this.#enqueue({ size: payload.size, callback, run: () => this.#readBlob(opcode, fin, payload, callback, mayCompress) })
@@ -145,16 +145,16 @@ export class Sender implements StreamWriter {
       void this.#send(opcode, fin, payload, deflater, callback)
       return
     }
-    // as when it is serialized at once: whoever sends so little may use the memory again
+    // as when serialized at once: the caller may reuse the memory of a small payload
     const kept = typeof payload !== 'string' && this.copies(size) ? Buffer.from(payload) : payload
     this.#enqueue({ size, callback, run: () => this.#send(opcode, fin, kept, deflater, callback) })
   }
 
-  /** Adds a message that others get too. */
+  /** Adds a message that is shared with other connections. */
   addPrepared (message: PreparedMessage, callback?: SendCallback): void {
     const { opcode, payload, length, mayCompress } = message
     const deflater = this.#deflaterFor(opcode, true, length, mayCompress)
-    if (this.#role === 'client' || deflater?.keepsContext === true) { // no two get the same bytes
+    if (this.#role === 'client' || deflater?.keepsContext === true) { // the bytes differ for each connection
       this.add(opcode, true, payload, callback, mayCompress)
       return
     }
@@ -166,7 +166,7 @@ export class Sender implements StreamWriter {
     }
   }
 
-  /** Adds a message whose fragments come one by one; until it has ended what is added behind it waits. */
+  /** Adds a message whose fragments come one by one; later messages wait until it has ended. */
   addMessage (opcode: Opcode): MessageSlot {
     const slot = new MessageSlot(opcode, (...frame) => { this.#serialize(...frame) })
     this.#enqueue(slot)
@@ -174,19 +174,19 @@ export class Sender implements StreamWriter {
   }
 
   /**
-   * Nobody may go on with a message that has not ended: it is cut off, and what waits behind it cannot be sent.
-   * @returns the callbacks of that
+   * Cuts off a message stream that has not ended, and drops what waits behind it.
+   * @returns the callbacks of what was dropped
    */
   cut (): SendCallback[] {
     return this.#queue?.cut() ?? []
   }
 
-  /** Adds a Ping or Pong, which may stand before messages that are not ready. */
+  /** Adds a Ping or Pong, ahead of messages that are not ready. */
   addControl (opcode: Opcode, payload: Buffer, callback?: SendCallback): void {
     this.#serialize(opcode, true, payload, callback)
   }
 
-  /** Until release(), what is added waits for one write at the end. */
+  /** Delays writing until release(), which writes everything at once. */
   hold (): void {
     this.#held = true
   }
@@ -196,14 +196,14 @@ export class Sender implements StreamWriter {
     this.flush()
   }
 
-  /** Ends the transport once everything is out. @param isPeerDone nothing more has to come of the peer. Default: true */
+  /** Ends the transport once everything is out. @param isPeerDone nothing more is expected from the peer. Default: true */
   end (isPeerDone = true): void {
     this.#ended = true
     this.#isPeerDone = isPeerDone
     this.flush()
   }
 
-  /** Hands over now what waits for the end of the tick, as far as the transport takes it at once. */
+  /** Writes now instead of at the end of the tick, as far as the transport has room. */
   flushNow (): void {
     this.#writeOut()
   }
@@ -213,26 +213,26 @@ export class Sender implements StreamWriter {
     if (this.#ended && this.#isQueueEmpty && !this.#transport.stream.writableEnded) this.#transport.finish(this.#isPeerDone)
   }
 
-  /** @returns whether all is written, and there is room for more */
+  /** @returns whether everything is written and there is room for more */
   #writeOut (): boolean {
     if (this.#destroyed || this.#waitsForTurn || this.#isWriting) return false
     const { stream, maxInFlight = Infinity } = this.#transport
     if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
       this.#serializer?.vacateSlab()
-      return false // goes on at 'drain', or when what is in flight is out
+      return false // continues at 'drain', or when a write in flight is done
     }
     if (this.#serializer !== null && this.#transport.mayWrite?.(this) === false) return false
     let hasRoom = true
-    // again for what was sent meanwhile: a stream in memory may get the peer's answer, and ours to that, before write() returns
+    // loops for messages sent meanwhile: an in-memory stream may deliver the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
     return hasRoom
   }
 
-  /** @returns whether there is room for more when all is written */
+  /** @returns whether there is room for more */
   #write (serializer: FrameSerializer, stream: Duplex, maxInFlight: number): boolean {
     let room = true
     let piece = serializer.next(maxInFlight)
-    // a header and the payload behind it, or the pieces of a long one, in one system call; most flushes are a single piece
+    // one system call for a header and its payload, or the pieces of a long one; most flushes are a single piece
     const isCorked = !serializer.isEmpty
     this.#isWriting = true
     try {
@@ -247,14 +247,14 @@ export class Sender implements StreamWriter {
     } finally {
       if (isCorked) stream.uncork()
       this.#isWriting = false
-      // 0: the kernel has a copy of what was written, and libuv refers to nothing
+      // 0: the kernel has copied everything, and libuv holds no reference
       serializer.returnSlab(stream.writableLength === 0)
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
     return room
   }
 
-  /** After a piece is out: with what was more than may be in flight. Whoever has filled that lets others go first. */
+  /** Writes on once a piece is out, as far as maxInFlight allows. A stream that filled it lets others go first. */
   #goOn (length: number): void {
     if (length < this.#transport.maxInFlight! || this.#transport.takeTurn === undefined) {
       this.flush()
@@ -267,7 +267,7 @@ export class Sender implements StreamWriter {
     })
   }
 
-  /** Drops everything. @returns the callbacks of what was not sent */
+  /** Drops everything. @returns the callbacks of unsent messages */
   destroy (): SendCallback[] {
     this.#destroyed = true
     const unsent = [...this.#callbacks?.cut().map(({ callback }) => callback) ?? [], ...this.#queue?.clear() ?? []]
@@ -280,7 +280,7 @@ export class Sender implements StreamWriter {
     return unsent
   }
 
-  /** What compresses such a frame: a whole message, that is large enough. Null: nothing. */
+  /** The deflater for a frame: only for whole messages that are large enough, otherwise null. */
   #deflaterFor (opcode: Opcode, fin: boolean, size: number, mayCompress: boolean): Deflater | null {
     const isWhole = fin && (opcode === TEXT || opcode === BINARY)
     return mayCompress && isWhole && this.#deflater?.takes(size) === true ? this.#deflater : null
@@ -299,7 +299,7 @@ export class Sender implements StreamWriter {
     serialize(deflater.deflateSync(bytes))
   }
 
-  /** Whatever becomes of the compression, the message goes out. */
+  /** Compresses asynchronously; if that fails the message goes out uncompressed. */
   async #sendLater (deflater: Deflater, bytes: Buffer, serialize: (deflated: Buffer | null) => void): Promise<void> {
     serialize(this.#destroyed ? null : await deflater.deflate(bytes).catch(() => null))
   }
@@ -312,9 +312,9 @@ export class Sender implements StreamWriter {
     if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feedFrame(frame), callback)
   }
 
-  /** With it comes, where the stream takes at once what is written, memory that every write uses again. */
+  /** Also borrows the shared write buffer if the stream takes writes at once. */
   #takeSerializer (): FrameSerializer {
-    this.#scheduleFlush() // first: what is fed may throw, and the slab must not stay with who has nothing to write
+    this.#scheduleFlush() // first, as feed() may throw: the flush then returns the slab
     if (this.#serializer !== null) return this.#serializer
     const { slab, stream } = this.#transport
     const serializer = SERIALIZERS[this.#role].take()
@@ -338,7 +338,7 @@ export class Sender implements StreamWriter {
   }
 
   #giveUp (error: Error, callback: SendCallback | undefined): void {
-    this.#scheduleFlush() // there may be nothing else to wait for before the end
+    this.#scheduleFlush() // an end() may have been waiting for this entry only
     this.#owner.onUnsendable(error, callback)
   }
 
@@ -361,14 +361,14 @@ export class Sender implements StreamWriter {
   }
 
   readonly #onPieceWritten = (error?: Error | null): void => {
-    // after an error the transport closes, and destroy() settles all
+    // after an error the transport closes, and destroy() handles the rest
     if (error || this.#destroyed) return
     const length = this.#writing!.shift()!
     this.#written += length
     this.#inFlight -= length
     if (this.#isTellingLater) return
     if (length >= LARGE_WRITE ? this.#lookAtClock() : this.isTurnOver) {
-      // where the kernel takes all at once, who is told goes on to send, and is told again, in one turn for ever
+      // if the kernel takes everything at once, a caller that sends from each callback would never leave this turn
       this.#isTellingLater = true
       setImmediate(Sender.#tellLater, this, length)
     } else {

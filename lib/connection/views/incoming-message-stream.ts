@@ -1,4 +1,4 @@
-// A message that is read as it arrives: pieces of its payload -> Readable.
+// A message read as it arrives: pieces of its payload -> Readable.
 import { Readable } from 'node:stream'
 import type { IncomingMessageReadable } from '../../../types/connection.ts'
 import { ConnectionClosedError } from '../../errors.ts'
@@ -20,7 +20,7 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
     catchUnheardErrors(this, viewed)
   }
 
-  /** There is room for the next piece, or nobody left to read it. */
+  /** There is room for the next piece, or it will not be read anyway. */
   get wantsMore (): boolean {
     return !this.#isComplete && (this.#hasRoom || this.destroyed)
   }
@@ -35,12 +35,12 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
     if (isLast) this.push(null)
   }
 
-  /** The rest will not come. A message that is complete stays readable. */
+  /** The rest will not come. A complete message stays readable. */
   cut (error: Error | null): void {
     if (!this.#isComplete) this.destroy(error ?? new ConnectionClosedError('the connection was closed in the middle of a message'))
   }
 
-  /** Nobody will read the rest. */
+  /** The rest will not be read. */
   skip (): void {
     if (!this.readableEnded) this.destroy()
   }
@@ -56,9 +56,9 @@ export class IncomingMessageStream extends Readable implements IncomingMessageRe
   }
 }
 
-/** Asks for messages as they arrive, one at a time: whoever asks for the next is done with the one before. */
+/** Reads messages as streams, one at a time: asking for the next abandons the rest of the one before. */
 export class IncomingMessageStreamReader extends MessageReader<IncomingMessageStream> {
-  /** The limit of one message, in bytes, which may be larger than for messages in memory. */
+  /** Maximum size of a message in bytes, which may be larger than for messages in memory. */
   override readonly maxPayload: number
   override readonly wantsPieces = true
   readonly #viewed: Viewed

@@ -9,7 +9,7 @@ import type { MessageReader } from '../incoming/message-reader.ts'
 import { catchUnheardErrors } from './unheard-errors.ts'
 import type { Viewed } from './viewed.ts'
 
-// For a stream of bytes, whose writes may have any size: far below what a peer usually accepts (maxPayload).
+// For a byte stream, whose writes may have any size: far below the usual maxPayload of a peer.
 const MESSAGE_SIZE = 64 * 1024
 
 export class MessageDuplex extends Duplex {
@@ -19,9 +19,9 @@ export class MessageDuplex extends Duplex {
   readonly #isBinary: boolean | undefined
   readonly #messageSize: number
   #isReading = false
-  // the streams that are piped into this one
+  // number of streams piped into this one
   #sources = 0
-  // The peer's Close waits until they are done.
+  // the peer's Close waits until they are done
   #isCloseDue = false
 
   constructor (
@@ -30,7 +30,7 @@ export class MessageDuplex extends Duplex {
   ) {
     if (!Number.isInteger(messageSize) || messageSize < 1) throw new RangeError(`messageSize must be a number of bytes from 1 on, not ${messageSize}`)
     if (objectMode && binary !== undefined && viewed.encodes) throw notTyped('the option binary', 'send')
-    // No read-ahead: the connection has its own, and a stream that an error destroys drops what it holds. A message may
+    // No read-ahead: the connection has its own, and a stream destroyed by an error drops what it buffered. Messages may
     // be large.
     super({ readableHighWaterMark: 1, ...(objectMode ? { writableHighWaterMark: 1 } : {}), ...options, objectMode, autoDestroy: true })
     const { connection } = viewed
@@ -74,13 +74,13 @@ export class MessageDuplex extends Duplex {
   #take (message: Message): void {
     if (this.readableObjectMode) this.push(this.#viewed.messageValue(message))
     else if (message.data.length > 0) this.push(message.data)
-    else this._read() // no bytes
+    else this._read() // an empty message has no bytes to push
   }
 
   override _write (chunk: string | Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     if (chunk.length > this.#messageSize) {
       this.#sendInParts(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk).then(() => { process.nextTick(callback) }, (error: Error) => { process.nextTick(callback, error) })
-    } else { // also anything without a length, which send() refuses
+    } else { // also values without a length, which send() rejects
       this.#send(chunk, callback)
     }
   }
@@ -89,7 +89,7 @@ export class MessageDuplex extends Duplex {
     const connection = this.#connection
     try {
       if (connection.readyState !== connection.OPEN) throw this.#closedTooEarly()
-      // whoever writes may use the memory again once the write is done
+      // the writer may reuse the memory once the write is done
       if (!this.#mayUseAgain(message)) {
         connection.send(message, this.#options, callback)
         return
@@ -106,12 +106,12 @@ export class MessageDuplex extends Duplex {
     void connection.drained().then(mayGoOn => { process.nextTick(callback, mayGoOn ? null : this.#closedTooEarly()) })
   }
 
-  /** The writer may reuse the memory once this is sent, as it was copied or serialized. */
+  /** Whether send() copies or serializes the message, so that the writer may reuse its memory at once. */
   #mayUseAgain (message: string | Buffer): boolean {
     return this.#viewed.copies(message.length) || (this.#viewed.encodes && !isBytes(message))
   }
 
-  /** Where boundaries do not count, a write may be larger than the peer accepts as one message (its maxPayload). */
+  /** In a byte stream a write may be larger than the peer's maxPayload: it is split into several messages. */
   async #sendInParts (bytes: Buffer): Promise<void> {
     for (let start = 0; start < bytes.length;) {
       const end = this.#isBinary === true ? start + this.#messageSize : endOfText(bytes, start, this.#messageSize)
@@ -132,7 +132,7 @@ export class MessageDuplex extends Duplex {
   }
 
   override _final (callback: (error?: Error | null) => void): void {
-    // after the peer's Close ours repeats its code
+    // releasing the reader lets the peer's Close have its turn, and ours repeats its code
     if (this.#isCloseDue) this.#reader.release()
     else this.#connection.close(NORMAL_CLOSURE)
     void this.#connection.closed.then(({ wasClean, code }) => {
@@ -141,16 +141,16 @@ export class MessageDuplex extends Duplex {
   }
 
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
-    // An error that only says that the connection has ended must not cut off the Close frame that says why. That of another
-    // connection is an error like any other, so that two joined connections end together.
-    if (error instanceof SchemaError) this.#viewed.closeFailed() // so that the peer is told, as when a handler sends such a value
+    // An error that only reports the end of this connection must not cut off its Close frame. That of another connection is an
+    // error like any other, so that two connections piped together end together.
+    if (error instanceof SchemaError) this.#viewed.closeFailed() // with a Close, as when a handler sends such a value
     else if (!(error instanceof ConnectionClosedError && error.isOf(this.#connection))) this.#connection.terminate()
     this.#reader.end(null)
     this.#reader.release()
     callback(error)
   }
 
-  /** A stream that is not read would not notice. */
+  /** Ends a stream that is not being read, which would not notice the end. */
   #onClosed (isEnd: boolean): void {
     if (this.#isReading || this.readableEnded || this.readableLength > 0 || this.destroyed) return
     const { failure } = this.#reader
@@ -165,7 +165,7 @@ export class MessageDuplex extends Duplex {
   }
 }
 
-/** Where about `length` bytes of text from `start` on end: after the character to which the last of them belongs. */
+/** The end of a part of about `length` bytes of UTF-8 from `start`: extended to the end of its last character. */
 function endOfText (bytes: Buffer, start: number, length: number): number {
   let end = start + length
   while (end < start + length + 3 && (bytes[end]! & 0xc0) === 0x80) end++

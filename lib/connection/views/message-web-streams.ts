@@ -9,12 +9,12 @@ import type { Viewed } from './viewed.ts'
 export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWebStreams {
   const { connection } = viewed
   let isCloseDue = false
-  let isWritten = false // ended or aborted
-  // somebody writes by hand, and will read on only afterwards
+  let isWritten = false // closed or aborted
+  // written through getWriter(), not by a pipe
   let isManual = false
   let isReadManually = false
   reader.keepsMessages = true
-  // a pipe or a loop asks again when it has room
+  // a pipe or a loop keeps reading
   reader.isRead = () => readable.locked && !isReadManually
   // what is piped into the writable may still answer
   reader.defersClose = () => {
@@ -27,7 +27,7 @@ export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWeb
 
   const readable = new ReadableStream<string | Buffer>({
     async pull (controller) {
-      const message = await reader.next() // a rejection is the stream's error
+      const message = await reader.next() // a rejection errors the stream
       if (message !== null) controller.enqueue(viewed.messageValue(message))
       else controller.close()
     },
@@ -45,10 +45,10 @@ export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWeb
     async write (chunk) {
       let isOut: boolean
       try {
-        // until it is out, when the writer may reuse the memory
+        // wait until it is out: then the writer may reuse the memory
         isOut = await new Promise<boolean>(resolve => { connection.send(chunk, error => { resolve(error === undefined) }) })
       } catch (error) {
-        if (error instanceof SchemaError) viewed.closeFailed() // as nothing more can be written
+        if (error instanceof SchemaError) viewed.closeFailed() // the stream is errored and can write no more
         throw error
       }
       setImmediate(releaseUnlocked)
@@ -67,7 +67,7 @@ export function toWebStreams (viewed: Viewed, reader: MessageReader): MessageWeb
     }
   })
 
-  // which a pipe does not call
+  // called by applications, but not by a pipe
   writable.getWriter = () => {
     isManual = true
     return WritableStream.prototype.getWriter.call(writable)

@@ -1,4 +1,4 @@
-// A message that is sent while it is produced: Writable -> fragments.
+// A message sent while it is being produced: Writable -> fragments.
 import { Writable, type WritableOptions } from 'node:stream'
 import { ByteCollector } from '../../framing/byte-collector.ts'
 import { INTERNAL_ERROR } from '../../protocol/close-code.ts'
@@ -14,12 +14,12 @@ type Callback = (error?: Error | null) => void
 export class OutgoingMessageStream extends Writable {
   readonly #viewed: Viewed
   readonly #slot: MessageSlot
-  // bytes that were given to the connection and are not out yet
+  // bytes passed to the connection that are not out yet
   #unsent = 0
-  // what is not sent yet: copies, as the writer may reuse the memory once the write is done
+  // small writes not sent yet: copies, as the writer may reuse the memory once the write is done
   readonly #gathered = new ByteCollector()
   #isSendScheduled = false
-  // the callback of a write that is done when everything gathered with it is out
+  // the callback of a write that completes when everything gathered with it is out
   #waiting: Callback | null = null
 
   constructor (viewed: Viewed, slot: MessageSlot, options: Pick<WritableOptions, 'highWaterMark'>) {
@@ -56,7 +56,7 @@ export class OutgoingMessageStream extends Writable {
   }
 
   override _destroy (error: Error | null, callback: Callback): void {
-    if (this.#slot.isHalf) this.#viewed.connection.close(INTERNAL_ERROR) // a message that has begun cannot be taken back in any other way
+    if (this.#slot.isHalf) this.#viewed.connection.close(INTERNAL_ERROR) // the only way to abandon a message that has begun
     else this.#slot.leave()
     callback(error)
   }
@@ -66,7 +66,7 @@ export class OutgoingMessageStream extends Writable {
     this.#isSendScheduled = true
     setImmediate(() => {
       this.#isSendScheduled = false
-      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // if it has ended, they go with the last fragment
+      if (!this.destroyed && !this.writableEnded) this.#sendGathered() // if ended, they go with the last fragment
     })
   }
 

@@ -3,8 +3,8 @@ import { ConnectionClosedError } from '../../errors.ts'
 import type { Viewed } from './viewed.ts'
 
 /**
- * An 'error' of a stream without a listener would end the process. A peer that leaves must not do that, and any other error
- * counts as one of the connection's handler.
+ * An 'error' event without a listener would end the process. Ignores it if the peer just left; any other error becomes an
+ * 'error' of the connection.
  */
 export function catchUnheardErrors (stream: Stream, viewed: Viewed): void {
   stream.on('error', error => {

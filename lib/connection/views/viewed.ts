@@ -2,21 +2,21 @@ import type { WebSocketConnection } from '../../../types/connection.ts'
 import type { ConnectionClosedError } from '../../errors.ts'
 import type { Message } from '../../framing/message-assembler.ts'
 
-/** What a view needs of its connection besides the public members. */
+/** What a view needs from its connection besides the public members. */
 export interface Viewed {
   readonly connection: WebSocketConnection
-  /** Whether the sender has used up its turn of the event loop. To be asked after each message. */
+  /** Whether the sender has used up its share of this event loop turn. Ask after each message. */
   readonly isTurnOver: boolean
-  /** Whether send() copies that many bytes, so that their memory may be reused at once. */
+  /** Whether send() copies a payload of this length, so that its memory may be reused at once. */
   copies (length: number): boolean
-  /** A schema says what is sent. */
+  /** Outgoing messages have a schema. */
   readonly encodes: boolean
-  /** How what a reader gets is given out. */
+  /** Converts a message to the value that the application gets. */
   readonly messageValue: (message: Message) => any
   /** Closes with 1011. */
   closeFailed (): void
-  /** An error of a view that nobody listens for there. */
+  /** A view had an error and no 'error' listener. */
   viewFailed (error: Error): void
-  /** Says of this connection that it has ended. */
+  /** Creates the error for an ended connection. */
   closedError (message: string): ConnectionClosedError
 }

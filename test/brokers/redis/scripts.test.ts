@@ -60,7 +60,7 @@ test('a thousand random sequences are answered alike by a real server and by the
       if (kind < 0.55) {
         const body = Buffer.from(`{"t":"${topic}"}\n${i}`)
         expected.push(model.publish(topic, body, rule)!)
-        const command = publishCommand(keys, layout.channel(0), { epoch: model.tag(), tag: model.tag() }, body, rule)
+        const command = publishCommand(keys, { channel: layout.channel(0), command: 'PUBLISH' }, { epoch: model.tag(), tag: model.tag() }, body, rule)
         real.push(call(command).then(reply => readAnswer([reply])!.head))
       } else if (kind < 0.9) {
         const at = integer(chance, -1, expected.length - 1)
@@ -105,7 +105,7 @@ test('numbers beyond 1e15 stay numbers, and no time to live is too long', { skip
   const keys = { head: layout.headKey('a'), list: layout.listKey('a') }
   await client.set(keys.head, 'e 1999999999999999 t')
   const call = (command: Array<string | Buffer>): Promise<unknown> => client.callBuffer(String(command[0]), ...command.slice(1))
-  t.strictSame(String(await call(publishCommand(keys, 'c', { epoch: 'x', tag: 'y' }, Buffer.from('b'), rule))), 'e 2000000000000000 y')
+  t.strictSame(String(await call(publishCommand(keys, { channel: 'c', command: 'PUBLISH' }, { epoch: 'x', tag: 'y' }, Buffer.from('b'), rule))), 'e 2000000000000000 y')
   // as many at once as a list may have
   for (let i = 0; i < 6_000; i += 1_000) await client.rpush(keys.list, ...Array.from({ length: 1_000 }, (_, j) => `e ${i + j + 1} t t\n`))
   const { entries } = readAnswer(await call(readCommand(keys, 'x', { epoch: 'e', number: 1, tag: 't' }, rule)))!

@@ -333,13 +333,13 @@ test('a message that goes out already is not shown to listeners, and there is on
 })
 
 test('a slow reader that goes on is not cut off when the peer has said Close behind its messages', async t => {
-  const heartbeat = { interval: 60, timeout: 60_000 }
-  const { client, next, connection } = await startStreams(t, { closeTimeout: 200, heartbeat })
+  const heartbeat = { interval: 150, timeout: 60_000 }
+  const { client, next, connection } = await startStreams(t, { closeTimeout: 1000, heartbeat })
   client.write(...'abcdefgh'.split('').map(text), close(1000))
   const received: string[] = []
   for (let i = 0; i < 8; i++) {
     const stream = await next()
-    t.strictSame(await client.take(1), ['ping'], 'some 60 ms have passed')
+    t.strictSame(await client.take(1), ['ping'], 'some 150 ms have passed')
     client.write(clientFrame({ opcode: PONG }))
     received.push(await read(stream))
   }

@@ -1,0 +1,137 @@
+// usage: npm run chaos:figures -- [million[=messages] | latency[=messages a second] | return[=clients] ...]. Default: all of them, with 1,000,000, 10,000
+// and 10,000. Figures are of the machine and of what else it does.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { availableParallelism, loadavg } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify from 'fastify'
+import { createClient } from 'redis'
+import { redisBroker } from '../../lib/brokers/redis/index.ts'
+import { fastifyWebsocket } from '../../lib/index.ts'
+import type { Broker, TopicRule, WebSocketConnection } from '../../types/index.ts'
+import { RedisServer } from '../helpers/redis-server.ts'
+import { chaos } from './chaos.ts'
+
+const SECONDS = 10
+const TOPICS = Array.from({ length: 10 }, (_, i) => `topic:${i}`)
+const RULES: Readonly<Record<string, TopicRule>> = { plain: { topic: '*', plain: true }, numbered: { topic: '*' }, history: { topic: '*', size: 500 } }
+
+const now = (): number => Number(process.hrtime.bigint()) / 1e6 // the same for all processes
+
+/** An app whose connections do nothing by themselves. */
+async function startNode (port: number, rule: TopicRule, watch: (broker: Broker) => void = () => {}): Promise<{ app: Fastify.FastifyInstance, enter: () => Promise<[server: WebSocketConnection, client: WebSocketConnection]> }> {
+  const app = Fastify()
+  const broker = redisBroker({ client: createClient({ url: `redis://127.0.0.1:${port}` }) })
+  watch(broker)
+  await app.register(fastifyWebsocket, { topics: { broker, rules: [rule] } })
+  let entered: (connection: WebSocketConnection) => void = () => {}
+  app.get('/', { websocket: true }, connection => { entered(connection) })
+  await app.ready()
+  const enter = async (): Promise<[WebSocketConnection, WebSocketConnection]> => {
+    const server = new Promise<WebSocketConnection>(resolve => { entered = resolve })
+    const client = await app.injectWS()
+    return [await server, client]
+  }
+  return { app, enter }
+}
+
+function percentiles (values: number[]): Record<string, string> {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share: number): string => `${sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!.toFixed(2)} ms`
+  return { p50: at(0.5), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
+}
+
+/** A process of its own: publishes, or is subscribed, as `role` says. */
+async function runLatencyNode (role: string, port: number, kind: string, rate: number): Promise<void> {
+  const { app, enter } = await startNode(port, RULES[kind]!)
+  if (role === 'subscriber') {
+    const [server, client] = await enter()
+    const latencies: number[] = []
+    client.on('message', data => { latencies.push(now() - Number(String(data))) })
+    await Promise.all(TOPICS.map(topic => server.subscribe(topic)))
+    process.send!('ready')
+    await once(process, 'message')
+    process.send!({ messages: latencies.length, ...percentiles(latencies) })
+  } else {
+    const begin = now()
+    for (let published = 0; published < rate * SECONDS;) {
+      for (const due = (now() - begin) * rate / 1000; published < due; published++) void app.websocketServer.publish(TOPICS[published % TOPICS.length]!, String(now()))
+      await sleep(1)
+    }
+    await app.websocketServer.topics.flush()
+    process.send!((now() - begin) / 1000)
+  }
+  await app.close()
+  process.disconnect()
+}
+
+async function latency (rate = 10_000): Promise<void> {
+  for (const kind of Object.keys(RULES)) {
+    const server = await RedisServer.start()
+    try {
+      const start = (role: string): ReturnType<typeof fork> => fork(import.meta.filename, [], { env: { ...process.env, FIGURES: [role, server.port, kind, rate].join() } })
+      const subscriber = start('subscriber')
+      await once(subscriber, 'message')
+      const publisher = start('publisher')
+      const [seconds] = await once(publisher, 'message') as [number]
+      await sleep(500)
+      subscriber.send('report')
+      const [report] = await once(subscriber, 'message') as [object]
+      console.log(`latency, ${kind}:`, { rate: Math.round(rate * SECONDS / seconds), ...report })
+    } finally {
+      await server.remove()
+    }
+  }
+}
+
+/** Many clients of one node, with what each has missed. Their sockets are in memory. */
+async function comeBack (clients = 10_000, topics = 100, missed = 50): Promise<void> {
+  const server = await RedisServer.start()
+  let reads = 0
+  const { app, enter } = await startNode(server.port, { topic: '*', size: 500 }, broker => {
+    const read = broker.read!.bind(broker)
+    broker.read = async (...args) => {
+      reads++
+      return await read(...args)
+    }
+  })
+  try {
+    const members = []
+    for (let i = 0; i < clients; i++) members.push(await enter())
+    const names = Array.from({ length: topics }, (_, i) => `room:${i}`)
+    const positions = await Promise.all(names.map(topic => app.websocketServer.topics.position(topic)))
+    for (let i = 0; i < missed; i++) await Promise.all(names.map(topic => app.websocketServer.publish(topic, `message ${i}`)))
+    let whole = 0
+    reads = 0
+    const begin = now()
+    await Promise.all(members.map(async ([server, client], i) => {
+      const subscribed = server.subscribe(names[i % topics]!, { since: positions[i % topics] })
+      for (let next = 0; next < missed; next++) if (String(await client.receive()) !== `message ${next}`) return
+      if ((await subscribed).recovered) whole++
+    }))
+    console.log('return:', { clients, topics, missed, whole, reads, seconds: Number(((now() - begin) / 1000).toFixed(2)) })
+  } finally {
+    await app.close()
+    await server.remove()
+  }
+}
+
+async function million (messages = 1_000_000): Promise<void> {
+  const { undetected, behind, restored, ...counts } = await chaos({ seed: 1, store: 'aof', nodes: 3, clients: 3, topics: 1_000, messages, brokerKills: 20, nodeKills: 20 })
+  console.log('million:', { ...counts, undetected: undetected.length, behind: behind.length, longestToRestore: `${Math.max(0, ...restored)} ms` })
+}
+
+const MEASURES: Readonly<Record<string, (count?: number) => Promise<void>>> = { million, latency, return: comeBack }
+
+const child = process.env['FIGURES']
+if (child !== undefined) {
+  const [role, port, kind, rate] = child.split(',')
+  await runLatencyNode(role!, Number(port), kind!, Number(rate))
+} else {
+  const given = process.argv.slice(2)
+  for (const measure of given.length > 0 ? given : Object.keys(MEASURES)) {
+    const [name, count] = measure.split('=') as [string, string | undefined]
+    console.log(`${name}: node ${process.version}, ${availableParallelism()} cores, load ${loadavg().map(load => load.toFixed(1)).join(' ')}`)
+    await MEASURES[name]!(count === undefined ? undefined : Number(count))
+  }
+}
