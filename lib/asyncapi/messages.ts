@@ -51,7 +51,7 @@ function nameOf (member: unknown): string | undefined {
   return lastSegment(idOf(member) ?? (typeof $ref === 'string' ? $ref : ''))
 }
 
-/** What tells a message that is the only one from those that there may be some day. */
+/** The const of its property `type`: a tag, even where there is no other message yet. */
 function typeOf ({ properties }: Schema): string | undefined {
   const { const: value } = Object((Object(properties) as Record<string, unknown>).type) as { const?: unknown }
   return typeof value === 'string' ? value : undefined
