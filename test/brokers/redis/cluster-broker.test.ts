@@ -192,7 +192,7 @@ test('start() says what is wrong: no node, none of a cluster, a slot that none h
   const topic = topicOn(cluster, 0)
   for (const [i] of cluster.servers.entries()) await cluster.admin(i).call('CLUSTER', 'DELSLOTS', String(slotOfTopic(topic)))
   const broker = redisBroker({ client: nodeRedis(cluster.ports) })
-  await t.rejects(broker.start(new Recorder(), 'a'), { code: 'FST_WS_TOPICS_BROKER_LOST', message: `the broker cannot be reached, or not any more: slot ${slotOfTopic(topic)} of the cluster cannot be used` })
+  await t.rejects(broker.start(new Recorder(), 'a'), { code: 'FST_WS_TOPICS_BROKER_LOST', message: new RegExp(`: slot ${slotOfTopic(topic)} of the cluster cannot be used$`) })
 })
 
 // Clusters in memory: what is answered when
