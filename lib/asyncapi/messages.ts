@@ -19,7 +19,7 @@ export function toMessages (schema: unknown, direction: Direction, findShared: F
   if (!isSchema(schema)) return [{ base: direction, payload: components.add(schema, place) }]
   const resolve = (reference: string): unknown => follow(reference, place)?.schema
   const members = unionMembers(schema)
-  if (members === null) return [toMessage(schema, schema, titleOf(schema) ?? direction)]
+  if (members === null) return [toMessage(schema, schema, typeOf(schema) ?? titleOf(schema) ?? direction)]
   const tagged = findTaggedUnion(schema, resolve)
   const tags = tagged === null ? null : [...tagged.members.keys()]
   return aloneMembers(schema, members).map((alone, i) =>
@@ -49,6 +49,12 @@ function nameOf (member: unknown): string | undefined {
   if (!isSchema(member)) return undefined
   const { $ref } = member
   return lastSegment(idOf(member) ?? (typeof $ref === 'string' ? $ref : ''))
+}
+
+/** The const of its property `type`: a tag, even where there is no other message yet. */
+function typeOf ({ properties }: Schema): string | undefined {
+  const { const: value } = Object((Object(properties) as Record<string, unknown>).type) as { const?: unknown }
+  return typeof value === 'string' ? value : undefined
 }
 
 function titleOf (member: unknown): string | undefined {

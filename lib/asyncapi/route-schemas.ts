@@ -57,7 +57,7 @@ export function readRoute (
 function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Error): unknown {
   const schema = plain(given)
   if (typeof schema === 'boolean') return schema
-  const convert = standardOf(schema)?.[part === 'send' ? 'output' : 'input']
+  const convert = converterOf(schema, part)
   if (convert !== undefined) return convert({ target: 'draft-07', libraryOptions: { unrepresentable: 'any' } })
   if (!isSchema(schema) || !isPlain(schema)) throw onForeign(part)
   return schema
@@ -65,9 +65,11 @@ function toJsonSchema (given: unknown, part: Part, onForeign: (part: Part) => Er
 
 type Convert = (options: object) => unknown
 
-/** The converters of a schema that implements Standard JSON Schema (standardschema.dev). */
-function standardOf (schema: unknown): { input?: Convert, output?: Convert } | undefined {
-  return (Object(schema) as { '~standard'?: { jsonSchema?: object } })['~standard']?.jsonSchema
+/** The converter of a schema that implements Standard JSON Schema (standardschema.dev). */
+function converterOf (schema: unknown, part: Part): Convert | undefined {
+  const { vendor, jsonSchema } = (Object(schema) as { '~standard'?: { vendor?: string, jsonSchema?: { input?: Convert, output?: Convert } } })['~standard'] ?? {}
+  // zod's serializer encodes, which leads from the output of a schema back to its input
+  return part === 'send' && vendor !== 'zod' ? jsonSchema?.output : jsonSchema?.input
 }
 
 function isPlain (schema: object): boolean {

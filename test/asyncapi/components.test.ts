@@ -58,6 +58,10 @@ test('local definitions, $ids, anchors and the schema itself are found from wher
   for (const [schema, name] of cases) {
     t.strictSame(documentOf([schema]), { added: [ref(name)], components: { [name]: node(`#/components/schemas/${name}`) } }, JSON.stringify(schema))
   }
+  const inner = { $id: 'Inner', properties: { x: { $ref: '#/$defs/y' } }, $defs: { y: { type: 'string' } } }
+  t.strictSame(documentOf([{ properties: { inner }, $defs: { y: { type: 'null' } } }]), {
+    added: [{ properties: { inner: { properties: { x: ref('y') } } } }], components: { y: { type: 'string' } }
+  }, 'from within what has an $id')
   const titled = { title: 'A tree', ...node('#') }
   t.strictSame(documentOf([titled]).components, { A_tree: { title: 'A tree', ...node('#/components/schemas/A_tree') } })
 })

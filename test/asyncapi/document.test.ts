@@ -27,6 +27,7 @@ function declare (app: FastifyInstance, path: string, schema: object = {}, optio
 
 const SAY = { type: 'object', properties: { type: { const: 'say' }, text: { type: 'string' } }, required: ['type'] }
 const SIT = { type: 'object', properties: { type: { const: 'sit' } }, required: ['type'] }
+const OTHER = { '~standard': { version: 1, vendor: 'other', jsonSchema: { input: () => ({ type: 'number' }), output: () => ({ type: 'string' }) } } }
 const BINDINGS = { ws: { method: 'GET', bindingVersion: '0.1.0' } }
 
 test('a route is a channel, a direction an operation, and a member of a union a message', async t => {
@@ -39,13 +40,13 @@ test('a route is a channel, a direction an operation, and a member of a union a 
     channels: {
       chat: {
         address: '/chat',
-        messages: { say: { name: 'say', payload: SAY }, sit: { name: 'sit', payload: SIT }, send: { name: 'send', payload: SAY } },
+        messages: { say: { name: 'say', payload: SAY }, sit: { name: 'sit', payload: SIT } },
         bindings: BINDINGS
       }
     },
     operations: {
       'chat.receive': { action: 'receive', channel: { $ref: '#/channels/chat' }, messages: [message('say'), message('sit')] },
-      'chat.send': { action: 'send', channel: { $ref: '#/channels/chat' }, messages: [message('send')] }
+      'chat.send': { action: 'send', channel: { $ref: '#/channels/chat' }, messages: [message('say')] }
     }
   })
 })
@@ -224,8 +225,9 @@ test('what says itself what its JSON Schema is needs no transform: zod, and what
       declare(scope, '/zod', {
         querystring: z.object({ q: z.coerce.number().default(1) }),
         receive: z.discriminatedUnion('type', [z.object({ type: z.literal('say'), at: z.coerce.date(), n: z.string().transform(Number) }), z.object({ type: z.literal('grow'), tree: Tree })]),
-        send: z.object({ n: z.number().default(1) })
+        send: z.object({ n: z.number().default(1), at: z.codec(z.iso.datetime(), z.date(), { decode: text => new Date(text), encode: date => date.toISOString() }) })
       })
+      declare(scope, '/other', { send: OTHER }, { serializerCompiler: () => JSON.stringify })
     })
   })
   t.match(channels.fluent.messages.receive.payload, { type: 'object', properties: { a: { type: 'string' } } })
@@ -234,7 +236,8 @@ test('what says itself what its JSON Schema is needs no transform: zod, and what
   const { say, grow, send } = channels.zod.messages
   t.strictSame(say.payload, { type: 'object', properties: { type: { type: 'string', const: 'say' }, at: {}, n: { type: 'string' } }, required: ['type', 'at', 'n'] })
   t.match(grow.payload, { properties: { tree: { $ref: '#/components/schemas/Tree' } } })
-  t.match(send.payload, { properties: { n: { default: 1, type: 'number' } }, required: ['n'] })
+  t.match(send.payload, { properties: { n: { default: 1, type: 'number' }, at: { type: 'string', format: 'date-time' } }, required: ['at'] }, 'which is encoded')
+  t.strictSame(channels.other.messages.send.payload, { type: 'string' })
   t.match(components!.schemas.Tree, { properties: { kids: { items: { $ref: '#/components/schemas/Tree' } } } })
 })
 
