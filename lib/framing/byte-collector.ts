@@ -1,3 +1,5 @@
+import { LARGE, makeYoungGarbage } from './young-garbage.ts'
+
 // Most fragments are small: a Buffer of this size still comes from Node's pool.
 const MIN_CAPACITY = 1024
 // A piece of at least this size, and at least half of the chunk it is a view into, is kept without a copy.
@@ -37,6 +39,7 @@ export class ByteCollector {
   /** Removes and returns everything so far. */
   take (): Buffer {
     this.#finishTail()
+    if (this.#parts.length > 1 && this.#length >= LARGE) makeYoungGarbage(this.#length)
     const bytes = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
     this.#parts = []
     this.#length = 0

@@ -5,6 +5,7 @@ import { Inflater } from '../../compression/inflater.ts'
 import { ProtocolError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
+import { LARGE, makeYoungGarbage } from '../../framing/young-garbage.ts'
 import type { Close, CloseFrame } from '../../protocol/close.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../../protocol/opcode.ts'
@@ -110,6 +111,7 @@ export class Receiver implements DeliverySource {
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
     this.#bytes += chunk.length
+    if (chunk.length >= LARGE) makeYoungGarbage(chunk.length)
     this.#frames!.feed(chunk)
   }
 
