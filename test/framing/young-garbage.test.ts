@@ -17,7 +17,7 @@ test('memory outside of the heap that dies young is collected by scavenges, and 
   const counts = { major: 0, minor: 0 }
   const observer = new PerformanceObserver(list => {
     for (const entry of list.getEntries()) {
-      const { kind } = entry.detail as { kind: number }
+      const { kind } = (entry as unknown as { detail: { kind: number } }).detail
       if (kind === constants.NODE_PERFORMANCE_GC_MAJOR) counts.major++
       if (kind === constants.NODE_PERFORMANCE_GC_MINOR) counts.minor++
     }
