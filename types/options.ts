@@ -189,7 +189,7 @@ export interface UpgradeOptions extends ConnectionOptions, HandshakeOptions<Inco
   handshakeTimeout?: number | undefined
   /** Header fields to send with the 101 response. */
   headers?: OutgoingHttpHeaders | undefined
-  /** The topics that the connection may subscribe to and publish on. Default: none. */
+  /** The topics that the connection may subscribe to and publish on. Default: no topics. */
   topics?: TopicsTable | undefined
   errorHandler?: StandaloneErrorHandler | undefined
 }

@@ -43,7 +43,7 @@ export abstract class ListenableConnection extends EventEmitter {
   }
 
   /** 'message' carries a value decoded by a schema. */
-  protected get decodes (): boolean { return false }
+  protected abstract readonly decodes: boolean
 
   /** A 'message' listener was added or removed. @param count the number of listeners now */
   protected abstract onListeners (count: number): void

@@ -17,10 +17,12 @@ const isNeeded = Number.parseInt(process.versions.v8) >= 13
 let waste: unknown[] | null = null
 
 /** To be called where so many bytes outside of the heap were taken, at least LARGE. */
-export const makeYoungGarbage: (bytes: number) => void = isNeeded ? make : () => {}
-
-function make (bytes: number): void {
-  for (let left = Math.round(bytes * RATIO / BYTES_PER_ELEMENT); left > 0; left -= MAX_ELEMENTS) waste = new Array(Math.min(left, MAX_ELEMENTS))
+export function makeYoungGarbage (bytes: number): void {
+  if (!isNeeded) return
+  for (let left = Math.round(bytes * RATIO / BYTES_PER_ELEMENT); left > 0; left -= MAX_ELEMENTS) {
+    // oxlint-disable-next-line unicorn/no-new-array -- a length, and memory that nobody walks through
+    waste = new Array(Math.min(left, MAX_ELEMENTS))
+  }
 }
 
 /** What is there of it now. @internal */
