@@ -128,11 +128,11 @@ export class Terms {
     this.#tellRun(subscription)
   }
 
-  #tellRun ({ subscriber: connection, topic }: Subscription): void {
+  #tellRun ({ subscriber: { connection }, topic }: Subscription): void {
     if (this.#skipped === 1 && TOPIC_CHANNELS.skip.hasSubscribers) TOPIC_CHANNELS.skip.publish({ connection, topic: topic.name })
   }
 
-  #endRun ({ subscriber: connection, topic }: Subscription): void {
+  #endRun ({ subscriber: { connection }, topic }: Subscription): void {
     if (this.#skipped === 0) return
     if (TOPIC_CHANNELS.skip.hasSubscribers) TOPIC_CHANNELS.skip.publish({ connection, topic: topic.name, count: this.#skipped })
     this.#skipped = 0
