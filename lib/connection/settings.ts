@@ -1,9 +1,10 @@
 // What a connection is created with.
 import type { DeflaterSettings } from '../compression/deflater.ts'
-import type { MessageEncoder } from '../messages/message-encoder.ts'
 import type { DeflateAgreement } from '../protocol/permessage-deflate.ts'
+import type { ClosingSettings } from './closing.ts'
 import type { ReceiverSettings } from './incoming/receiver.ts'
 import type { LivenessSettings } from './liveness.ts'
+import type { MessageWriterSettings } from './outgoing/message-writer.ts'
 import type { SubscriptionTable } from './subscriber.ts'
 
 interface DeflateSettings extends DeflaterSettings {
@@ -12,14 +13,8 @@ interface DeflateSettings extends DeflaterSettings {
 }
 
 /** `highWaterMark` applies separately to received bytes that wait for a consumer and to sent bytes that wait for the transport. */
-export interface ConnectionSettings extends ReceiverSettings, LivenessSettings {
-  /** Unsent bytes beyond which the connection is closed with 1013, as its sender ignores backpressure. */
-  readonly maxBufferedAmount: number
-  /** Milliseconds allowed for each step of the ending: the peer's Close, the end of its stream, delivery of held messages. */
-  readonly closeTimeout: number
+export interface ConnectionSettings extends ReceiverSettings, MessageWriterSettings, LivenessSettings, ClosingSettings {
   readonly perMessageDeflate: DeflateSettings | false
-  /** Present if outgoing messages have a schema. */
-  readonly encoder?: MessageEncoder
   readonly url?: string
   /** The pattern of the route, such as /room/:id. */
   readonly route?: string
