@@ -163,6 +163,7 @@ export class HandshakeRouter implements Crowd {
 
   /** Refuses pending and further handshakes from now on; close() follows, once the preClose hooks before ours are through. */
   beginClosing (): void {
+    if (this.#hasBegunClosing) return
     this.#hasBegunClosing = true
     void this.#refusePending()
   }
