@@ -13,6 +13,10 @@ export interface Proxy {
   readonly stop: () => Promise<void>
 }
 
+// The first is drained, and has to be noticed within the delay. A check that cannot connect within its interval has failed too, in a busy moment of
+// the node that stays.
+const FALL = [2, 50]
+
 const configuration = (protocol: Protocol, port: number, nodes: readonly number[]): string => `
 global
   maxconn 8000
@@ -29,7 +33,7 @@ frontend all
 backend nodes
   balance roundrobin
   option httpchk GET /ready
-${nodes.map((node, i) => `  server node${i} 127.0.0.1:${node} check inter 100ms fall 2 rise 1${protocol === 'http1' ? '' : ' check-ssl verify none check-alpn http/1.1'}`).join('\n')}
+${nodes.map((node, i) => `  server node${i} 127.0.0.1:${node} check inter 100ms fall ${FALL[i]} rise 1${protocol === 'http1' ? '' : ' check-ssl verify none check-alpn http/1.1'}`).join('\n')}
 `
 
 export async function startHaproxy (protocol: Protocol, nodes: readonly number[]): Promise<Proxy> {
