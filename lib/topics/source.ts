@@ -278,10 +278,10 @@ export class Source {
     this.#state = 'live'
     this.#wasInterrupted = false
     const waiting = this.#clearWaiting(question.covered)
-    this.#decide(question, proof)
+    const isAhead = this.#decide(question, proof)
     for (const entry of waiting) this.take(entry)
-    // if nothing was delivered since, the messages they wait for are on their way
-    if (this.#undecided.length > 0 && this.#last === question.last) this.#askLater()
+    // unless they have come since, the messages between are on their way
+    if (isAhead && this.#last === question.last) this.#askLater()
     else this.#askForUndecided()
   }
 
@@ -313,8 +313,10 @@ export class Source {
     if (publication !== null) this.#owner.pass(this.topic, publication)
   }
 
-  #decide ({ since: asked, isRecovering, generation }: Question, proof: Proof): void {
+  /** @returns whether the answer is ahead of what was delivered, so that some have to wait */
+  #decide ({ since: asked, isRecovering, generation }: Question, proof: Proof): boolean {
     const { head } = proof
+    let isAhead = false
     const undecided = [...isRecovering, ...this.#undecided]
     this.#undecided = []
     const opened = new Map<Entry, Publication | null>()
@@ -329,6 +331,7 @@ export class Source {
       const isCovered = isOutside || (asked !== null && asked.epoch === head.epoch && asked.number <= since.number)
       if (!isCovered || !this.#dropUpTo(head, catchUp, generation)) {
         this.#undecided.push(catchUp)
+        isAhead ||= isCovered
         continue
       }
       const entries = proof.since(since)
@@ -338,6 +341,7 @@ export class Source {
       }).filter(publication => publication !== null)
       catchUp.decide({ recovered: entries !== null, head, missed })
     }
+    return isAhead
   }
 
   /** Drops live messages of `catchUp` that the answer covers. @returns false if they do not continue the answer */
