@@ -37,7 +37,7 @@ async function open (
 }
 
 async function allClosed (sockets: Socket[]): Promise<void> {
-  await within(10_000, Promise.all(sockets.map(socket => socket.closed ? null : once(socket, 'close'))), 'the end of the connections')
+  await within(10_000, Promise.all(sockets.filter(({ closed }) => !closed).map(socket => once(socket, 'close'))), 'the end of the connections')
 }
 
 test('ws: and wss: lead to a session whose server takes WebSockets, with windows of ours and without pushes', async t => {
