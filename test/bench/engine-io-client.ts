@@ -50,6 +50,7 @@ export class EngineIoClient implements BenchClient {
   private constructor (connection: ClientConnection) {
     this.#connection = connection
     this.head = connection.head
+    this.countMessages(() => { throw new Error('a message that nobody waits for') }) // Pings come from now on
   }
 
   countMessages (listener: (count: number) => void): void {

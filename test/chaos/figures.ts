@@ -41,6 +41,12 @@ function percentiles (values: number[]): Record<string, string> {
   return { p50: at(0.5), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
 }
 
+/** Microseconds of CPU of this process since it began. */
+function cpu (): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
 /** A process of its own: publishes, or is subscribed, as `role` says. */
 async function runLatencyNode (role: string, port: number, kind: string, rate: number): Promise<void> {
   const { app, enter } = await startNode(port, RULES[kind]!)
@@ -50,34 +56,43 @@ async function runLatencyNode (role: string, port: number, kind: string, rate: n
     client.on('message', data => { latencies.push(now() - Number(String(data))) })
     await Promise.all(TOPICS.map(topic => server.subscribe(topic)))
     process.send!('ready')
+    const before = cpu()
     await once(process, 'message')
-    process.send!({ messages: latencies.length, ...percentiles(latencies) })
+    process.send!({ messages: latencies.length, ...percentiles(latencies), cpu: (cpu() - before) / latencies.length })
   } else {
-    const begin = now()
+    const [before, begin] = [cpu(), now()]
     for (let published = 0; published < rate * SECONDS;) {
       for (const due = (now() - begin) * rate / 1000; published < due; published++) void app.websocketServer.publish(TOPICS[published % TOPICS.length]!, String(now()))
       await sleep(1)
     }
     await app.websocketServer.topics.flush()
-    process.send!((now() - begin) / 1000)
+    process.send!({ seconds: (now() - begin) / 1000, cpu: (cpu() - before) / rate / SECONDS })
   }
   await app.close()
   process.disconnect()
 }
 
 async function latency (rate = 10_000): Promise<void> {
-  for (const kind of Object.keys(RULES)) {
+  for (const kind of (process.env.KIND ?? Object.keys(RULES).join()).split(',')) {
     const server = await RedisServer.start()
     try {
       const start = (role: string): ReturnType<typeof fork> => fork(import.meta.filename, [], { env: { ...process.env, FIGURES: [role, server.port, kind, rate].join() } })
       const subscriber = start('subscriber')
       await once(subscriber, 'message')
       const publisher = start('publisher')
-      const [seconds] = await once(publisher, 'message') as [number]
+      const [published] = await once(publisher, 'message') as [{ seconds: number, cpu: number }]
       await sleep(500)
       subscriber.send('report')
-      const [report] = await once(subscriber, 'message') as [object]
-      console.log(`latency, ${kind}:`, { rate: Math.round(rate * SECONDS / seconds), ...report })
+      const [{ cpu, ...report }] = await once(subscriber, 'message') as [{ cpu: number }]
+      const { calls, microseconds } = await server.usage()
+      const perMessage = (count: number): number => Number((count / rate / SECONDS).toFixed(3))
+      console.log(`latency, ${kind}:`, {
+        rate: Math.round(rate * SECONDS / published.seconds),
+        ...report,
+        // so that one can tell what a busy machine adds
+        cpu: { publisher: `${published.cpu.toFixed(0)} us`, redis: `${perMessage(microseconds).toFixed(0)} us`, subscriber: `${cpu.toFixed(0)} us` },
+        commands: Object.fromEntries(Object.entries(calls).map(([command, count]) => [command, perMessage(count)]).filter(([, count]) => count !== 0))
+      })
     } finally {
       await server.remove()
     }

@@ -41,7 +41,8 @@ function duplicateOf (client: NodeRedisClient, address: Partial<Address> = {}): 
     // no reconnecting: lost connections are replaced
     socket: { ...client.options?.socket, ...address, reconnectStrategy: false },
     disableOfflineQueue: true,
-    commandOptions: {},
+    // no AbortSignal.timeout() for each command, which takes longer than the command: a Session has deadlines of its own
+    commandOptions: { timeout: undefined },
     keyPrefix: undefined,
     clientSideCache: undefined
   })
