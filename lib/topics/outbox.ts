@@ -72,7 +72,10 @@ export class Outbox {
   /** A message has come back. @returns the subscriber that must not get it */
   returned (counter: number): Subscriber | null {
     const except = this.#expected.get(counter) ?? null
-    if (this.#expected.delete(counter)) this.#owner.onProgress()
+    if (this.#expected.delete(counter)) {
+      this.#shiftDone()
+      this.#owner.onProgress()
+    }
     return except
   }
 
@@ -157,13 +160,13 @@ export class Outbox {
       this.#owner.onAccepted(item.topic, outcome)
       item.resolve({ position: outcome === null ? null : formatPosition(outcome) })
     }
+    this.#shiftDone()
     this.#owner.onProgress()
   }
 
   /** Sets the one timer, for the first item: the others are due later. */
   #watch (): void {
     if (this.#cancel !== null) return
-    while (this.#items.peek() !== undefined && this.#isDone(this.#items.peek()!)) this.#items.shift()
     const first = this.#items.peek()
     if (first === undefined) return
     this.#cancel = this.#owner.schedule(() => {
@@ -172,18 +175,20 @@ export class Outbox {
     }, Math.max(0, first.deadline - this.#owner.clock()))
   }
 
-  #isDone ({ state, counter }: Item): boolean {
-    return state === 'settled' && !this.#expected.has(counter)
+  /** Lets go of what has come back: until the timer is due there may be many. */
+  #shiftDone (): void {
+    for (let first = this.#items.peek(); first?.state === 'settled' && !this.#expected.has(first.counter); first = this.#items.peek()) this.#items.shift()
   }
 
   #expire (): void {
     const now = this.#owner.clock()
-    for (let item = this.#items.peek(); item !== undefined && (item.deadline <= now || this.#isDone(item)); item = this.#items.peek()) {
+    for (let item = this.#items.peek(); item !== undefined && item.deadline <= now; item = this.#items.peek()) {
       this.#items.shift()
       if (item.state === 'waiting') this.#settle(item, brokerDown(item.topic, `it was away for ${this.#settings.publishTimeout} ms (publishTimeout)`))
-      else this.#settle(item, brokerUncertain(item.topic))
+      else if (item.state === 'sent') this.#settle(item, brokerUncertain(item.topic))
       this.#expected.delete(item.counter)
     }
+    this.#shiftDone()
     this.#owner.onProgress()
     this.#watch()
   }

@@ -1,4 +1,6 @@
 // What this process publishes, by itself: a broker that answers when the test says, and a clock that goes on when told to.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { test } from 'tap'
 import type { Subscriber } from '../../lib/connection/subscriber.ts'
 import { brokerDown } from '../../lib/errors.ts'
@@ -157,6 +159,29 @@ test('one timer serves all, for the first that has not come back', async t => {
   clock.advance(TIMEOUT / 2)
   t.equal(await codeOf(late), 'FST_WS_TOPICS_UNCERTAIN')
   t.equal(clock.pending, 0)
+})
+
+test('a message is let go of when it is accepted and has come back, not when its time is over', async t => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const answers: Array<() => void> = []
+  const { outbox } = setUp({ publish: () => new Promise(resolve => { answers.push(() => { resolve(null) }) }) })
+  const publish = (counter: number): WeakRef<Buffer> => {
+    const body = Buffer.alloc(1)
+    void outbox.publish('a', body, RULE, counter)
+    return new WeakRef(body)
+  }
+  const counter = outbox.expect(null)
+  const bodies = [publish(0), publish(counter), publish(0)]
+  const left = async (): Promise<boolean[]> => {
+    for (let i = 0; i < 3; i++) await turn()
+    collectGarbage()
+    return bodies.map(body => body.deref() !== undefined)
+  }
+  for (const answer of answers.splice(0)) answer()
+  t.strictSame(await left(), [false, true, true])
+  outbox.returned(counter)
+  t.strictSame(await left(), [false, false, false])
 })
 
 test('more than maxPending bytes are not taken', async t => {
