@@ -135,8 +135,13 @@ export class Outbox {
   #send (item: Item): void {
     item.state = 'sent'
     const { topic, body, rule } = item
-    // also catches a synchronous throw
-    new Promise<Head | null>(resolve => { resolve(this.#owner.broker.publish(topic, body, rule)) }).then(head => { this.#settle(item, head) }, (error: unknown) => {
+    let answer: Promise<Head | null>
+    try {
+      answer = Promise.resolve(this.#owner.broker.publish(topic, body, rule)) // a broker may be of others
+    } catch (error) {
+      answer = Promise.reject(error)
+    }
+    answer.then(head => { this.#settle(item, head) }, (error: unknown) => {
       const isKnown = error instanceof TopicsError || isOurs(error)
       if (isKnown && error.code === 'FST_WS_TOPICS_BROKER_DOWN' && item.state === 'sent' && !this.#owner.isUp(topic)) {
         this.#putBack(item)

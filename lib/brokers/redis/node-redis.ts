@@ -60,7 +60,7 @@ class NodeRedisConnection implements RedisConnection {
   }
 
   async connect (): Promise<void> { await this.client.connect() }
-  async call (command: ReadonlyArray<string | Buffer>): Promise<unknown> { return await this.client.sendCommand(command, AS_BUFFERS) }
+  call (command: ReadonlyArray<string | Buffer>): Promise<unknown> { return this.client.sendCommand(command, AS_BUFFERS) }
   async subscribe (channels: string[]): Promise<unknown> { return await this.client.subscribe(channels, this.message, true) }
   async unsubscribe (channels: string[]): Promise<unknown> { return await this.client.unsubscribe(channels) }
   destroy (): void { this.client.destroy() }
