@@ -19,7 +19,7 @@ interface Sent {
   refuse: (error: unknown) => void
 }
 
-function setUp ({ maxPending = 1000, publish }: { maxPending?: number, publish?: Broker['publish'] } = {}) {
+function setUp ({ maxPending = 1000, maxUnanswered = 100, publish }: { maxPending?: number, maxUnanswered?: number, publish?: Broker['publish'] } = {}) {
   const sent: Sent[] = []
   const away = new Set<string>()
   const errors: unknown[] = []
@@ -33,6 +33,7 @@ function setUp ({ maxPending = 1000, publish }: { maxPending?: number, publish?:
   } as Partial<Broker> as Broker
   const outbox = new Outbox({ publishTimeout: TIMEOUT, maxPending }, {
     broker,
+    maxUnanswered,
     clock: () => clock.now(),
     schedule: (callback, delay) => clock.after(delay, callback),
     isUp: topic => !away.has('*') && !away.has(topic),
@@ -182,6 +183,44 @@ test('a message is let go of when it is accepted and has come back, not when its
   t.strictSame(await left(), [false, true, true])
   outbox.returned(counter)
   t.strictSame(await left(), [false, false, false])
+})
+
+test('no more than so many are sent without an answer; the others go in order, when half of them have one, and what comes then goes behind them', async t => {
+  const { outbox, say, sent, away, texts } = setUp({ maxUnanswered: 4 })
+  for (let i = 1; i <= 9; i++) void say(`${i}`)
+  t.equal(texts().join(''), '1234')
+  sent[0]!.accept()
+  await turn()
+  void say('x', 'b')
+  t.equal(texts().join(''), '1234', 'not one by one')
+  sent[1]!.refuse(new Error('no'))
+  await turn()
+  t.equal(texts().join(''), '123456')
+  away.add('a')
+  sent[2]!.refuse(brokerDown('a', 'gone'))
+  sent[3]!.accept()
+  await turn()
+  t.equal(texts().join(''), '123456x', 'who waits for his topic holds nobody up')
+  away.clear()
+  outbox.flush()
+  t.equal(texts().join(''), '123456x3', 'there is room for one, and it was the first')
+  for (const { accept } of sent) accept()
+  await turn()
+  t.equal(texts().join(''), '123456x3789')
+  for (const { accept } of sent) accept()
+  await turn()
+  void say('last')
+  t.equal(texts().at(-1), 'last')
+})
+
+test('what is never answered makes room when its time is over', async t => {
+  const { say, clock, texts } = setUp({ maxUnanswered: 1 })
+  const first = say('1')
+  clock.advance(TIMEOUT / 2)
+  void say('2')
+  clock.advance(TIMEOUT / 2)
+  t.equal(await codeOf(first), 'FST_WS_TOPICS_UNCERTAIN')
+  t.strictSame(texts(), ['1', '2'])
 })
 
 test('more than maxPending bytes are not taken', async t => {
