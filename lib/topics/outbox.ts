@@ -116,7 +116,6 @@ export class Outbox {
 
   close (): void {
     this.#isClosed = true
-    this.#isFull = false
     this.#cancel?.()
     for (const item of this.#items.cut()) this.#settle(item, topicsClosed())
     this.#waiting = []
@@ -132,8 +131,8 @@ export class Outbox {
   }
 
   #maySend ({ topic }: Item): boolean {
-    if (!this.#owner.isUp(topic)) return false
-    this.#isFull ||= this.#unanswered >= this.#owner.maxUnanswered
+    if (this.#isFull || !this.#owner.isUp(topic)) return false
+    this.#isFull = this.#unanswered >= this.#owner.maxUnanswered
     return !this.#isFull
   }
 
