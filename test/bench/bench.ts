@@ -1,6 +1,7 @@
 // Measures this library beside others: `npm run bench`. USAGE says how.
 import { writeFileSync } from 'node:fs'
 import { chart } from './chart.ts'
+import { curveChart } from './curve-chart.ts'
 import { environment } from './environment.ts'
 import { guardFailures } from './guard.ts'
 import { benchOptions, USAGE, type BenchOptions } from './options.ts'
@@ -31,7 +32,7 @@ await pool.stop()
 const results: Results = { environment: before, rounds: options.rounds, duration: options.duration, workloads }
 console.log(resultTables(results))
 if (options.json !== null) writeFileSync(options.json, JSON.stringify(results, null, 2) + '\n')
-if (options.svg !== null) writeFileSync(options.svg, chart(results))
+if (options.svg !== null) writeFileSync(options.svg, options.curve === null ? chart(results) : curveChart(options.curve, results))
 if (options.guard) {
   const failures = guardFailures(workloads)
   console.log(failures.length === 0 ? '\nguard: ok' : `\nguard: FAILED\n${failures.join('\n')}`)

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { RunnerOptions } from './runner.ts'
+import { CURVES, workloadsOf, type CurveName } from './curves.ts'
 import { nodeRuntime, THIS_NODE } from './runtimes.ts'
 import { ON_REQUEST, PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
 
@@ -9,6 +10,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --quick          all workloads in under a minute, roughly
   --guard          only whether ours has kept its place beside ws, with wide margins: exits with 1 if not
   --only=PATTERN   only workloads whose names this regular expression finds
+  --curve=NAME     instead: what an echo costs ours and ws by 'size' of the message or by number of 'connections'
   --peers=A,B      only these beside ours. Default: ws, fastify-websocket, net. Also bun, its native server, from npm, and socket.io, where messages go to all
   --node=A,B       the servers run on these versions of Node.js, from npm, or executables, side by side. Default: the one that runs this
   --rounds=N       measurements of each server under each workload
@@ -16,11 +18,13 @@ export const USAGE = `usage: npm run bench -- [options]
   --svg=FILE       where to write the chart
   --profile=DIR    also write a CPU profile of each server; the figures are worth less then
 
-Without --quick, --guard, --only, --peers, --node and --profile the files are test/bench/results.json and test/bench/results.svg; with one of them
+Without --quick, --guard, --only, --curve, --peers, --node and --profile the files are test/bench/results.json and test/bench/results.svg; with one of them
 nothing is written unless a file is named.`
 
 export interface BenchOptions extends RunnerOptions {
   readonly guard: boolean
+  /** Null: the workloads of the table. */
+  readonly curve: CurveName | null
   readonly workloads: readonly Workload[]
   /** Whether servers go on with the next workload. */
   readonly reuse: boolean
@@ -45,6 +49,7 @@ export function benchOptions (args: readonly string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       guard: { type: 'boolean', default: false },
       only: { type: 'string' },
+      curve: { type: 'string' },
       peers: { type: 'string' },
       node: { type: 'string' },
       rounds: { type: 'string' },
@@ -53,11 +58,13 @@ export function benchOptions (args: readonly string[]): BenchOptions {
       profile: { type: 'string' }
     }
   })
-  const { quick, guard, only, peers, node, rounds, json, svg, profile = null } = values
-  const isWhole = !quick && !guard && only === undefined && peers === undefined && node === undefined && profile === null
+  const { quick, guard, only, curve: name, peers, node, rounds, json, svg, profile = null } = values
+  const isWhole = !quick && !guard && only === undefined && name === undefined && peers === undefined && node === undefined && profile === null
+  const curve = name === undefined ? null : knownCurve(name)
   return {
     guard,
-    workloads: chosenWorkloads(only === undefined ? /(?:)/ : new RegExp(only, 'i'), guard),
+    curve,
+    workloads: curve === null ? chosenWorkloads(only === undefined ? /(?:)/ : new RegExp(only, 'i'), guard) : workloadsOf(curve),
     nodes: node === undefined ? [THIS_NODE] : node.split(',').map(nodeRuntime),
     peers: guard ? ['ours', 'ws'] : chosenPeers(peers),
     ...(guard ? GUARD : quick ? QUICK : THOROUGH),
@@ -72,6 +79,11 @@ function chosenWorkloads (pattern: RegExp, guard: boolean): readonly Workload[] 
   const chosen = WORKLOADS.filter(workload => pattern.test(workload.name) && (!guard || workload.guard !== undefined))
   if (chosen.length > 0) return chosen
   throw new TypeError(`no workload is called so; there are:\n  ${WORKLOADS.map(({ name }) => name).join('\n  ')}`)
+}
+
+function knownCurve (name: string): CurveName {
+  if (Object.hasOwn(CURVES, name)) return name as CurveName
+  throw new TypeError(`there is no curve '${name}'; there are: ${Object.keys(CURVES).join(', ')}`)
 }
 
 function chosenPeers (list: string | undefined): readonly Peer[] {

@@ -139,7 +139,8 @@ export const WORKLOADS: readonly Workload[] = [
   { kind: 'memory', name: 'memory, after a deflated message', peers: FRAMED, connections: 10_000, message: deflate1KiB, deflate: true, goals: { ws: 25 } }
 ]
 
-function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Partial<Echo>): Echo {
+/** 64 connections and binary messages, where nothing else is said. */
+export function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Partial<Echo>): Echo {
   return { kind: 'echo', peers: ECHOING, connections: 64, content: 'binary', ...fields }
 }
 

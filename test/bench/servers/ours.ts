@@ -1,8 +1,8 @@
-// The whole product on Fastify, with its defaults.
+// The whole product on Fastify, with its defaults but for maxPayload.
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import websocket, { prepare } from '../../../lib/index.ts'
-import { BURST } from '../workloads.ts'
+import { BURST, MIB } from '../workloads.ts'
 import { SINGLE, UNION } from './messages.ts'
 import { CERTIFICATE } from '../../helpers/certificate.ts'
 import { serve } from './probe.ts'
@@ -10,7 +10,7 @@ import { addRoutes } from './routes.ts'
 
 await serve(async () => {
   const app = process.argv.includes('http2') ? Fastify({ http2: true }) as unknown as FastifyInstance : Fastify(process.argv.includes('tls') ? { https: CERTIFICATE } as object : {})
-  await app.register(websocket, process.argv.includes('deflate') ? { perMessageDeflate: true } as object : {})
+  await app.register(websocket, { maxPayload: 4 * MIB, ...(process.argv.includes('deflate') ? { perMessageDeflate: true } : {}) })
   addRoutes(app, (clients, data, binary) => {
     const message = prepare(data, { binary })
     for (const client of clients) client.send(message)
