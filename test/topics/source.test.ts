@@ -360,6 +360,20 @@ test('who comes while it is asked is decided by that answer, or asked for at onc
   t.match(await last.catchUp.promise, { recovered: true })
 })
 
+test('what makes it doubtful while it is asked is asked for behind that, and who waited is sent all of it once', async t => {
+  const { source, questions, got, goLive, recover } = setUp()
+  await goLive(5)
+  const { catchUp, sent } = recover('e.5.t5')
+  await turn()
+  source.take(entry(7))
+  t.equal(questions.length, 2)
+  await questions[1]!.answer(head(5))
+  t.strictSame([questions.length, questions[2]?.since, catchUp.isDecided, source.state], [3, 5, false, 'doubtful'])
+  await questions[2]!.answer(head(7), [entry(6), entry(7)])
+  t.strictSame(await catchUp.promise, { recovered: true, position: 'e.7.t7' })
+  t.strictSame([got, sent, source.state], [['6', '7'], ['6', '7'], 'live'])
+})
+
 test('whoever the answer is ahead of waits for the messages between, or for another answer', async t => {
   const { source, questions, clock, goLive, recover } = setUp()
   await goLive(5)
