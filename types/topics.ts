@@ -118,6 +118,10 @@ export interface TopicsStats {
   /** Publishes that wait for the broker now, and their bytes. */
   readonly pending: number
   readonly pendingBytes: number
+  /** Milliseconds that the oldest published message has been on its way: it has not come back from the broker, or is not accepted. 0: there is none. */
+  readonly lag: number
+  /** The broker is reachable, or there is none. A part of it may be away (`Broker.isAway`). */
+  readonly isBrokerUp: boolean
   /** Rejected promises, and errors reported by the broker. */
   readonly errors: number
 }

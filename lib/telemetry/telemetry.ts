@@ -97,7 +97,7 @@ function observe (meter: Meter, census: Census): void {
 
 /** All topics of the app together: names are the application's, and may contain user data. */
 function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
-  const sum = (name: keyof TopicsStats) => (result: ObservableResult): void => {
+  const sum = (name: Exclude<keyof TopicsStats, 'isBrokerUp'>) => (result: ObservableResult): void => {
     let total = 0
     for (const topics of all()) total += topics.stats()[name]
     result.observe(total)
@@ -113,6 +113,14 @@ function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
     ['subscriptions', 'subscriptions', '{subscription}', 'Subscriptions of connections to topics.'],
     ['pending', 'pendingBytes', 'By', 'Bytes published that wait for the broker.']
   ] as const) meter.createObservableUpDownCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(of))
+  meter.createObservableGauge('websocket.topics.broker.up', { description: '1 while all brokers of topics are reachable, else 0.' }).addCallback(result => {
+    result.observe(Number([...all()].every(topics => topics.stats().isBrokerUp)))
+  })
+  meter.createObservableGauge('websocket.topics.broker.lag', {
+    unit: 's', description: 'How long the oldest published message has been on its way to the broker and back.'
+  }).addCallback(result => {
+    result.observe(Math.max(0, ...Array.from(all(), topics => topics.stats().lag)) / 1000)
+  })
 }
 
 /** Records events when they happen: closed connections, refusals and round trips. */

@@ -71,6 +71,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   get maxUnanswered (): number { return this.#immediate === null ? MAX_UNANSWERED : Infinity }
   get pending (): number { return this.#outbox.pending }
   get pendingBytes (): number { return this.#outbox.pendingBytes }
+  get lag (): number { return this.#outbox.lag }
+  get isBrokerUp (): boolean { return this.#state === 'up' }
 
   isUp (name: string): boolean {
     return this.#state === 'up' && this.broker.isAway?.(name) !== true

@@ -65,6 +65,12 @@ export class Outbox {
   /** Messages not settled, and their bytes. */
   get pending (): number { return this.#pending }
   get pendingBytes (): number { return this.#bytes }
+  /** Milliseconds since the oldest message was published that is not settled, or has not come back; 0: there is none. */
+  get lag (): number {
+    const first = this.#items.peek()
+    return first === undefined ? 0 : this.#owner.clock() - (first.deadline - this.#settings.publishTimeout)
+  }
+
   /** Everything is settled, and all expected messages have come back. */
   get isEmpty (): boolean { return this.#pending === 0 && this.#expected.size === 0 }
 

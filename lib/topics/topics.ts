@@ -61,8 +61,8 @@ export class Topics implements TopicsTable {
   subscribers (topic: string): number { return this.#table.topics.get(topic)?.size ?? 0 }
 
   stats (): TopicsStats {
-    const { pending, pendingBytes, malformed } = this.#link
-    return { topics: this.size, ...this.#table.counts, malformed, pending, pendingBytes, errors: this.#reporter.errors }
+    const { pending, pendingBytes, lag, isBrokerUp, malformed } = this.#link
+    return { topics: this.size, ...this.#table.counts, malformed, pending, pendingBytes, lag, isBrokerUp, errors: this.#reporter.errors }
   }
 
   publish (topic: string, data: Exclude<MessageData, Blob> | Prepared, options?: PublishOptions): Promise<PublishResult> {

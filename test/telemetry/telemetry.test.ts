@@ -9,6 +9,7 @@ import websocket, { Topics } from '../../lib/index.ts'
 import { telemetry, type TelemetryOptions } from '../../lib/telemetry/telemetry.ts'
 import type { CloseCause, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
+import type { Broker, BrokerHost } from '../../types/topics.ts'
 import { aborted, turn } from '../helpers/app.ts'
 import { clientFrame } from '../helpers/frames.ts'
 import { close, deferred, echo, handshake, listen, text, within, type Peer, type Site } from '../helpers/http.ts'
@@ -344,7 +345,33 @@ test('topics of all scopes are counted together, each Topics once', async t => {
   await topics.publish('b', 'to nobody')
   const values: Record<string, number> = {}
   for (const [name, [series]] of Object.entries(await reader.read())) if (name.startsWith('websocket.topics.')) values[name.slice(17)] = series![1]
-  t.strictSame(values, { published: 2, delivered: 2, skipped: 0, gaps: 0, errors: 0, subscriptions: 2, pending: 0 })
+  t.strictSame(values, { published: 2, delivered: 2, skipped: 0, gaps: 0, errors: 0, subscriptions: 2, pending: 0, 'broker.up': 1, 'broker.lag': 0 })
+})
+
+test('a broker that is away shows, and for how long a message has waited for it', async t => {
+  let host!: BrokerHost
+  const broker: Broker = {
+    numbered: false,
+    async start (given) { host = given },
+    async stop () {},
+    publish: () => new Promise(() => {}),
+    async subscribe () {},
+    unsubscribe () {}
+  }
+  const topics = new Topics({ broker })
+  const { reader } = await start(t, () => {}, { plugin: { topics } })
+  const values = async (): Promise<unknown[]> => {
+    const found = await reader.read()
+    return ['up', 'lag'].map(name => found[`websocket.topics.broker.${name}`]![0]![1])
+  }
+  t.strictSame(await values(), [1, 0])
+  host.interrupted()
+  void topics.publish('a', 'waits')
+  await turn()
+  const [up, lag] = await values()
+  t.equal(up, 0)
+  t.ok(lag as number > 0 && lag as number < 60, `${lag} s`)
+  await topics.close().catch(() => {})
 })
 
 test('nobody who does not use topics gets a Topics by being measured', async t => {

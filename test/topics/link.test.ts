@@ -237,7 +237,7 @@ test('what is not sent, not answered, refused, or too much says so by its code',
   const later = topics.publish('a', 'y')
   pass(3000)
   t.equal(await codeOf(down), 'FST_WS_TOPICS_BROKER_DOWN')
-  t.match(topics.stats(), { pending: 1 })
+  t.match(topics.stats(), { pending: 1, lag: 3000, isBrokerUp: false })
   broker.reconnect()
   await settle()
   t.equal(await codeOf(later), undefined)
@@ -254,7 +254,7 @@ test('what is not sent, not answered, refused, or too much says so by its code',
   const cause = new Error('OOM')
   broker.publish = () => { throw cause }
   await t.rejects(topics.publish('a', 'z'), { code: 'FST_WS_TOPICS_REFUSED', cause })
-  t.match(topics.stats(), { pending: 0, pendingBytes: 0, errors: 5 })
+  t.match(topics.stats(), { pending: 0, pendingBytes: 0, lag: 0, isBrokerUp: true, errors: 5 })
   t.equal(errors.length, 3, 'each kind is logged once in a while')
   pass(10_000)
   await t.rejects(topics.publish('a', 'z'), { code: 'FST_WS_TOPICS_REFUSED' })

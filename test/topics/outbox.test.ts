@@ -223,6 +223,22 @@ test('what is never answered makes room when its time is over', async t => {
   t.strictSame(texts(), ['1', '2'])
 })
 
+test('the lag is the age of the oldest message that is not accepted, or has not come back', async t => {
+  const { outbox, say, sent, clock } = setUp()
+  t.equal(outbox.lag, 0)
+  void say('1', 'a', outbox.expect(null))
+  clock.advance(10)
+  void say('2')
+  clock.advance(5)
+  t.equal(outbox.lag, 15)
+  sent[0]!.accept()
+  sent[1]!.accept()
+  await turn()
+  t.equal(outbox.lag, 15, 'the first is accepted, but not back')
+  outbox.returned(1)
+  t.equal(outbox.lag, 0)
+})
+
 test('more than maxPending bytes are not taken', async t => {
   const { say, outbox, away, texts } = setUp({ maxPending: 4 })
   away.add('*')
