@@ -1,0 +1,86 @@
+// What a stream has of a topic: its head, and what was published since another.
+import type { Entry, Head, Rule } from '../../../types/topics.ts'
+import { brokerAnswer } from '../../errors.ts'
+import type { Place } from './layout.ts'
+import type { Stored } from './stream.ts'
+
+/** A topic in a stream. */
+export interface Shelf {
+  readonly epoch: string
+  last (): Promise<Stored | null>
+  next (from: number): Promise<Stored | null>
+  /**
+   * Publishes a marker if the newest message is still the one with that number, 0 for none. @param head what it stands for; null: for itself
+   * @returns null if another was published meanwhile
+   */
+  mark (newest: number, head: Place | null): Promise<Place | null>
+  /** Publishes a marker for the head of a quiet topic, before it is forgotten. Never rejects. */
+  renew (newest: Stored): Promise<void>
+}
+
+/** Parts of a history that are read at the same time. */
+const PARTS = 8
+const MAX_ATTEMPTS = 10
+
+/**
+ * One question at a time answers what one script does in Redis: a stream drops the oldest of a topic first. So if what was first is still there when
+ * all has been read, nothing behind it was dropped meanwhile.
+ * @param now milliseconds since 1970
+ */
+export async function readHistory (shelf: Shelf, since: Head | null, rule: Rule, now: number): Promise<{ head: Head, entries: Entry[] }> {
+  const { epoch } = shelf
+  const { size, ttl, headTtl } = rule
+  const { newest, head: place } = await newestOf(shelf)
+  if (newest !== null && now - newest.time > headTtl / 2) await shelf.renew(newest)
+  const head = { epoch, ...place }
+  if (newest === null || since === null || size === 0 || since.epoch !== epoch || since.number >= head.number) return { head, entries: [] }
+  const stored = [...await between(shelf, since.number + 1, newest.number - 1), newest]
+  const oldest = await shelf.next(since.number)
+  if (oldest === null) return { head, entries: [] }
+  let last: Place | null = oldest.number === since.number || oldest.isMarker ? oldest.head : null
+  let time = 0
+  const entries: Entry[] = []
+  for (const message of stored) {
+    if (message.number < oldest.number) continue
+    const { number, tag, isMarker, body } = message
+    if (isMarker) {
+      last = message.head
+      continue
+    }
+    // what is before the first is not known: nothing follows it
+    entries.push({ head: { epoch, number, tag }, previous: last?.number ?? -1, previousTag: last?.tag ?? '-', body })
+    last = { number, tag }
+    time = message.time
+  }
+  return { head, entries: now - time > ttl ? [] : entries }
+}
+
+/** Makes a head where there is none. */
+async function newestOf (shelf: Shelf): Promise<{ newest: Stored | null, head: Place }> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const newest = await shelf.last()
+    if (newest !== null) return { newest, head: newest.head }
+    const head = await shelf.mark(0, null)
+    if (head !== null) return { newest: null, head }
+  }
+  throw brokerAnswer('what has been published')
+}
+
+/** All messages with numbers from one to another, these included. */
+async function between (shelf: Shelf, from: number, to: number): Promise<Stored[]> {
+  const length = Math.max(1, Math.ceil((to - from + 1) / PARTS))
+  const parts: Array<Promise<Stored[]>> = []
+  for (let start = from; start <= to; start += length) parts.push(inTurn(shelf, start, Math.min(start + length - 1, to)))
+  return (await Promise.all(parts)).flat()
+}
+
+async function inTurn (shelf: Shelf, from: number, to: number): Promise<Stored[]> {
+  const found: Stored[] = []
+  for (let at = from; at <= to;) {
+    const message = await shelf.next(at)
+    if (message === null || message.number > to) break
+    found.push(message)
+    at = message.number + 1
+  }
+  return found
+}
