@@ -1,7 +1,7 @@
 // A real nats-server with JetStream on a free port, in a folder of its own.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -34,7 +34,7 @@ export class NatsServer {
   async start (config = 'jetstream {}'): Promise<void> {
     if (isMissing) throw new Error('nats-server is not installed, and CI leaves nothing out')
     const file = join(this.#folder, 'server.conf')
-    writeFileSync(file, `${config.replace('jetstream {', `jetstream { store_dir: ${JSON.stringify(join(this.#folder, 'store'))}`)}\n`)
+    writeFileSync(file, `${config.replace('jetstream {', `jetstream {\n store_dir: ${JSON.stringify(this.#store)}\n`)}\n`)
     const child = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(this.port), '-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#process = child
     this.#guard = guard(child, this.#folder)
@@ -61,8 +61,17 @@ export class NatsServer {
   freeze (): void { this.#process?.kill('SIGSTOP') }
   thaw (): void { this.#process?.kill('SIGCONT') }
 
-  /** Its streams are gone. */
-  forget (): void { rmSync(join(this.#folder, 'store'), { recursive: true, force: true }) }
+  /** What restore() brings back, while it is running as a copy of a disk may be made. */
+  save (): void { cpSync(this.#store, this.#saved, { recursive: true }) }
+
+  /** While it is not running. Nothing has been saved: its streams are gone. */
+  restore (): void {
+    rmSync(this.#store, { recursive: true, force: true })
+    if (existsSync(this.#saved)) cpSync(this.#saved, this.#store, { recursive: true })
+  }
+
+  get #store (): string { return join(this.#folder, 'store') }
+  get #saved (): string { return join(this.#folder, 'saved') }
 
   async remove (): Promise<void> {
     await this.kill()

@@ -8,6 +8,7 @@
 //   Ws-Head  of a marker, which keeps the head of a quiet topic, and is not delivered: `<number>.<tag>` of the message it stands for, or `-`
 import { hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import { headers, type Msg, type MsgHdrs } from '@nats-io/transport-node'
 
 export const TAG_FIELD = 'Ws-Tag'
 export const HEAD_FIELD = 'Ws-Head'
@@ -69,3 +70,11 @@ export function epochOf (created: string): string | null {
   if (parts === null) return null
   return BigInt(`${parts.slice(1, 7).join('')}${(parts[7] ?? '').padEnd(9, '0')}`).toString(36)
 }
+
+export function headersOf (fields: Readonly<Record<string, string>>): MsgHdrs {
+  const made = headers()
+  for (const [name, value] of Object.entries(fields)) made.set(name, value)
+  return made
+}
+
+export const fieldOf = (message: Msg, name: string): string => message.headers?.get(name) ?? ''

@@ -16,10 +16,16 @@ export class Refusal extends Error {
 }
 
 /** There is nobody who does it, for the time being: nothing was done. */
-export class Unavailable extends Error {}
+export class Unavailable extends Refusal {}
 
 /** The server has not answered. */
 export class Unanswered extends Error {}
+
+/** There is no such stream. */
+export const NO_STREAM = 10_059
+
+/** Temporarily, or since JetStream was disabled. Its status code 503 tells nothing: a full server has it, too. */
+const UNAVAILABLE: readonly number[] = [NO_STREAM, 10_008, 10_039, 10_076]
 
 export interface SessionOptions {
   readonly connection: NatsConnection
@@ -71,10 +77,6 @@ export class Session {
       return this.flush()
     })
     return this.#flushing
-  }
-
-  publish (subject: string, payload: Uint8Array): void {
-    this.#connection.publish(subject, payload)
   }
 
   /** @returns the answer, or rejects with a Refusal, with Unavailable, with Unanswered, or with the error of end() */
@@ -133,13 +135,10 @@ export class Session {
 function meant (error: Error): Error {
   const cause = error.cause instanceof Error ? error.cause : error
   if (cause.name === 'PermissionViolationError') return new Refusal(cause.message, 0, { cause: error })
-  if (cause.name === 'NoResponders' || cause.name === 'NoRespondersError') return new Unavailable(cause.message, { cause: error })
+  if (cause.name === 'NoResponders' || cause.name === 'NoRespondersError') return new Unavailable(cause.message, 0, { cause: error })
   return error
 }
 
-const UNAVAILABLE = 503
-/** There is no such stream, now. */
-const NO_STREAM = 10_059
 
 function parseAnswer (message: Msg): Record<string, unknown> {
   let answer: unknown
@@ -150,5 +149,5 @@ function parseAnswer (message: Msg): Record<string, unknown> {
   const { error } = answer as Api
   if (error === undefined) return answer as Record<string, unknown>
   const { code, err_code: number = 0, description = `error ${code}` } = error
-  throw code === UNAVAILABLE || number === NO_STREAM ? new Unavailable(description) : new Refusal(description, number)
+  throw new (UNAVAILABLE.includes(number) ? Unavailable : Refusal)(description, number)
 }

@@ -3,7 +3,7 @@ import type { MsgHdrs } from '@nats-io/transport-node'
 import { brokerAnswer, brokerMisconfigured } from '../../errors.ts'
 import { parseTime } from '../../topics/environment.ts'
 import { epochOf, readMessage, type Layout, type Message } from './layout.ts'
-import { Refusal, Unavailable, type Session } from './session.ts'
+import { NO_STREAM, Refusal, type Session } from './session.ts'
 
 export interface StreamOptions {
   readonly layout: Layout
@@ -91,7 +91,7 @@ export class Stream {
     try {
       return await session.ask(`$JS.API.STREAM.INFO.${this.name}`, {})
     } catch (error) {
-      if (error instanceof Unavailable && !isNobody(error)) return null
+      if (error instanceof Refusal && error.code === NO_STREAM) return null
       throw error
     }
   }
@@ -144,11 +144,6 @@ export class Stream {
 function fieldOf (fields: string, name: string): string {
   const at = fields.indexOf(`\r\n${name}:`)
   return at < 0 ? '' : fields.slice(at + name.length + 3, fields.indexOf('\r\n', at + 2)).trim()
-}
-
-/** Nobody listens on that subject, as opposed to an answer of JetStream. */
-function isNobody (error: Unavailable): boolean {
-  return error.cause !== undefined
 }
 
 /** What an existing stream must have, in words; it may keep more, and longer, and as its operator likes. */

@@ -25,6 +25,8 @@ export interface SubscriptionsOwner {
 interface Wanted extends Topic {
   subscription: Subscription | null
   isAcknowledged: boolean
+  /** It has been acknowledged before: nobody waits for it. */
+  isOld: boolean
   waiting: Array<{ readonly resolve: () => void, readonly reject: (error: Error) => void }>
 }
 
@@ -41,7 +43,7 @@ export class Subscriptions {
     await Promise.all(topics.map(async topic => {
       let wanted = this.#wanted.get(topic.name)
       if (wanted === undefined) {
-        wanted = { ...topic, marker: null, subscription: null, isAcknowledged: false, waiting: [] }
+        wanted = { ...topic, marker: null, subscription: null, isAcknowledged: false, isOld: false, waiting: [] }
         this.#wanted.set(topic.name, wanted)
         this.#subscribe(wanted)
       }
@@ -70,7 +72,7 @@ export class Subscriptions {
     await flush()
     for (const wanted of unacknowledged) {
       if (this.#wanted.get(wanted.name) !== wanted) continue // refused, or left
-      wanted.isAcknowledged = true
+      wanted.isAcknowledged = wanted.isOld = true
       const { waiting } = wanted
       wanted.waiting = []
       for (const { resolve } of waiting) resolve()
@@ -100,14 +102,13 @@ export class Subscriptions {
     }
     try {
       wanted.subscription = this.#owner.connection.subscribe(this.#owner.subjectOf(wanted), { callback })
-    } catch (error) { // the connection is closed
+    } catch { // the connection is closed
       wanted.subscription = null
-      void error
     }
   }
 
   #refused (wanted: Wanted, error: Error): void {
-    if (wanted.isAcknowledged) {
+    if (wanted.isOld) {
       this.#owner.refused(wanted, error)
       return
     }
