@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectToNats, type NatsConnection } from '@nats-io/transport-node'
 import { Redis as Ioredis } from 'ioredis'
 import { Layout, tokenOf } from '../../lib/brokers/nats/layout.ts'
-import { Session } from '../../lib/brokers/nats/session.ts'
+import { Session, Unanswered } from '../../lib/brokers/nats/session.ts'
 import { Stream } from '../../lib/brokers/nats/stream.ts'
 import { NODE } from '../../lib/topics/environment.ts'
 import { NatsServer } from '../helpers/nats-server.ts'
@@ -251,10 +251,16 @@ class OneNatsServer implements Store {
   async save (): Promise<void> { this.#server.save() }
 
   async headOf (topic: string): Promise<string | null> {
-    const session = new Session({ connection: this.#admin, timeout: 2_000, environment: NODE })
-    await this.#stream.open(session)
-    const newest = await this.#stream.last(session, tokenOf(topic))
-    return newest === null ? null : `${this.#stream.epoch}.${newest.head.number}.${newest.head.tag}`
+    for (;;) {
+      try {
+        const session = new Session({ connection: this.#admin, timeout: 500, environment: NODE })
+        await this.#stream.open(session)
+        const newest = await this.#stream.last(session, tokenOf(topic))
+        return newest === null ? null : `${this.#stream.epoch}.${newest.head.number}.${newest.head.tag}`
+      } catch (error) {
+        if (!(error instanceof Unanswered)) throw error // else it is coming back
+      }
+    }
   }
 
   async remove (): Promise<void> {

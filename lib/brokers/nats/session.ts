@@ -139,7 +139,6 @@ function meant (error: Error): Error {
   return error
 }
 
-
 function parseAnswer (message: Msg): Record<string, unknown> {
   let answer: unknown
   try {

@@ -39,7 +39,11 @@ test('a stream that another has made meanwhile is looked at again; any other ref
 
 test('a head that lasts for ever has ten years', async t => {
   let config: Record<string, unknown> = {}
-  const { stream, session } = start({ INFO: missing, CREATE: question => ({ created: CREATED, config: config = question }) }, Number.MAX_SAFE_INTEGER)
+  const create = (question: Record<string, unknown>): object => {
+    config = question
+    return { created: CREATED, config }
+  }
+  const { stream, session } = start({ INFO: missing, CREATE: create }, Number.MAX_SAFE_INTEGER)
   await stream.open(session)
   t.match(config, { max_age: 10 * 365 * 86_400e9, duplicate_window: 120e9 })
 })

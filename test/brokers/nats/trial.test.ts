@@ -33,7 +33,8 @@ function start (): { trial: Promise<void>, come: (subject: string, fields?: MsgH
   const session = { flush: async () => {} } as unknown as Session
   const trial = tryAll(session, { connection, layout: new Layout('ws1'), streams: [stream], hasPlain: true, timeout: 1, environment })
   return {
-    trial, published,
+    trial,
+    published,
     come: (subject, headers) => { callback(null, { subject, headers } as unknown as Msg) },
     expire: () => { expire() },
     ended: () => isEnded
