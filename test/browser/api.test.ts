@@ -1,15 +1,12 @@
 // The page that shows what the routes of the example say of themselves.
 import { existsSync } from 'node:fs'
 import type { Page } from 'puppeteer-core'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { BROWSERS, fill, openPage, testInBrowser, textsOf } from './browsers.ts'
 
 // what `npm run asyncapi` installs, and CI does
 const isInstalled = existsSync(new URL('../../example/asyncapi/node_modules/@asyncapi/react-component', import.meta.url))
-
-// for the whole file: two browsers on a busy machine take their time
-t.setTimeout(240_000)
 
 for (const name of BROWSERS) {
   testInBrowser(`the page of the document in ${name}`, name, async (t, browser) => {

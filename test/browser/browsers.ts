@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Browser, Page } from 'puppeteer-core'
-import { test, type Test } from 'tap'
+import { t as root, test, type Test } from 'tap'
 
 // the CommonJS build: on Node 20 tap's TypeScript loader resolves one of the ES build's imports to a file that does not exist
 const puppeteer: typeof import('puppeteer-core').default = createRequire(import.meta.url)('puppeteer-core').default
@@ -34,9 +34,19 @@ type BrowserName = keyof typeof EXECUTABLES
 
 export const BROWSERS = Object.keys(EXECUTABLES) as BrowserName[]
 
-/** A test with a browser of its own; skipped where that is not installed, except in CI. */
+// one of each in a process, launched by the first test that needs it: to launch both takes as long as what a file does with them
+const launched = new Map<BrowserName, Promise<Browser>>()
+
+// for a whole file: two browsers on a busy machine take their time
+root.setTimeout(240_000)
+
+root.teardown(async () => {
+  await Promise.all(Array.from(launched.values(), async (browser) => (await browser).close()))
+})
+
+/** A test in a browser that it shares with the others of its process; skipped where that is not installed, except in CI. */
 export function testInBrowser (title: string, name: BrowserName, run: (t: Test, browser: Browser) => Promise<void>): void {
-  const { executablePath, args } = EXECUTABLES[name]
+  const { executablePath } = EXECUTABLES[name]
   const missing = existsSync(executablePath) ? false : `${executablePath} is missing`
 
   test(title, { skip: process.env['CI'] ? false : missing, timeout: 120_000 }, async (t) => {
@@ -44,10 +54,21 @@ export function testInBrowser (title: string, name: BrowserName, run: (t: Test, 
       t.fail(`${missing}, and CI leaves nothing out`)
       return
     }
-    const browser = await puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true, acceptInsecureCerts: true })
-    t.teardown(() => browser.close())
+    const browser = await launch(name)
+    // a browser whose last page is closed ends, so that the first stays
+    t.teardown(async () => { await Promise.all((await browser.pages()).slice(1).map((page) => page.close())) })
     await run(t, browser)
   })
+}
+
+function launch (name: BrowserName): Promise<Browser> {
+  let browser = launched.get(name)
+  if (!browser) {
+    const { executablePath, args } = EXECUTABLES[name]
+    browser = puppeteer.launch({ browser: name, executablePath, args: [...args], headless: true, acceptInsecureCerts: true })
+    launched.set(name, browser)
+  }
+  return browser
 }
 
 /** Waits for an element and gives the text that a reader finds in it. */

@@ -1,11 +1,8 @@
 // The example on three nodes: a page whose node is killed goes on with another, and nothing is missing.
 import type { Page } from 'puppeteer-core'
-import t from 'tap'
 import { Cluster } from '../../example/cluster/cluster.ts'
 import { withoutRedis } from '../helpers/redis-server.ts'
 import { BROWSERS, openPage, testInBrowser, textOf, textsOf } from './browsers.ts'
-
-t.setTimeout(240_000)
 
 interface Sums { received: string, missing: string, twice: string }
 

@@ -1,11 +1,8 @@
 // permessage-deflate with the browsers' own WebSocket.
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import t from 'tap'
 import websocket from '../../lib/index.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
-
-t.setTimeout(240_000)
 
 const OPTIONS = {
   '/defaults': true,

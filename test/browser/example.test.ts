@@ -1,11 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Page } from 'puppeteer-core'
-import t, { test, type Test } from 'tap'
+import { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { BROWSERS, fill, openPage, testInBrowser, textOf, textsOf } from './browsers.ts'
-
-// for the whole file: two browsers on a busy machine take their time
-t.setTimeout(240_000)
 
 for (const name of BROWSERS) {
   testInBrowser(`the example in ${name}`, name, async (t, browser) => {

@@ -3,14 +3,12 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import cookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { turn } from '../helpers/app.ts'
 import { CERTIFICATE, deferred, within } from '../helpers/http.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
-
-t.setTimeout(240_000)
 
 const LARGE = 3 * 2 ** 20
 

@@ -3,16 +3,13 @@ import { spawnSync } from 'node:child_process'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import t, { test, type Test } from 'tap'
+import { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { makeCertificate } from '../../example/certificate.ts'
 import { CERTIFICATE } from '../helpers/http.ts'
 import { BROWSERS, fill, openPage, testInBrowser, textOf, textsOf } from './browsers.ts'
 
 const PAGES = ['/', '/slow-reader', '/tokens', '/upload', '/http2', '/api']
-
-// for the whole file: two browsers on a busy machine take their time
-t.setTimeout(240_000)
 
 for (const name of BROWSERS) {
   testInBrowser(`the pages in ${name}`, name, async (t, browser) => {

@@ -3,15 +3,13 @@ import { readFileSync } from 'node:fs'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import ts from 'typescript'
 import websocket from '../../lib/index.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import type { Encode } from '../../types/topics.ts'
 import { CERTIFICATE, within } from '../helpers/http.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
-
-t.setTimeout(240_000)
 
 const LOOP = ts.transpileModule(readFileSync(new URL('../../lib/page/reconnect.ts', import.meta.url), 'utf8'), {
   compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext }

@@ -5,11 +5,8 @@ import { connect as connectTo, createServer, type AddressInfo, type Socket } fro
 import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import type { Page } from 'puppeteer-core'
-import t from 'tap'
 import websocket from '../../lib/index.ts'
 import { BROWSERS, testInBrowser } from './browsers.ts'
-
-t.setTimeout(240_000)
 
 const [server, page] = [...readFileSync(new URL('../../docs/topics.md', import.meta.url), 'utf8')
   .split('### A room that a page comes back to')[1]!.matchAll(/```js[^\n]*\n([^]*?)```/g)].map(([, code]) => code!)

@@ -4,15 +4,12 @@ import { mkdir, readdir, watch, writeFile } from 'node:fs/promises'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Browser, ElementHandle, Page } from 'puppeteer-core'
-import t, { test, type Test } from 'tap'
+import { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { MAX_UPLOADS } from '../../example/upload.ts'
 import { BROWSERS, testInBrowser, textOf } from './browsers.ts'
 
 const MEBIBYTE = 1024 * 1024
-
-// for the whole file: two browsers on a busy machine take their time
-t.setTimeout(240_000)
 
 for (const name of BROWSERS) {
   testInBrowser(`the upload in ${name}`, name, async (t, browser) => {
