@@ -18,7 +18,7 @@ class Memory implements Shelf {
   /** Called before each answer. */
   meanwhile: () => void = () => {}
 
-  publish (by = 1, head: Place | null | undefined = undefined, time = 0): Place {
+  publish (by = 1, head?: Place | null, time = 0): Place {
     const number = this.newest += by
     const place = { number, tag: `t${number}` }
     this.stored.push({ ...place, head: head ?? place, isMarker: head !== undefined, time, body: Buffer.from(String(number)) })

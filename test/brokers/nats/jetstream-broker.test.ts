@@ -45,9 +45,7 @@ function ticking (): { environment: Environment, tick: () => void, expire: () =>
     }
   }
   const come = (delay: number): void => {
-    for (const timer of [...due]) {
-      if (timer.delay === delay && due.delete(timer)) timer.callback()
-    }
+    for (const timer of [...due].filter(timer => timer.delay === delay)) if (due.delete(timer)) timer.callback()
   }
   return { environment, tick: () => { come(10_000) }, expire: () => { come(5_000) } }
 }
@@ -416,7 +414,8 @@ test('a topic that cannot be kept is told, and answered all the same', { skip },
   const broker = makeBroker({ connection: await server.connect(t), storage: 'memory' }, NODE, () => Date.now() + passed)
   const host = await started(t, broker, 'a')
   const head = await broker.publish('x', bodyOf('x', '1'), RULE)
-  for (let i = 0; i >= 0; i++) await broker.publish(`full:${i}`, bodyOf('x', 'x'.repeat(i < 9 ? 100_000 : 500)), RULE).catch(() => { i = -2 })
+  let isFull = false
+  for (let i = 0; !isFull; i++) await broker.publish(`full:${i}`, bodyOf('x', 'x'.repeat(i < 9 ? 100_000 : 500)), RULE).catch(() => { isFull = true })
   passed = RULE.headTtl
   t.strictSame((await broker.read!('x', null, RULE)).head, head)
   t.match(host.errors, [{ code: 'FST_WS_TOPICS_REFUSED', message: /refused to keep the topic "x": .*insufficient/ }])
