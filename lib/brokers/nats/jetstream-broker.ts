@@ -215,6 +215,11 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     this.#isUp = true
     this.#repeat(session)
     this.#host?.restored()
+    this.#acknowledge(session) // what came while the streams were opened
+  }
+
+  #acknowledge (session: Session): void {
+    this.#subscriptions.acknowledge(() => this.#flush(session)).catch((error: unknown) => { this.#fail(session, error as Error) })
   }
 
   /** A connection on which nothing is answered is left; the client finds that out only after minutes. */
@@ -279,8 +284,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
       return
     }
     const { number, tag, head } = entry
-    if (number <= stream.newest) this.#fail(this.#session, new Error(`the stream ${stream.name} is another, or has lost messages`))
-    else stream.newest = number
+    if (!stream.take(entry)) this.#fail(this.#session, new Error(`the stream ${stream.name} is another, or has lost messages`))
     if (entry.isMarker) {
       topic.marker = { number, head }
       return
@@ -359,9 +363,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
   async subscribe (topics: string[], rules: readonly Rule[] = []): Promise<void> {
     const acknowledged = this.#subscriptions.add(topics.map((name, i) => ({ name, token: tokenOf(name), rule: rules[i] ?? null })))
     const session = this.#session
-    if (this.#isUp && session !== null) {
-      this.#subscriptions.acknowledge(() => this.#flush(session)).catch((error: unknown) => { this.#fail(session, error as Error) })
-    }
+    if (this.#isUp && session !== null) this.#acknowledge(session)
     await acknowledged
   }
 

@@ -2,7 +2,7 @@
 import type { MsgHdrs } from '@nats-io/transport-node'
 import { brokerAnswer, brokerMisconfigured } from '../../errors.ts'
 import { parseTime } from '../../topics/environment.ts'
-import { epochOf, readMessage, type Layout, type Message } from './layout.ts'
+import { epochOf, readMessage, type Layout, type Message, type Place } from './layout.ts'
 import { NO_STREAM, Refusal, type Session } from './session.ts'
 
 export interface StreamOptions {
@@ -40,8 +40,8 @@ export class Stream {
   readonly #layout: Layout
   readonly #config: Record<string, unknown>
   #epoch = ''
-  /** The newest number that came live. */
-  newest = 0
+  /** The newest that came live since open(). */
+  newest: Place | null = null
 
   constructor ({ layout, size, headTtl, storage, replicas }: StreamOptions) {
     const maxAge = Math.min(headTtl, MAX_AGE)
@@ -77,14 +77,14 @@ export class Stream {
     const differences = differencesOf(config, this.#config)
     if (differences.length > 0) throw brokerMisconfigured(this.name, differences)
     this.#epoch = epoch
-    this.newest = 0
+    this.newest = null
   }
 
   /** @returns whether it is that of open(), with all that has come since */
   async isSame (session: Session): Promise<boolean> {
-    const { newest } = this
+    const least = this.newest?.number ?? 0
     const info = await this.#info(session)
-    return info !== null && epochOf(String(info.created)) === this.#epoch && Number(info.state?.last_seq) >= newest
+    return info !== null && epochOf(String(info.created)) === this.#epoch && Number(info.state?.last_seq) >= least
   }
 
   async #info (session: Session): Promise<Info | null> {
@@ -104,6 +104,14 @@ export class Stream {
       if (info === null) throw error
       return info
     }
+  }
+
+  /** A message has come live. @returns whether it can be one of this stream, in which numbers do not go back */
+  take ({ number, tag }: Place): boolean {
+    const { newest } = this
+    if (newest !== null && (number < newest.number || (number === newest.number && tag !== newest.tag))) return false
+    this.newest = { number, tag }
+    return true
   }
 
   /** @returns its number, or rejects as Session.send() does */

@@ -68,6 +68,7 @@ export class Subscriptions {
   /** @param flush resolves when the server has handled what was sent before */
   async acknowledge (flush: () => Promise<void>): Promise<void> {
     const unacknowledged = [...this.#wanted.values()].filter(({ isAcknowledged }) => !isAcknowledged)
+    if (unacknowledged.length === 0) return
     for (const wanted of unacknowledged) if (wanted.subscription?.isClosed() !== false) this.#subscribe(wanted)
     await flush()
     for (const wanted of unacknowledged) {

@@ -81,10 +81,17 @@ test('a stream is the same if it was made then, and has what has come', async t 
   let info: Record<string, unknown> | null = null
   const { stream, session } = start({ INFO: () => info ?? missing(), CREATE: config => ({ created: CREATED, config }) })
   await stream.open(session)
-  stream.newest = 5
+  stream.take({ number: 5, tag: 'a' })
   t.equal(await stream.isSame(session), false)
   for (const [created, last, isSame] of [[CREATED, 5, true], [CREATED, 9, true], [CREATED, 4, false], ['2026-11-29T06:52:23Z', 5, false], [CREATED, undefined, false]] as const) {
     info = { created, state: { last_seq: last } }
     t.equal(await stream.isSame(session), isSame)
   }
+})
+
+test('numbers that go back, and another message of the same number, are none of one stream; the same once more is', t => {
+  const { stream } = start({})
+  const take = (number: number, tag: string): boolean => stream.take({ number, tag })
+  t.strictSame([take(2, 'a'), take(2, 'a'), take(5, 'b'), take(2, 'a'), take(5, 'c'), take(6, 'd')], [true, true, true, false, false, true])
+  t.end()
 })
