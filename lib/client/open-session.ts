@@ -6,11 +6,8 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { http2Missing } from '../errors.ts'
 import { isSecure } from './http1-exchange.ts'
 import type { Opened } from './session-pool.ts'
+import { SESSION_WINDOW, STREAM_WINDOW } from '../transport/session-windows.ts'
 import { openTunnel, secure } from './tunnel.ts'
-
-// Flow-control windows, in bytes: for each stream, and for the session.
-const STREAM_WINDOW = 256 * 1024
-const SESSION_WINDOW = 2 * 1024 * 1024
 
 /**
  * @param mayFallBack whether HTTP/1.1 is acceptable

@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server } from 'node:http'
 import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
+import { widenWindows } from '../transport/session-windows.ts'
 
 type ConnectListener = (server: Http2Server, request: Http2ServerRequest, response: Http2ServerResponse) => void
 
@@ -24,6 +25,8 @@ interface OpenSession {
   socket: Socket | null
   /** All open streams, WebSocket or not. */
   readonly streams: Set<ServerHttp2Stream>
+  /** An extended CONNECT has come. */
+  isTunnelled: boolean
 }
 
 export class Http2Sessions {
@@ -100,8 +103,14 @@ export class Http2Sessions {
       last = null
     }
     const onConnect = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      const session = request.stream?.session as ServerHttp2Session
+      const open = this.#sessions.get(session)
+      if (open?.isTunnelled === false) {
+        open.isTunnelled = true
+        onceSettled(session, () => { widenWindows(session) })
+      }
       // Node's request does not expose the address of a Duplex that is not a net.Socket.
-      const socket = this.#sessions.get(request.stream?.session as ServerHttp2Session)?.socket
+      const socket = open?.socket
       if (socket != null && !(socket instanceof Socket)) Object.defineProperty(request, 'socket', { value: socket })
       this.#onConnectOf(server, request, response)
     }
@@ -127,7 +136,7 @@ export class Http2Sessions {
   }
 
   #onSession (session: ServerHttp2Session, socket: Socket): void {
-    const open: OpenSession = { socket, streams: new Set() }
+    const open: OpenSession = { socket, streams: new Set(), isTunnelled: false }
     this.#sessions.set(session, open)
     // 'close' of the socket, not of the session, which ends earlier and leaves the socket to the client
     socket.once('close', () => {
@@ -155,10 +164,17 @@ export class Http2Sessions {
   }
 }
 
-/** Announces MAX_CONCURRENT_STREAMS, unless the application has set a limit, which is known once the client has acknowledged it. */
+/** Announces MAX_CONCURRENT_STREAMS, unless the application has set a limit. */
 function announceStreams (session: ServerHttp2Session): void {
-  session.once('localSettings', ({ maxConcurrentStreams }) => {
-    if (session.pendingSettingsAck) announceStreams(session) // more settings, sent by a listener of the application, are pending
-    else if (maxConcurrentStreams === NO_LIMIT && !session.destroyed) session.settings({ maxConcurrentStreams: MAX_CONCURRENT_STREAMS })
+  session.once('localSettings', () => {
+    onceSettled(session, () => {
+      if (session.localSettings.maxConcurrentStreams === NO_LIMIT && !session.destroyed) session.settings({ maxConcurrentStreams: MAX_CONCURRENT_STREAMS })
+    })
   })
+}
+
+/** Calls `then` once the client has acknowledged all settings: not before are those of the application known. */
+function onceSettled (session: ServerHttp2Session, then: () => void): void {
+  if (session.pendingSettingsAck) session.once('localSettings', () => { onceSettled(session, then) })
+  else then()
 }

@@ -81,16 +81,16 @@ test('heartbeats keep a session open for more', async t => {
 
 test('connectionTimeout ends an idle session with its WebSockets, and heartbeats prevent it', async t => {
   for (const heartbeat of [false, { interval: 50, timeout: 10_000 }] as const) {
-    const app = await serveHttp2(t, serveEcho, { server: { connectionTimeout: 300, http2SessionTimeout: 300 }, plugin: { heartbeat } })
+    const app = await serveHttp2(t, serveEcho, { server: { connectionTimeout: 1000, http2SessionTimeout: 1000 }, plugin: { heartbeat } })
     const client = await openSession(t, app)
     const connected = once(app.websocketServer, 'connection') as Promise<[WebSocketConnection]>
     const peer = await client.open()
     const [connection] = await connected
     if (heartbeat === false) {
-      t.match(await within(2000, connection.closed, 'the end'), { code: 1006 })
+      t.match(await within(10_000, connection.closed, 'the end'), { code: 1006 })
     } else {
       const begin = performance.now()
-      while (performance.now() - begin < 800) {
+      while (performance.now() - begin < 1500) {
         await peer.frame()
         peer.write(PONG)
       }
@@ -342,6 +342,37 @@ test('the number of streams that the application has set stays, wherever it has 
   t.equal((await announced(t, bySession)).at(-1), 42)
 })
 
+// How much a client may send before it waits for the server
+
+/** For the session and for each stream, as the server has said after a request was answered. */
+async function windows (t: Test, app: FastifyInstance, isWebSocket = true): Promise<[session: number | undefined, stream: number | undefined]> {
+  const client = await openSession(t, app)
+  if (isWebSocket) await client.open()
+  else await client.get('/')
+  for (let i = 0; i < 3; i++) await new Promise(resolve => { client.session.ping(resolve) })
+  return [client.session.state.remoteWindowSize, client.session.remoteSettings.initialWindowSize]
+}
+
+test('a client with a WebSocket may have more on the way than the 64 KiB with which HTTP/2 begins', async t => {
+  const app = await serveHttp2(t, serveEcho)
+  t.strictSame(await windows(t, app), [2 * 2 ** 20, 256 * 1024])
+  t.strictSame(await windows(t, await serveHttp2(t, serveEcho, { server: { https: CERTIFICATE } })), [2 * 2 ** 20, 256 * 1024])
+  t.strictSame(await windows(t, app, false), [65_535, 65_535], 'one without is left alone')
+})
+
+test('the windows that the application has set stay', async t => {
+  const settings = { initialWindowSize: 100_000 }
+  t.strictSame(await windows(t, await serveHttp2(t, serveEcho, { server: { http: { settings } } })), [2 * 2 ** 20, 100_000])
+  const bySession = await serveHttp2(t, app => {
+    serveEcho(app)
+    serverOf(app).on('session', session => {
+      session.setLocalWindowSize(200_000)
+      session.settings(settings)
+    })
+  })
+  t.strictSame(await windows(t, bySession), [200_000, 100_000])
+})
+
 test('of 1,200 WebSockets of one client 500 are open at a time and the others wait: none is refused', async t => {
   const app = await serveHttp2(t, app => { app.get('/ws', { websocket: true }, connection => { connection.on('message', () => { connection.close(1000) }) }) })
   const [client, session] = await openBoth(t, app)
@@ -422,7 +453,7 @@ test('so many of them, read or not, that Node would refuse new streams leave roo
     if (await peer.status() !== 200) t.fail(`number ${i} is refused`)
     if (i % 2 === 0) peer.stream.resume()
   }
-  t.equal((await within(5000, client.get('/').whole(), 'the page')).body, 'page')
+  t.equal((await within(30_000, client.get('/').whole(), 'the page')).body, 'page')
 })
 
 test('WebSockets that nobody reads leave enough of the session\'s window for answers of any length', async t => {
