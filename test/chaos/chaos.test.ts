@@ -13,7 +13,7 @@ test('what is missing after kills of Redis, which comes back with older data, an
 })
 
 test('so it is after kills of NATS, which comes back with older data', { skip: withoutNats }, async t => {
-  const result = await chaos({ seed: 1, store: 'nats-older', nodes: 2, clients: 4, topics: 4, messages: 1_500, brokerKills: 6, nodeKills: 1 })
+  const result = await chaos({ seed: 1, store: 'nats-older', nodes: 2, clients: 4, topics: 4, messages: 1_000, brokerKills: 4, nodeKills: 1 })
   const { undetected, behind, doubles, unknown } = result
   t.strictSame({ undetected, behind, doubles, unknown }, { undetected: [], behind: [], doubles: 0, unknown: 0 })
   t.ok(result.accepted > 0 && result.delivered > 0 && result.notRecovered > 0, JSON.stringify(result))
