@@ -55,6 +55,15 @@ export async function readHistory (shelf: Shelf, since: Head | null, rule: Rule,
   return { head, entries: now - time > ttl ? [] : entries }
 }
 
+/** What is stored of a topic behind a number. @returns whether that is all there was, as something up to that number is still there, or nothing came */
+export async function storedAfter (shelf: Pick<Shelf, 'last' | 'next'>, number: number): Promise<{ stored: Stored[], isAll: boolean }> {
+  const newest = await shelf.last()
+  if (newest === null || newest.number <= number) return { stored: [], isAll: true }
+  const stored = [...await between(shelf, number + 1, newest.number - 1), newest]
+  const oldest = await shelf.next(1)
+  return { stored, isAll: oldest !== null && oldest.number <= number }
+}
+
 /** Makes a head where there is none. */
 async function newestOf (shelf: Shelf): Promise<{ newest: Stored | null, head: Place }> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -67,14 +76,14 @@ async function newestOf (shelf: Shelf): Promise<{ newest: Stored | null, head: P
 }
 
 /** All messages with numbers from one to another, these included. */
-async function between (shelf: Shelf, from: number, to: number): Promise<Stored[]> {
+async function between (shelf: Pick<Shelf, 'next'>, from: number, to: number): Promise<Stored[]> {
   const length = Math.max(1, Math.ceil((to - from + 1) / PARTS))
   const parts: Array<Promise<Stored[]>> = []
   for (let start = from; start <= to; start += length) parts.push(inTurn(shelf, start, Math.min(start + length - 1, to)))
   return (await Promise.all(parts)).flat()
 }
 
-async function inTurn (shelf: Shelf, from: number, to: number): Promise<Stored[]> {
+async function inTurn (shelf: Pick<Shelf, 'next'>, from: number, to: number): Promise<Stored[]> {
   const found: Stored[] = []
   for (let at = from; at <= to;) {
     const message = await shelf.next(at)

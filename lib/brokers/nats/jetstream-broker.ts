@@ -4,7 +4,7 @@ import type { Msg, NatsConnection, Status } from '@nats-io/transport-node'
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../../types/topics.ts'
 import { brokerDown, brokerLost, brokerRefused, brokerTooOld, brokerUncertain, topicsClosed, TopicsError } from '../../errors.ts'
 import { randomTag, type Environment } from '../../topics/environment.ts'
-import { readHistory, type Shelf } from './history.ts'
+import { readHistory, storedAfter, type Shelf } from './history.ts'
 import { fieldOf, HEAD_FIELD, headersOf, Layout, readMessage, TAG_FIELD, tokenOf, type Place } from './layout.ts'
 import { Refusal, Session, Unanswered, Unavailable } from './session.ts'
 import { Stream } from './stream.ts'
@@ -29,9 +29,18 @@ const WRONG_LAST_SEQUENCE = 10_071
 
 /** A message that has been sent, and is not answered. */
 interface Sent {
+  readonly token: string
+  readonly stream: Stream
+  readonly epoch: string
+  /** If it was stored, its number is larger. */
+  readonly known: number
+  readonly tag: string
   readonly deadline: number
   readonly serverId: string | undefined
+  /** To a server that has forgotten its id, or may have, and has not stored it. */
+  mayRepeat: boolean
   readonly repeat: (session: Session) => void
+  readonly isStored: (number: number) => void
   readonly giveUp: (error: Error) => void
 }
 
@@ -207,6 +216,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     try {
       await this.#subscriptions.acknowledge(() => this.#flush(session))
       await this.#openStreams(session)
+      await this.#lookFor(session)
     } catch (error) {
       this.#fail(session, error as Error)
       return
@@ -320,16 +330,17 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     }
   }
 
-  /** A message has an id, so that it is safe to repeat it to the same server within two minutes. One that was started again may have forgotten it. */
+  /**
+   * A message has an id, so that it is safe to repeat it to the same server within two minutes. One that was started again may have forgotten it, and is
+   * asked first.
+   */
   #send (session: Session, topic: string, body: Buffer, stream: Stream): Promise<Head> {
     const tag = randomTag(this.#environment.random)
+    const token = tokenOf(topic)
     const fields = headersOf({ 'Nats-Msg-Id': `${this.#node}:${++this.#published}`, [TAG_FIELD]: tag })
     return new Promise((resolve, reject) => {
       const send = (session: Session): void => {
-        stream.publish(session, tokenOf(topic), body, fields).then(number => {
-          this.#sent.delete(sent)
-          resolve({ epoch: stream.epoch, number, tag })
-        }, (error: Error) => {
+        stream.publish(session, token, body, fields).then(sent.isStored, (error: Error) => {
           const isAnswer = isFinal(error) || error instanceof TopicsError
           if (!isAnswer) this.#fail(session, error)
           const mayRepeat = !isAnswer && !(error instanceof Unanswered || error instanceof Unavailable) && this.#host !== null
@@ -337,9 +348,19 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
         })
       }
       const sent: Sent = {
+        token,
+        stream,
+        epoch: stream.epoch,
+        known: stream.known,
+        tag,
         deadline: this.#environment.clock() + this.#options.timeout,
         serverId: session.serverId,
+        mayRepeat: false,
         repeat: send,
+        isStored: number => {
+          this.#sent.delete(sent)
+          resolve({ epoch: stream.epoch, number, tag })
+        },
         giveUp: error => {
           this.#sent.delete(sent)
           if (error instanceof Unavailable) reject(brokerDown(topic, error.message))
@@ -351,11 +372,32 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     })
   }
 
+  /** Finds out what of it was stored, by a server that was started again: each topic is asked for once. */
+  async #lookFor (session: Session): Promise<void> {
+    const lost = new Map<string, Sent[]>()
+    for (const sent of this.#sent) {
+      sent.mayRepeat = sent.serverId !== undefined && sent.serverId === session.serverId
+      if (sent.mayRepeat || sent.epoch !== sent.stream.epoch) continue
+      const subject = `${sent.stream.size}.${sent.token}`
+      lost.set(subject, [...lost.get(subject) ?? [], sent])
+    }
+    await Promise.all([...lost.values()].map(async all => {
+      const { stream, token } = all[0]!
+      const shelf = { last: () => stream.last(session, token), next: (from: number) => stream.next(session, token, from) }
+      const { stored, isAll } = await storedAfter(shelf, Math.min(...all.map(({ known }) => known)))
+      for (const sent of all) {
+        const found = stored.find(({ tag }) => tag === sent.tag)
+        if (found === undefined) sent.mayRepeat = isAll
+        else sent.isStored(found.number)
+      }
+    }))
+  }
+
   /** Before anything that is published from now on. */
   #repeat (session: Session): void {
     const now = this.#environment.clock()
     for (const sent of this.#sent) {
-      if (sent.serverId !== undefined && sent.serverId === session.serverId && sent.deadline > now) sent.repeat(session)
+      if (sent.mayRepeat && sent.deadline > now) sent.repeat(session)
       else sent.giveUp(new Error('the connection was lost before it was answered'))
     }
   }

@@ -40,6 +40,7 @@ export class Stream {
   readonly #layout: Layout
   readonly #config: Record<string, unknown>
   #epoch = ''
+  #known = 0
   /** The newest that came live since open(). */
   newest: Place | null = null
 
@@ -66,18 +67,22 @@ export class Stream {
     }
   }
 
+  /** What is stored from now on has a larger number. */
+  get known (): number { return this.#known }
+
   /** Since the stream was made, as of open(). */
   get epoch (): string { return this.#epoch }
 
   /** Makes the stream if it is not there. @returns rejects with FST_WS_TOPICS_BROKER_CONFIG if it is another */
   async open (session: Session): Promise<void> {
-    const { created, config } = await this.#info(session) ?? await this.#create(session)
+    const { created, config, state } = await this.#info(session) ?? await this.#create(session)
     const epoch = epochOf(String(created))
     if (epoch === null || config === undefined) throw brokerAnswer(`what the stream ${this.name} is`)
     const differences = differencesOf(config, this.#config)
     if (differences.length > 0) throw brokerMisconfigured(this.name, differences)
     this.#epoch = epoch
     this.newest = null
+    this.#known = Number(state?.last_seq) || 0
   }
 
   /** @returns whether it is that of open(), with all that has come since */
@@ -111,6 +116,7 @@ export class Stream {
     const { newest } = this
     if (newest !== null && (number < newest.number || (number === newest.number && tag !== newest.tag))) return false
     this.newest = { number, tag }
+    this.#known = Math.max(this.#known, number)
     return true
   }
 
@@ -119,6 +125,7 @@ export class Stream {
     headers.set('Nats-Expected-Stream', this.name)
     const { seq } = await session.send(this.#layout.subject(this.size, token), body, headers)
     if (!Number.isSafeInteger(seq) || Number(seq) < 1) throw brokerAnswer('a message')
+    this.#known = Math.max(this.#known, Number(seq))
     return Number(seq)
   }
 

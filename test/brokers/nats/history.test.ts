@@ -1,6 +1,6 @@
 // What is read of a topic, from a stream in memory in which other things happen between two questions.
 import { test } from 'tap'
-import { readHistory, type Shelf } from '../../../lib/brokers/nats/history.ts'
+import { readHistory, storedAfter, type Shelf } from '../../../lib/brokers/nats/history.ts'
 import type { Place } from '../../../lib/brokers/nats/layout.ts'
 import type { Stored } from '../../../lib/brokers/nats/stream.ts'
 import { Proof } from '../../../lib/topics/proof.ts'
@@ -124,6 +124,20 @@ test('what is dropped while it is read proves nothing that is not so', async t =
     if (JSON.stringify(answer.proven) !== JSON.stringify(truth)) t.strictSame(answer.proven, truth, `seed ${seed}`)
   }
   t.ok(proven > 20 && unproven > 20, `${proven} proven, ${unproven} not`)
+})
+
+test('what is stored behind a number is all there was, if something up to it is still there', async t => {
+  const shelf = new Memory()
+  t.strictSame(await storedAfter(shelf, 0), { stored: [], isAll: true })
+  for (let i = 0; i < 7; i++) shelf.publish(2)
+  const after = async (number: number): Promise<unknown> => {
+    const { stored, isAll } = await storedAfter(shelf, number)
+    return [stored.map(({ number }) => number), isAll]
+  }
+  t.strictSame(await after(14), [[], true])
+  t.strictSame(await after(9), [[10, 12, 14], true])
+  t.strictSame(await after(2), [[4, 6, 8, 10, 12, 14], true])
+  t.strictSame(await after(1), [[2, 4, 6, 8, 10, 12, 14], false])
 })
 
 test('a long history is read in parts, each at the same time', async t => {
