@@ -79,7 +79,7 @@ function inOrder (host: BrokerHost, tagOf: TagOf): BrokerHost {
       const tag = entry.head === null || entry.previous === 0 ? Promise.resolve('-') : tagOf(entry.previous).catch(() => null)
       later(async () => {
         if (entry.head !== null) {
-          remember({ ...entry, previousTag: await tag ?? tags.get(`${topic} ${entry.previous}`) ?? null })
+          remember({ ...entry, previousTag: await tag ?? tags.get(`${topic} ${entry.previous}`) ?? await tagOf(entry.previous).catch(() => null) })
           tags.set(`${topic} ${entry.head.number}`, entry.head.tag)
         }
         host.deliver(topic, entry)

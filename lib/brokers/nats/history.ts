@@ -11,9 +11,8 @@ export interface Shelf {
   next (from: number): Promise<Stored | null>
   /**
    * Publishes a marker if the newest message is still the one with that number, 0 for none. @param head what it stands for; null: for itself
-   * @returns null if another was published meanwhile
    */
-  mark (newest: number, head: Place | null): Promise<Place | null>
+  mark (newest: number, head: Place | null): Promise<void>
   /** Publishes a marker for the head of a quiet topic, before it is forgotten. Never rejects. */
   renew (newest: Stored): Promise<void>
 }
@@ -31,9 +30,9 @@ export async function readHistory (shelf: Shelf, since: Head | null, rule: Rule,
   const { epoch } = shelf
   const { size, ttl, headTtl } = rule
   const { newest, head: place } = await newestOf(shelf)
-  if (newest !== null && now - newest.time > headTtl / 2) await shelf.renew(newest)
+  if (now - newest.time > headTtl / 2) await shelf.renew(newest)
   const head = { epoch, ...place }
-  if (newest === null || since === null || size === 0 || since.epoch !== epoch || since.number >= head.number) return { head, entries: [] }
+  if (since === null || size === 0 || since.epoch !== epoch || since.number >= head.number) return { head, entries: [] }
   const stored = [...await between(shelf, since.number + 1, newest.number - 1), newest]
   const oldest = await shelf.next(since.number)
   if (oldest === null) return { head, entries: [] }
@@ -44,7 +43,7 @@ export async function readHistory (shelf: Shelf, since: Head | null, rule: Rule,
     if (message.number < oldest.number) continue
     const { number, tag, isMarker, body } = message
     if (isMarker) {
-      last = message.head
+      last ??= message.head // behind what is known it hides nothing
       continue
     }
     // what is before the first is not known: nothing follows it
@@ -65,14 +64,26 @@ export async function storedAfter (shelf: Pick<Shelf, 'last' | 'next'>, number: 
 }
 
 /** Makes a head where there is none. */
-async function newestOf (shelf: Shelf): Promise<{ newest: Stored | null, head: Place }> {
+async function newestOf (shelf: Shelf): Promise<{ newest: Stored, head: Place }> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const newest = await shelf.last()
-    if (newest !== null) return { newest, head: newest.head }
-    const head = await shelf.mark(0, null)
-    if (head !== null) return { newest: null, head }
+    if (newest !== null) return { newest, head: isFirst(newest) ? await firstOf(shelf, newest) : newest.head }
+    await shelf.mark(0, null)
   }
   throw brokerAnswer('what has been published')
+}
+
+/** Whether it is a marker that was made where nothing was. */
+function isFirst ({ isMarker, number, head }: Stored): boolean {
+  return isMarker && head.number === number
+}
+
+/** Several nodes may have made such a marker at the same time, and each finds its own accepted: all agree on the first. */
+async function firstOf (shelf: Shelf, newest: Stored): Promise<Place> {
+  const oldest = await shelf.next(1)
+  if (oldest === null || !isFirst(oldest) || oldest.number >= newest.number) return newest.head
+  const others = await between(shelf, oldest.number + 1, newest.number - 1)
+  return others.every(isFirst) ? oldest.head : newest.head
 }
 
 /** All messages with numbers from one to another, these included. */

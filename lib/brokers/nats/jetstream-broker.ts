@@ -295,12 +295,12 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     }
     const { number, tag, head } = entry
     if (!stream.take(entry)) this.#fail(this.#session, new Error(`the stream ${stream.name} is another, or has lost messages`))
-    if (entry.isMarker) {
-      topic.marker = { number, head }
-      return
-    }
     const last = Number(fieldOf(message, 'Nats-Last-Sequence'))
     const previous = topic.marker?.number === last ? topic.marker.head : { number: last, tag: null }
+    if (entry.isMarker) { // behind another message it hides nothing
+      topic.marker = { number, head: last === 0 || head.number !== number ? head : previous }
+      return
+    }
     this.#host?.deliver(topic.name, { head: { epoch: stream.epoch, number, tag }, previous: previous.number, previousTag: previous.tag, body })
   }
 
@@ -427,17 +427,15 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
 
   #shelfOf (session: Session, topic: string, stream: Stream): Shelf {
     const token = tokenOf(topic)
-    const mark = async (newest: number, head: Place | null): Promise<Place | null> => {
+    const mark = async (newest: number, head: Place | null): Promise<void> => {
       const tag = randomTag(this.#environment.random)
       const fields = headersOf({
         [TAG_FIELD]: tag, [HEAD_FIELD]: head === null ? '-' : `${head.number}.${head.tag}`, 'Nats-Expected-Last-Subject-Sequence': String(newest)
       })
       try {
-        const number = await stream.publish(session, token, Buffer.alloc(0), fields)
-        return { number, tag }
-      } catch (error) {
-        if (error instanceof Refusal && error.code === WRONG_LAST_SEQUENCE) return null
-        throw error
+        await stream.publish(session, token, Buffer.alloc(0), fields)
+      } catch (error) { // another was published meanwhile
+        if (!(error instanceof Refusal && error.code === WRONG_LAST_SEQUENCE)) throw error
       }
     }
     return {

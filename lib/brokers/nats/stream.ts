@@ -58,7 +58,7 @@ export class Stream {
       storage,
       num_replicas: replicas,
       // besides those that are asked for the one before, which proves that none is missing, and a marker
-      max_msgs_per_subject: size === 0 ? 1 : size + 2,
+      max_msgs_per_subject: size + 2,
       max_msgs: -1,
       max_bytes: -1,
       max_age: maxAge * NANOSECONDS,

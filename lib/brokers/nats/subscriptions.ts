@@ -2,7 +2,6 @@
 // reconnected.
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
 import type { Rule } from '../../../types/topics.ts'
-import type { Place } from './layout.ts'
 
 export interface Topic {
   readonly name: string
@@ -10,7 +9,7 @@ export interface Topic {
   /** Null: not known. */
   readonly rule: Rule | null
   /** The newest marker, and what it stands for. */
-  marker: { readonly number: number, readonly head: Place } | null
+  marker: { readonly number: number, readonly head: { readonly number: number, readonly tag: string | null } } | null
 }
 
 export interface SubscriptionsOwner {

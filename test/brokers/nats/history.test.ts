@@ -28,8 +28,8 @@ class Memory implements Shelf {
 
   async last (): Promise<Stored | null> { return await this.#answer(() => this.stored.at(-1) ?? null) }
   async next (from: number): Promise<Stored | null> { return await this.#answer(() => this.stored.find(({ number }) => number >= from) ?? null) }
-  async mark (newest: number, head: Place | null): Promise<Place | null> {
-    return await this.#answer(() => (this.stored.at(-1)?.number ?? 0) === newest ? this.publish(1, head) : null)
+  async mark (newest: number, head: Place | null): Promise<void> {
+    await this.#answer(() => { if ((this.stored.at(-1)?.number ?? 0) === newest) this.publish(1, head) })
   }
 
   async renew ({ number }: Stored): Promise<void> { this.renewed.push(number) }
@@ -58,9 +58,19 @@ test('a topic of which nothing is there gets a marker, by one of those who ask',
   t.strictSame((await read(shelf, answers[0]!.head)).proven, [4])
 })
 
+test('several markers, made at the same time where nothing was, are one, unless there is something between', async t => {
+  const shelf = new Memory()
+  const [first] = [shelf.publish(1, null), shelf.publish(2, null), shelf.publish(3, null)]
+  t.strictSame(await read(shelf, first), { head: first, numbers: [], proven: [] })
+  shelf.publish()
+  t.strictSame((await read(shelf, first)).proven, [7])
+  const newest = shelf.publish(1, null)
+  t.strictSame((await read(shelf, null)).head, newest)
+})
+
 test('a topic that loses its marker again and again is given up', async t => {
   const shelf = new Memory()
-  shelf.mark = async () => null
+  shelf.mark = async () => {}
   await t.rejects(read(shelf, null), { code: 'FST_WS_TOPICS_BROKER_ANSWER' })
 })
 
