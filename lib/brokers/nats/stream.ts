@@ -3,7 +3,7 @@ import type { MsgHdrs } from '@nats-io/transport-node'
 import { brokerAnswer, brokerMisconfigured } from '../../errors.ts'
 import { parseTime } from '../../topics/environment.ts'
 import { epochOf, readMessage, type Layout, type Message, type Place } from './layout.ts'
-import { NO_STREAM, Refusal, type Session } from './session.ts'
+import { NO_STREAM, Refusal, Unavailable, type Session } from './session.ts'
 
 export interface StreamOptions {
   readonly layout: Layout
@@ -31,6 +31,7 @@ const NANOSECONDS = 1e6 // in a millisecond
 const MAX_AGE = 10 * 365 * 86_400_000
 /** Milliseconds in which a message that is published again is recognized. */
 const DUPLICATE_WINDOW = 120_000
+const MAX_ATTEMPTS = 100
 const NONE_FOUND = 10_037
 const NO_ROOM = 10_058 // its name is in use
 
@@ -75,7 +76,7 @@ export class Stream {
 
   /** Makes the stream if it is not there. @returns rejects with FST_WS_TOPICS_BROKER_CONFIG if it is another */
   async open (session: Session): Promise<void> {
-    const { created, config, state } = await this.#info(session) ?? await this.#create(session)
+    const { created, config, state } = await this.#made(session)
     const epoch = epochOf(String(created))
     if (epoch === null || config === undefined) throw brokerAnswer(`what the stream ${this.name} is`)
     const differences = differencesOf(config, this.#config)
@@ -90,6 +91,15 @@ export class Stream {
     const least = this.newest?.number ?? 0
     const info = await this.#info(session)
     return info !== null && epochOf(String(info.created)) === this.#epoch && Number(info.state?.last_seq) >= least
+  }
+
+  /** While another makes it, the server says that it was made in the year 1. */
+  async #made (session: Session): Promise<Info> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const info = await this.#info(session) ?? await this.#create(session)
+      if (!String(info.created).startsWith('0001-')) return info
+    }
+    throw new Unavailable(`the stream ${this.name} is being made`, 0)
   }
 
   async #info (session: Session): Promise<Info | null> {

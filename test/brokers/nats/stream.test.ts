@@ -37,6 +37,19 @@ test('a stream that another has made meanwhile is looked at again; any other ref
   await t.rejects(away.stream.open(away.session), { code: 10_008 })
 })
 
+test('a stream that another is making is waited for', async t => {
+  let asked = 0
+  const answer = (): unknown => ({ created: ++asked === 1 ? '0001-01-01T00:00:00Z' : CREATED, config })
+  let config: unknown = null
+  const { stream, session } = start({ INFO: () => config === null ? missing() : answer(), CREATE: question => { config = question; return answer() } })
+  await stream.open(session)
+  const made = stream.epoch
+  await stream.open(session)
+  t.match([made, asked], [stream.epoch, 3])
+  const never = start({ INFO: () => ({ created: '0001-01-01T00:00:00Z' }) })
+  await t.rejects(never.stream.open(never.session), { message: 'the stream ws1-5 is being made' })
+})
+
 test('a head that lasts for ever has ten years', async t => {
   let config: Record<string, unknown> = {}
   const create = (question: Record<string, unknown>): object => {
