@@ -161,6 +161,14 @@ test('the README is short', async t => {
 
 // The map beside the source
 
+test('each file of lib has a test of its name in the same folder of test, but for those of types alone and index files', async t => {
+  const files = (await readdir(join(ROOT, 'lib'), { recursive: true })).filter(file => file.endsWith('.ts') && !file.endsWith('index.ts'))
+  const untested = files.filter(file => !existsSync(join(ROOT, 'test', file.replace(/ts$/, 'test.ts'))))
+  const isCode = await Promise.all(untested.map(async file => /^(?:export )?(?:async )?(?:const|let|function|class)\b/m.test(await read(`lib/${file}`))))
+  t.strictSame(untested.filter((_, i) => isCode[i]), [])
+  t.ok(files.length > untested.length && untested.length > 0)
+})
+
 test('the map of the source has each folder of lib, and names no file or folder that is not there', async t => {
   const rows = rowsOf(sectionOf(pages.get('docs/internals.md')!, '## Map of the source'))
   const names = new Set(rows.flat().flatMap(namesIn))

@@ -161,6 +161,13 @@ export class HandshakeRouter implements Crowd {
     if (this.#http2 !== null && this.isClosing) this.#http2.leave(sessionOf(connection._socket))
   }
 
+  /** Refuses pending and further handshakes from now on; close() follows, once the preClose hooks before ours are through. */
+  beginClosing (): void {
+    if (this.#hasBegunClosing) return
+    this.#hasBegunClosing = true
+    void this.#refusePending()
+  }
+
   /**
    * Refuses pending and further handshakes, and has all scopes close their connections in parallel. Later calls wait for the
    * first.

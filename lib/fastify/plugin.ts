@@ -83,6 +83,9 @@ const plugin: FastifyPluginAsync<WebSocketPluginOptions> = async (fastify, optio
     }
   })
 
+  // Fastify adds its own onClose hook, which closes all routes and then calls preClose hooks one after the other, before those of onReady.
+  // The last one added is the first to be called, so this one is told before any preClose hook of the app.
+  fastify.addHook('onReady', async () => { fastify.addHook('onClose', async () => { router.beginClosing() }) })
   fastify.addHook('preClose', async () => { await router.close() })
   fastify.addHook('onReady', async () => { await topics.start() })
   fastify.addHook('onClose', async () => {

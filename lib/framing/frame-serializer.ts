@@ -7,6 +7,7 @@ import { mask } from '../protocol/mask.ts'
 import type { Opcode } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
 import { PullTransform } from './pull-transform.ts'
+import type { WriteLoans } from './write-loans.ts'
 import type { WriteSlab } from './write-slab.ts'
 
 export interface OutgoingFrame {
@@ -30,6 +31,8 @@ export interface FrameSerializerOptions {
  */
 export const COPY_UP_TO = 16 * 1024
 const MAX_PIECE = 64 * 1024
+// Bytes from which a batch is in lent memory: smaller ones share some that Node allocates for all.
+const LOAN_FROM = 4 * 1024
 
 /** A Transform from {@link OutgoingFrame}s to bytes, for one direction of one connection. */
 export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
@@ -43,6 +46,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   #slab: WriteSlab | null = null
   #isInSlab = false
   #lengthInSlab = 0
+  // who lends memory, what is lent for the batch or for the first in #ready, and how much of that next() has not returned
+  #loans: WriteLoans | null = null
+  #loan: Buffer | null = null
+  #leftOfLoan = 0
 
   constructor ({ role }: FrameSerializerOptions) {
     super({ writableObjectMode: true, readableHighWaterMark: MAX_PIECE })
@@ -94,8 +101,9 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     if (this.#ready.length === 0) this.#finishBatch()
     const head = this.#ready[0]
     if (head === undefined) return null
-    const length = Math.min(maxLength, MAX_PIECE)
-    if (head.length <= length) return this.#ready.shift()!
+    const length = Math.min(maxLength, MAX_PIECE, head.length)
+    if (this.#loan !== null) this.#leftOfLoan -= length
+    if (head.length === length) return this.#ready.shift()!
     this.#ready[0] = head.subarray(length)
     return head.subarray(0, length)
   }
@@ -137,6 +145,24 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#lengthInSlab = 0
   }
 
+  /** Takes memory for large batches from `loans` from now on; null: from nobody. Only while isEmpty. @internal */
+  borrowFrom (loans: WriteLoans | null): void {
+    this.#loans = loans
+  }
+
+  /**
+   * Call after next().
+   * @returns what to call once the piece that it returned is written, with whether its memory may be used again; null: nothing
+   * @internal
+   */
+  passOnLoan (): ((isReusable: boolean) => void) | null {
+    const memory = this.#loan
+    const loans = this.#loans
+    if (memory === null || loans === null || this.#leftOfLoan > 0) return null
+    this.#loan = null
+    return (isReusable) => { loans.takeBack(memory, isReusable) }
+  }
+
   /** Drops frames not yet returned by next(). @internal */
   clear (): void {
     this.#ready = []
@@ -144,6 +170,9 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#batchLength = 0
     this.#isInSlab = false
     this.#returnSlab(0)
+    // a piece of it may be on its way
+    if (this.#loan !== null) this.#loans!.takeBack(this.#loan, false)
+    this.#loan = null
   }
 
   /** Returns the batch, with room for `length` more bytes. */
@@ -156,9 +185,9 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     }
     if (this.#batch === null) {
       // exact size, as most frames are the only one of their tick
-      this.#batch = Buffer.allocUnsafe(length)
+      this.#batch = this.#borrow(length) ?? Buffer.allocUnsafe(length)
     } else if (this.#batch.length < needed) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
+      const grown = this.#borrow(needed) ?? Buffer.allocUnsafe(Math.max(needed, Math.min(this.#batch.length * 2, MAX_PIECE)))
       this.#batch.copy(grown, 0, 0, this.#batchLength)
       this.#batch = grown
       this.#isInSlab = false
@@ -166,8 +195,16 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#batch
   }
 
+  /** Only for what comes first, so that next() returns it first. */
+  #borrow (length: number): Buffer | null {
+    if (this.#loans === null || length < LOAN_FROM || length > MAX_PIECE || this.#loan !== null || this.#ready.length > 0) return null
+    this.#loan = this.#loans.lend()
+    return this.#loan
+  }
+
   #finishBatch (): void {
     if (this.#batch === null) return
+    if (this.#batch === this.#loan) this.#leftOfLoan = this.#batchLength
     if (this.#batchLength === this.#batch.length) this.#ready.push(this.#batch)
     else if (this.#batchLength > 0) this.#ready.push(this.#batch.subarray(0, this.#batchLength))
     if (this.#isInSlab) this.#lengthInSlab = this.#batchLength

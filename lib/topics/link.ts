@@ -26,6 +26,7 @@ export interface LinkOwner {
 const MAX_WAITING = 16 * 1024 * 1024
 /** Topic names per call of the broker. */
 const BATCH = 256
+const MAX_UNANSWERED = 1024
 
 type Answer = { head: Head, entries: Entry[] }
 
@@ -66,6 +67,8 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
 
   get clock (): Environment['clock'] { return this.#environment.clock }
   get schedule (): Environment['schedule'] { return this.#environment.schedule }
+  /** One that answers synchronously delivers inside publish(), however many there are. */
+  get maxUnanswered (): number { return this.#immediate === null ? MAX_UNANSWERED : Infinity }
   get pending (): number { return this.#outbox.pending }
   get pendingBytes (): number { return this.#outbox.pendingBytes }
 

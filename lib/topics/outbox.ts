@@ -15,6 +15,8 @@ export interface OutboxSettings {
 
 export interface OutboxOwner extends Pick<Environment, 'clock' | 'schedule'> {
   readonly broker: Broker
+  /** Messages that the broker may have without having answered. More wait here, where each takes a fraction of the memory. */
+  readonly maxUnanswered: number
   /** The broker accepts messages on a topic. */
   isUp (topic: string): boolean
   onError (error: unknown): void
@@ -43,6 +45,9 @@ export class Outbox {
   // the items not yet handed to the broker, in order
   #waiting: Item[] = []
   #isFlushing = false
+  #unanswered = 0
+  // some of the waiting items wait for answers to others, and all after them with them
+  #isFull = false
   #published = 0
   #pending = 0
   #bytes = 0
@@ -72,7 +77,10 @@ export class Outbox {
   /** A message has come back. @returns the subscriber that must not get it */
   returned (counter: number): Subscriber | null {
     const except = this.#expected.get(counter) ?? null
-    if (this.#expected.delete(counter)) this.#owner.onProgress()
+    if (this.#expected.delete(counter)) {
+      this.#shiftDone()
+      this.#owner.onProgress()
+    }
     return except
   }
 
@@ -94,11 +102,12 @@ export class Outbox {
   /** Sends waiting messages: the broker accepts them again, if not on all topics. */
   flush (): void {
     this.#isFlushing = true
+    this.#isFull = false
     const away: Item[] = []
     for (let i = 0; i < this.#waiting.length; i++) { // to which may be added
       const item = this.#waiting[i]!
       if (item.state !== 'waiting') continue
-      if (this.#owner.isUp(item.topic)) this.#send(item)
+      if (this.#maySend(item)) this.#send(item)
       else away.push(item)
     }
     this.#waiting = away
@@ -116,14 +125,26 @@ export class Outbox {
 
   #add (item: Item): void {
     this.#items.push(item)
-    if (this.#owner.isUp(item.topic) && !this.#isFlushing) this.#send(item)
+    if (!this.#isFlushing && this.#maySend(item)) this.#send(item)
     else this.#waiting.push(item)
     this.#watch()
+  }
+
+  #maySend ({ topic }: Item): boolean {
+    if (this.#isFull || !this.#owner.isUp(topic)) return false
+    this.#isFull = this.#unanswered >= this.#owner.maxUnanswered
+    return !this.#isFull
+  }
+
+  /** Sends what waits for answers, many at a time. */
+  #goOn (): void {
+    if (this.#isFull && this.#unanswered <= this.#owner.maxUnanswered / 2) this.flush()
   }
 
   /** It was not sent after all. What was published after it may wait already. */
   #putBack (item: Item): void {
     item.state = 'waiting'
+    this.#unanswered--
     let place = this.#waiting.length
     while (place > 0 && this.#waiting[place - 1]!.order > item.order) place--
     this.#waiting.splice(place, 0, item)
@@ -131,20 +152,32 @@ export class Outbox {
 
   #send (item: Item): void {
     item.state = 'sent'
+    this.#unanswered++
     const { topic, body, rule } = item
-    // also catches a synchronous throw
-    new Promise<Head | null>(resolve => { resolve(this.#owner.broker.publish(topic, body, rule)) }).then(head => { this.#settle(item, head) }, (error: unknown) => {
-      const isKnown = error instanceof TopicsError || isOurs(error)
-      if (isKnown && error.code === 'FST_WS_TOPICS_BROKER_DOWN' && item.state === 'sent' && !this.#owner.isUp(topic)) {
-        this.#putBack(item)
-        return
-      }
-      this.#settle(item, isKnown ? error : brokerRefused(`a message on ${JSON.stringify(topic)}`, error))
+    let answer: Promise<Head | null>
+    try {
+      answer = Promise.resolve(this.#owner.broker.publish(topic, body, rule)) // a broker may be of others
+    } catch (error) {
+      answer = Promise.reject(error)
+    }
+    answer.then(head => {
+      this.#settle(item, head)
+      this.#goOn()
+    }, (error: unknown) => {
+      this.#fail(item, error)
+      this.#goOn()
     })
+  }
+
+  #fail (item: Item, error: unknown): void {
+    const isKnown = error instanceof TopicsError || isOurs(error)
+    if (isKnown && error.code === 'FST_WS_TOPICS_BROKER_DOWN' && item.state === 'sent' && !this.#owner.isUp(item.topic)) this.#putBack(item)
+    else this.#settle(item, isKnown ? error : brokerRefused(`a message on ${JSON.stringify(item.topic)}`, error))
   }
 
   #settle (item: Item, outcome: Head | null | Error): void {
     if (item.state === 'settled') return
+    if (item.state === 'sent') this.#unanswered--
     item.state = 'settled'
     this.#pending--
     this.#bytes -= item.body.length
@@ -157,13 +190,13 @@ export class Outbox {
       this.#owner.onAccepted(item.topic, outcome)
       item.resolve({ position: outcome === null ? null : formatPosition(outcome) })
     }
+    this.#shiftDone()
     this.#owner.onProgress()
   }
 
   /** Sets the one timer, for the first item: the others are due later. */
   #watch (): void {
     if (this.#cancel !== null) return
-    while (this.#items.peek() !== undefined && this.#isDone(this.#items.peek()!)) this.#items.shift()
     const first = this.#items.peek()
     if (first === undefined) return
     this.#cancel = this.#owner.schedule(() => {
@@ -172,18 +205,21 @@ export class Outbox {
     }, Math.max(0, first.deadline - this.#owner.clock()))
   }
 
-  #isDone ({ state, counter }: Item): boolean {
-    return state === 'settled' && !this.#expected.has(counter)
+  /** Lets go of what has come back: until the timer is due there may be many. */
+  #shiftDone (): void {
+    for (let first = this.#items.peek(); first?.state === 'settled' && !this.#expected.has(first.counter); first = this.#items.peek()) this.#items.shift()
   }
 
   #expire (): void {
     const now = this.#owner.clock()
-    for (let item = this.#items.peek(); item !== undefined && (item.deadline <= now || this.#isDone(item)); item = this.#items.peek()) {
+    for (let item = this.#items.peek(); item !== undefined && item.deadline <= now; item = this.#items.peek()) {
       this.#items.shift()
-      if (item.state === 'waiting') this.#settle(item, brokerDown(item.topic, `it was away for ${this.#settings.publishTimeout} ms (publishTimeout)`))
-      else this.#settle(item, brokerUncertain(item.topic))
+      if (item.state === 'waiting') this.#settle(item, brokerDown(item.topic, `it has not taken it for ${this.#settings.publishTimeout} ms (publishTimeout)`))
+      else if (item.state === 'sent') this.#settle(item, brokerUncertain(item.topic))
       this.#expected.delete(item.counter)
     }
+    this.#shiftDone()
+    this.#goOn()
     this.#owner.onProgress()
     this.#watch()
   }

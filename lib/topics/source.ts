@@ -46,7 +46,6 @@ interface Question {
   /** How many messages waited, which the answer covers. */
   readonly covered: number
   readonly isRecovering: CatchUp[]
-  readonly generation: number
 }
 
 const MAX_WAITING = 1024 * 1024
@@ -71,8 +70,6 @@ export class Source {
   #wasInterrupted = false
   // subscribers that wait for the recovery from their position
   #undecided: CatchUp[] = []
-  // increases with each gap
-  #generation = 0
   // the broker's head at the last check, if ahead of what was delivered: the messages may have been on their way
   #ahead: Head | null = null
   #retries = 0
@@ -236,8 +233,7 @@ export class Source {
       since: oldest(this.#last, isRecovering.map(({ since }) => since)),
       last: this.#last,
       covered: this.#waiting.length,
-      isRecovering,
-      generation: this.#generation
+      isRecovering
     }
     this.#question = question
     this.#renewedAt = this.#owner.clock()
@@ -278,10 +274,10 @@ export class Source {
     this.#state = 'live'
     this.#wasInterrupted = false
     const waiting = this.#clearWaiting(question.covered)
-    this.#decide(question, proof)
+    const isAhead = this.#decide(question, proof)
     for (const entry of waiting) this.take(entry)
-    // if nothing was delivered since, the messages they wait for are on their way
-    if (this.#undecided.length > 0 && this.#last === question.last) this.#askLater()
+    // unless they have come since, the messages between are on their way
+    if (isAhead && this.#last === question.last) this.#askLater()
     else this.#askForUndecided()
   }
 
@@ -300,7 +296,6 @@ export class Source {
     // the kept messages do not reach back to the last delivered one; those between are likely on their way: see check()
     if (isLive && head.epoch === last.epoch && head.number > last.number) return
     this.#ahead = null
-    this.#generation++
     this.#last = head
     const reason = head.epoch !== last.epoch ? 'epoch' : this.#wasInterrupted ? 'interrupted' : 'lost'
     this.#owner.gap(this.topic, reason, last, head)
@@ -313,8 +308,10 @@ export class Source {
     if (publication !== null) this.#owner.pass(this.topic, publication)
   }
 
-  #decide ({ since: asked, isRecovering, generation }: Question, proof: Proof): void {
+  /** @returns whether the answer is ahead of what was delivered, so that some have to wait */
+  #decide ({ since: asked, isRecovering }: Question, proof: Proof): boolean {
     const { head } = proof
+    let isAhead = false
     const undecided = [...isRecovering, ...this.#undecided]
     this.#undecided = []
     const opened = new Map<Entry, Publication | null>()
@@ -327,8 +324,9 @@ export class Source {
       }
       const isOutside = since.epoch !== head.epoch || since.number >= head.number
       const isCovered = isOutside || (asked !== null && asked.epoch === head.epoch && asked.number <= since.number)
-      if (!isCovered || !this.#dropUpTo(head, catchUp, generation)) {
+      if (!isCovered || !this.#dropUpTo(head, catchUp)) {
         this.#undecided.push(catchUp)
+        isAhead ||= isCovered
         continue
       }
       const entries = proof.since(since)
@@ -338,15 +336,15 @@ export class Source {
       }).filter(publication => publication !== null)
       catchUp.decide({ recovered: entries !== null, head, missed })
     }
+    return isAhead
   }
 
   /** Drops live messages of `catchUp` that the answer covers. @returns false if they do not continue the answer */
-  #dropUpTo (head: Head, catchUp: CatchUp, generation: number): boolean {
+  #dropUpTo (head: Head, catchUp: CatchUp): boolean {
     if (isSame(this.#last!, head)) {
       catchUp.drop(Infinity)
       return true
     }
-    if (generation !== this.#generation) return false
     let covered = 0
     for (const live of catchUp.live) {
       const entry = live instanceof Missing ? null : live.entry

@@ -1,4 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2'
+import { Duplex } from 'node:stream'
+import { WriteLoans } from '../framing/write-loans.ts'
 import { StreamRoom, type StreamWriter } from './session-room.ts'
 import { SessionTurns } from './session-turns.ts'
 import { unlisten } from './stream-listener.ts'
@@ -7,6 +9,8 @@ import type { Transport } from './transport.ts'
 // Milliseconds that a client has to read what is on its way, once the connection has ended here, and after its last data.
 const TIME_TO_READ = 30_000
 const TIME_TO_ANSWER = 1000
+
+const loans = new WriteLoans()
 
 /** A stream of an HTTP/2 session, which is shared with other streams. */
 export class Http2Transport implements Transport {
@@ -21,6 +25,11 @@ export class Http2Transport implements Transport {
   }
 
   get httpVersion (): '2.0' { return '2.0' }
+
+  /** Only if write() is Node's own, as for a socket. */
+  get loans (): WriteLoans | undefined {
+    return this.stream.write === Duplex.prototype.write ? loans : undefined
+  }
 
   #room: StreamRoom | null = null
 

@@ -1,9 +1,12 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import { WriteLoans } from '../framing/write-loans.ts'
 import { WriteSlab } from '../framing/write-slab.ts'
 import type { Transport } from './transport.ts'
 
 const slab = new WriteSlab()
+const loans = new WriteLoans()
 
 /** A TCP or TLS socket, or any other Duplex, as Node's HTTP accepts those too. */
 export class SocketTransport implements Transport {
@@ -20,6 +23,12 @@ export class SocketTransport implements Transport {
   /** Only if write() is Node's own: a subclass or replacement may keep the buffer. */
   get slab (): WriteSlab | undefined {
     return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
+  }
+
+  /** TLS completes a write only in the next turn. */
+  get loans (): WriteLoans | undefined {
+    if (this.#isPlain || Object.getPrototypeOf(this.stream) !== TLSSocket.prototype) return undefined
+    return this.stream.write === Socket.prototype.write ? loans : undefined
   }
 
   tune (): void {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { StreamWriter } from './session-room.ts'
+import type { WriteLoans } from '../framing/write-loans.ts'
 import type { WriteSlab } from '../framing/write-slab.ts'
 
 /** A byte stream owned by a connection, and how to set up, end and drop it. */
@@ -11,6 +12,8 @@ export interface Transport {
   readonly httpVersion?: '1.1' | '2.0'
   /** A reusable buffer for small frames. Absent: the stream may still use written buffers after it reports that nothing is pending. */
   readonly slab?: WriteSlab | undefined
+  /** Reusable memory for large batches of frames. Absent: the stream may still use written buffers after it has called back. */
+  readonly loans?: WriteLoans | undefined
   /** Maximum bytes in flight to the kernel. Undefined: as many as the stream takes. */
   readonly maxInFlight?: number
   /** Whether `writer` may write more now, regardless of room in its stream. If not, its flush() is called later. */

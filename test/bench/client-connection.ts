@@ -16,6 +16,8 @@ export interface BenchClient {
   /** Hands all bytes to `listener` from now on, as views that hold only during the call. */
   takeBytes (listener: (bytes: Buffer) => void): void
   write (bytes: Buffer): void
+  /** Reads nothing from now on, and does not mind being dropped. */
+  stopReading (): void
   destroy (): void
 }
 
@@ -30,6 +32,8 @@ export class ClientConnection implements BenchClient {
   #onMessages: (count: number) => void = () => { throw new Error('a message that nobody waits for') }
   #onEnd: (error: Error) => void
   head = ''
+  /** What came with the head. */
+  rest: Buffer = Buffer.alloc(0)
 
   /** Resolves when the 101 is there. */
   static open (port: number, request: string, isTls: boolean): Promise<ClientConnection> {
@@ -50,6 +54,7 @@ export class ClientConnection implements BenchClient {
         onFailure(new Error(`the handshake was answered with ${this.head.split('\r\n', 1)[0]}`))
         return
       }
+      this.rest = received.subarray(end + HEAD_END.length)
       this.#receive = this.#count
       this.#onEnd = error => { throw error }
       onOpen()
@@ -72,6 +77,11 @@ export class ClientConnection implements BenchClient {
 
   write (bytes: Buffer): void {
     this.#socket.write(bytes)
+  }
+
+  stopReading (): void {
+    this.#onEnd = () => {}
+    this.#socket.pause()
   }
 
   /** Without a FIN: ports that linger in TIME_WAIT would run out. */

@@ -5,7 +5,7 @@ import { FrameCounter } from './frame-counter.ts'
 import { open, type Opening } from './load-generator.ts'
 import { MessageRing } from './message-ring.ts'
 import { Unavailable } from './server-process.ts'
-import type { Broadcast, Echo, Peer } from './workloads.ts'
+import type { Broadcast, Deliveries, Echo, Peer } from './workloads.ts'
 
 const WINDOW = 32 * 1024
 
@@ -53,8 +53,8 @@ export async function checkedMessages (peer: Peer, port: number, workload: Echo,
 }
 
 /** Of a broadcast, whose sender is among those who get it: a message that echoes. */
-export function broadcastMessage ({ name, peers, connections, goals, size }: Broadcast): Echo {
-  return { kind: 'echo', name, peers, connections, goals, size, content: 'binary', inFlight: 1 }
+export function broadcastMessage (peer: Peer, { name, peers, connections, goals, size }: Broadcast | Deliveries): Echo {
+  return { kind: 'echo', name, peers, connections, goals, size, content: peer === 'socket.io' ? 'event' : 'binary', inFlight: 1 }
 }
 
 /** Messages with their first frame, which says what they are. */

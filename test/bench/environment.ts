@@ -27,6 +27,7 @@ export function environment (pinning: Pinning | null, nodes: readonly Runtime[],
     load: Math.round(loadavg()[0]! * 10) / 10,
     versions: {
       ...Object.fromEntries(['fastify-websocket-stream', 'ws', '@fastify/websocket', 'fastify'].map(name => [name, version(name)])),
+      ...(peers.includes('socket.io') ? { 'socket.io': version('socket.io') } : {}),
       ...(peers.includes('bun') ? { bun: bunRuntime().version } : {})
     }
   }

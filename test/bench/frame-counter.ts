@@ -4,6 +4,14 @@ export class FrameCounter {
   #headerLength = 0
   // of the frame whose header is complete
   #payloadLeft = 0
+  readonly #pingLength: number
+  /** Messages that asked for an answer, and were not counted. */
+  pings = 0
+
+  /** @param pingLength of messages that ask whether anybody is there, as engine.io's do. Default: there are none */
+  constructor (pingLength = -1) {
+    this.#pingLength = pingLength
+  }
 
   /** How many messages end in these bytes. @throws Error for a Close frame */
   push (bytes: Uint8Array): number {
@@ -16,7 +24,9 @@ export class FrameCounter {
       this.#payloadLeft -= taken
       if (this.#payloadLeft > 0) break
       this.#headerLength = 0
-      if (this.#endsMessage()) messages++
+      if (!this.#endsMessage()) continue
+      if ((this.#header[1]! & 0x7f) === this.#pingLength) this.pings++
+      else messages++
     }
     return messages
   }

@@ -57,6 +57,11 @@ export class Http2Client implements BenchClient {
     this.#stream.write(bytes)
   }
 
+  stopReading (): void {
+    this.#isDestroyed = true
+    this.#stream.pause()
+  }
+
   destroy (): void {
     this.#isDestroyed = true
     this.#stream.destroy()

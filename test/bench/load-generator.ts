@@ -1,4 +1,5 @@
 import { ClientConnection, type BenchClient } from './client-connection.ts'
+import { EngineIoClient } from './engine-io-client.ts'
 import { Http2Client } from './http2-client.ts'
 import type { MessageRing } from './message-ring.ts'
 import type { Carrier } from './workloads.ts'
@@ -9,7 +10,7 @@ export interface Load {
   readonly count: number
   /** Milliseconds from the first byte that went out to the last that came in. */
   readonly elapsed: number
-  /** Milliseconds of each round trip; empty unless one message was in flight. */
+  /** Milliseconds of each round trip, or delivery; empty unless one message was in flight. */
   readonly roundTrips: readonly number[]
 }
 
@@ -24,11 +25,15 @@ export interface Opening {
   readonly path: string
   readonly deflate: boolean
   readonly carrier?: Carrier | undefined
+  /** Over the transport of socket.io, where the path is a room. */
+  readonly engineIo?: boolean
 }
 
-function openOne (port: number, { path, deflate, carrier }: Opening): Promise<BenchClient> {
-  if (carrier === 'http2') return Http2Client.open(port, path)
-  return ClientConnection.open(port, `GET ${path} HTTP/1.1\r\n${REQUEST_HEADERS}${deflate ? DEFLATE_HEADER : ''}\r\n`, carrier === 'tls')
+async function openOne (port: number, { path, deflate, carrier, engineIo = false }: Opening): Promise<BenchClient> {
+  if (carrier === 'http2') return await Http2Client.open(port, path)
+  const target = engineIo ? EngineIoClient.path(path) : path
+  const connection = await ClientConnection.open(port, `GET ${target} HTTP/1.1\r\n${REQUEST_HEADERS}${deflate ? DEFLATE_HEADER : ''}\r\n`, carrier === 'tls')
+  return engineIo ? await EngineIoClient.connect(connection) : connection
 }
 
 /** Opens `count` connections, some at a time, until that many are open or `deadline` (of performance.now()) has passed. */
@@ -107,6 +112,34 @@ export function broadcast (connections: readonly BenchClient[], ring: MessageRin
   }
   for (const connection of connections) connection.countMessages(onMessages)
   send(started)
+  return promise
+}
+
+/** Sends `count` messages on the last connection, each when the one before has come to all but the first `stopped`, which read nothing. */
+export function deliver (connections: readonly BenchClient[], ring: MessageRing, count: number, stopped: number): Promise<Load> {
+  const { promise, resolve } = withResolvers<Load>()
+  for (const connection of connections.slice(0, stopped)) connection.stopReading()
+  const readers = connections.slice(stopped)
+  const message = ring.slice(0, 1)
+  const roundTrips: number[] = []
+  const started = performance.now()
+  let left = count
+  let missing = 0
+  let sentAt = 0
+  const send = (): void => {
+    left--
+    missing = readers.length
+    sentAt = performance.now()
+    readers.at(-1)!.write(message)
+  }
+  const onMessage = (): void => {
+    roundTrips.push(performance.now() - sentAt)
+    if (--missing > 0) return
+    if (left > 0) send()
+    else resolve({ count: count * readers.length, elapsed: performance.now() - started, roundTrips })
+  }
+  for (const reader of readers) reader.countMessages(onMessage)
+  send()
   return promise
 }
 

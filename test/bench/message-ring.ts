@@ -41,6 +41,8 @@ function payloads ({ content, size, inFlight }: Echo): Buffer[] {
   if (content === 'json') return Array.from({ length: Math.max(inFlight, Math.ceil(64 * 1024 / size)) }, (_, i) => json(size, i))
   if (content === 'value') return Array.from({ length: 64 }, (_, i) => value(size, i))
   if (content === 'utf8') return repeat(inFlight, utf8(size, 'Grüße, καλημέρα, 你好 🌍 '))
+  // of socket.io: the text of an event
+  if (content === 'event') return repeat(inFlight, Buffer.from(`42["m","${'x'.repeat(size)}"]`))
   return repeat(inFlight, Buffer.alloc(size, 'the quick brown fox jumps over the lazy dog. '))
 }
 

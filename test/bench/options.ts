@@ -2,14 +2,14 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { RunnerOptions } from './runner.ts'
 import { nodeRuntime, THIS_NODE } from './runtimes.ts'
-import { PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
+import { ON_REQUEST, PEERS, WORKLOADS, type Peer, type Workload } from './workloads.ts'
 
 export const USAGE = `usage: npm run bench -- [options]
 
   --quick          all workloads in under a minute, roughly
   --guard          only whether ours has kept its place beside ws, with wide margins: exits with 1 if not
   --only=PATTERN   only workloads whose names this regular expression finds
-  --peers=A,B      only these beside ours: ws, fastify-websocket, net, and bun, which is its native server, from npm. Default: all but bun
+  --peers=A,B      only these beside ours. Default: ws, fastify-websocket, net. Also bun, its native server, from npm, and socket.io, where messages go to all
   --node=A,B       the servers run on these versions of Node.js, from npm, or executables, side by side. Default: the one that runs this
   --rounds=N       measurements of each server under each workload
   --json=FILE      where to write the figures
@@ -75,7 +75,7 @@ function chosenWorkloads (pattern: RegExp, guard: boolean): readonly Workload[] 
 }
 
 function chosenPeers (list: string | undefined): readonly Peer[] {
-  if (list === undefined) return PEERS.filter(peer => peer !== 'bun')
+  if (list === undefined) return PEERS.filter(peer => !ON_REQUEST.includes(peer))
   const names = list.split(',')
   const unknown = names.find(name => !PEERS.includes(name as Peer))
   if (unknown !== undefined) throw new TypeError(`there is no peer '${unknown}'`)

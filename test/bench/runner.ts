@@ -57,11 +57,12 @@ export async function run (
     }
   }
 
-  // memory varies little, and takes a process for each measurement
+  // memory varies little, and takes a process for each measurement; what is delivered takes long
   const isMemory = workload.kind === 'memory'
+  const perMeasurement = isMemory ? 4 : workload.kind === 'deliveries' ? 2 : 1
   if (isMemory && share < 1) for (const told of notes.values()) told.push('of fewer connections than usual, which makes each look larger')
-  if (!isMemory) for (const { session } of contenders) await within(PATIENCE, session.measure(warmUp))
-  for (let round = 0; round < (isMemory ? Math.ceil(rounds / 4) : rounds); round++) {
+  if (perMeasurement === 1) for (const { session } of contenders) await within(PATIENCE, session.measure(warmUp))
+  for (let round = 0; round < Math.ceil(rounds / perMeasurement); round++) {
     const order = round % 2 === 0 ? contenders : contenders.toReversed()
     for (const { session, samples } of order) samples.push(await within(PATIENCE, session.measure(duration)))
   }

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import type { BenchClient } from './client-connection.ts'
 import { broadcastMessage, checkedMessages } from './echo-check.ts'
-import { broadcast, echo, open, type Opening } from './load-generator.ts'
+import { broadcast, deliver, echo, open, type Opening } from './load-generator.ts'
 import { measure, type Sample } from './measurement.ts'
 import type { ServerProcess } from './server-process.ts'
-import type { Broadcast, Echo, Handshakes, Memory, Peer, Workload } from './workloads.ts'
+import type { Broadcast, Deliveries, Echo, Handshakes, Memory, Peer, Workload } from './workloads.ts'
 
 /** One server under one workload, ready to be measured as often as wanted. */
 export interface Session {
@@ -15,7 +15,7 @@ export interface Session {
 }
 
 export interface SessionOptions {
-  /** How much of the connections whose memory is measured is opened. */
+  /** How much of the connections whose memory is measured is opened, and how much of what is delivered is sent. */
   readonly share: number
   /** Gives another server of the same kind. */
   readonly start: () => Promise<ServerProcess>
@@ -29,6 +29,7 @@ export function openSession (peer: Peer, server: ServerProcess, workload: Worklo
   switch (workload.kind) {
     case 'echo': return echoSession(peer, server, workload)
     case 'broadcast': return broadcastSession(peer, server, workload)
+    case 'deliveries': return deliveriesSession(peer, server, workload, options)
     case 'handshakes': return handshakeSession(peer, server, workload)
     case 'memory': return memorySession(peer, server, workload, options)
   }
@@ -49,12 +50,28 @@ async function echoSession (peer: Peer, server: ServerProcess, workload: Echo): 
 async function broadcastSession (peer: Peer, server: ServerProcess, workload: Broadcast): Promise<Session> {
   const path = peer === 'ours' && workload.path !== undefined ? workload.path : workload.times === 1 ? '/broadcast' : '/burst'
   const opening = openingOf(peer, workload, path)
-  const ring = await checkedMessages(peer, server.port, broadcastMessage(workload), opening, workload.times)
+  const ring = await checkedMessages(peer, server.port, broadcastMessage(peer, workload), opening, workload.times)
   const connections = await open(server.port, opening, workload.connections)
   await server.settle()
   return {
     measure: duration => measure(() => server.usage('cpu'), () => broadcast(connections, ring, workload.times, duration)),
     close () { destroyAll(connections) }
+  }
+}
+
+async function deliveriesSession (peer: Peer, server: ServerProcess, workload: Deliveries, { share }: SessionOptions): Promise<Session> {
+  const opening = openingOf(peer, workload, peer === 'ours' ? workload.path : '/broadcast')
+  const ring = await checkedMessages(peer, server.port, broadcastMessage(peer, workload), opening)
+  return {
+    async measure () {
+      const connections = await open(server.port, opening, workload.connections)
+      await server.settle()
+      const sample = await measure(() => server.usage('cpu'), () => deliver(connections, ring, Math.ceil(workload.messages * share), workload.stopped))
+      destroyAll(connections)
+      await server.settle()
+      return sample
+    },
+    close () {}
   }
 }
 
@@ -108,7 +125,7 @@ async function memorySession (peer: Peer, server: ServerProcess, workload: Memor
 }
 
 function openingOf (peer: Peer, { deflate, carrier }: Workload, path: string): Opening {
-  return { path, deflate: deflate === true, carrier: peer === 'http1' ? undefined : carrier }
+  return { path, deflate: deflate === true, carrier: peer === 'http1' ? undefined : carrier, engineIo: peer === 'socket.io' }
 }
 
 function destroyAll (connections: readonly BenchClient[]): void {

@@ -1,5 +1,6 @@
-// What topics cost in one process, without a network: npm run bench:topics
+// What topics cost in one process, without a network, beside sets by hand and the rooms of socket.io: npm run bench:topics
 import { Duplex } from 'node:stream'
+import { Server } from 'socket.io'
 import { Connection, coreOf } from '../../lib/connection/connection.ts'
 import { prepare } from '../../lib/connection/prepared-message.ts'
 import { upgradeSettings } from '../../lib/options/settings.ts'
@@ -28,6 +29,58 @@ class Idle implements Subscriber {
   close (): void {}
 }
 
+/** Who keeps subscriptions of connections, by their numbers. */
+interface Keeper {
+  join (index: number, topic: string): void
+  leave (index: number, topic: string): void
+  /** How many topics there are. */
+  size (): number
+}
+
+const KEEPERS: Readonly<Record<'ours' | 'by hand' | 'socket.io', (count: number) => Keeper>> = {
+  ours: count => {
+    const { table } = new Topics()
+    const connections = Array.from({ length: count }, () => new Idle())
+    return {
+      join (index, topic) { void table.subscribe(connections[index]!, topic) },
+      leave (index, topic) { table.unsubscribe(connections[index]!, topic) },
+      size: () => table.topics.size
+    }
+  },
+  // as is written around ws: the members of each topic to send to, and the topics of each connection to leave when it closes
+  'by hand': count => {
+    const topics = new Map<string, Set<object>>()
+    const connections = Array.from({ length: count }, () => ({ topics: null as Set<string> | null }))
+    return {
+      join (index, topic) {
+        const connection = connections[index]!
+        const members = topics.get(topic)
+        if (members === undefined) topics.set(topic, new Set([connection]))
+        else members.add(connection)
+        connection.topics ??= new Set()
+        connection.topics.add(topic)
+      },
+      leave (index, topic) {
+        const connection = connections[index]!
+        const members = topics.get(topic)!
+        members.delete(connection)
+        if (members.size === 0) topics.delete(topic)
+        connection.topics!.delete(topic)
+      },
+      size: () => topics.size
+    }
+  },
+  'socket.io': count => {
+    const { adapter } = new Server().of('/')
+    const ids = Array.from({ length: count }, (_, i) => `${i}`.padStart(20, 'x')) // as long as its own
+    return {
+      join (index, topic) { void adapter.addAll(ids[index]!, new Set([topic])) },
+      leave (index, topic) { void adapter.del(ids[index]!, topic) },
+      size: () => adapter.rooms.size
+    }
+  }
+}
+
 /** Takes all at once. */
 class Sink extends Duplex {
   override _read (): void {}
@@ -53,26 +106,32 @@ function row (name: string, value: string, goal: string): void {
 
 function memory (): void {
   for (const [name, goal, topicsOf] of SHAPES) {
-    const connections = Array.from({ length: CONNECTIONS }, () => new Idle())
-    const { table } = new Topics()
-    const before = heap()
-    connections.forEach((connection, i) => { for (const topic of topicsOf(i)) void table.subscribe(connection, topic) })
-    row(`memory of a subscription, ${name}`, `${((heap() - before) / CONNECTIONS / 3).toFixed(0)} B`, `at most ${goal} B`)
-    connections.forEach((connection, i) => { for (const topic of topicsOf(i)) table.unsubscribe(connection, topic) })
-    if (table.topics.size > 0) throw new Error('topics are left')
+    const [ours, ...others] = Object.values(KEEPERS).map(keep => {
+      const keeper = keep(CONNECTIONS)
+      const before = heap()
+      for (let i = 0; i < CONNECTIONS; i++) for (const topic of topicsOf(i)) keeper.join(i, topic)
+      const bytes = (heap() - before) / CONNECTIONS / 3
+      for (let i = 0; i < CONNECTIONS; i++) for (const topic of topicsOf(i)) keeper.leave(i, topic)
+      if (keeper.size() > 0) throw new Error('topics are left')
+      return `${bytes.toFixed(0)} B`
+    })
+    row(`memory of a subscription, ${name}`, ours!, `at most ${goal} B; ${others.join(' by hand, ')} in socket.io`)
   }
 }
 
 function joins (): void {
-  const { table } = new Topics()
-  const connections = Array.from({ length: 10_000 }, () => new Idle())
-  const start = cpu()
-  const rounds = 50
-  for (let round = 0; round < rounds; round++) {
-    connections.forEach((connection, i) => { void table.subscribe(connection, `room:${i % 100}`) })
-    connections.forEach((connection, i) => { table.unsubscribe(connection, `room:${i % 100}`) })
-  }
-  row('join and leave, in a second of CPU', Math.round(rounds * connections.length / (cpu() - start) * 1e6).toLocaleString('en'), 'at least 1,000,000')
+  const [count, rounds] = [10_000, 50]
+  const rooms = Array.from({ length: 100 }, (_, i) => `room:${i}`)
+  const [ours, ...others] = Object.values(KEEPERS).map(keep => {
+    const keeper = keep(count)
+    const start = cpu()
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < count; i++) keeper.join(i, rooms[i % 100]!)
+      for (let i = 0; i < count; i++) keeper.leave(i, rooms[i % 100]!)
+    }
+    return Math.round(rounds * count / (cpu() - start) * 1e6).toLocaleString('en')
+  })
+  row('join and leave, in a second of CPU', ours!, `at least 1,000,000; ${others.join(' by hand, ')} in socket.io`)
 }
 
 /** In turns, so that both meet the same machine; the best of each. */
@@ -147,7 +206,27 @@ async function resumes (): Promise<void> {
   const results = await Promise.all(connections.map(connection => topics.table.subscribe(connection, 'room:1', { since })))
   const time = cpu() - start
   if (!results.every(({ recovered }) => recovered) || !connections.every(({ received }) => received === 50)) throw new Error('not all is recovered')
-  row('10,000 resumes with 50 missed each, for each message', `${(time / 500_000).toFixed(3)} us`, `${(time / 1000).toFixed(0)} ms in all`)
+  const theirs = await socketIoResumes(connections.length)
+  row('10,000 resumes with 50 missed each, for each message', `${(time / 500_000).toFixed(3)} us`, `${(time / 1000).toFixed(0)} ms in all; ${(theirs / 1000).toFixed(0)} in socket.io`)
+}
+
+/** With its connection state recovery, up to what would be sent. @returns microseconds of CPU */
+async function socketIoResumes (count: number): Promise<number> {
+  const { adapter } = new Server({ connectionStateRecovery: {} }).of('/')
+  let offset = ''
+  const sessions = Array.from({ length: count }, (_, i) => ({ sid: `s${i}`, pid: `p${i}`, rooms: [`s${i}`, 'room:1'], data: {} }))
+  for (const session of sessions) adapter.persistSession(session)
+  const packet = (): { type: number, nsp: string, data: unknown[] } => ({ type: 2, nsp: '/', data: ['m', 'x'.repeat(100)] })
+  for (let i = 0; i <= 50; i++) {
+    const sent = packet()
+    adapter.broadcast(sent, { rooms: new Set(['room:1']), except: new Set() })
+    if (i === 0) offset = String(sent.data.at(-1))
+  }
+  const start = cpu()
+  const restored = await Promise.all(sessions.map(({ pid }) => adapter.restoreSession(pid, offset)))
+  const time = cpu() - start
+  if (!restored.every(session => session?.missedPackets.length === 50)) throw new Error('not all is recovered by socket.io')
+  return time
 }
 
 memory()

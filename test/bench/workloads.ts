@@ -9,9 +9,11 @@ export type Carrier = 'tls' | 'http2'
 /** How many messages /burst sends to everyone for each that comes. */
 export const BURST = 16
 
-export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net', 'bun', 'http1'] as const
+export const PEERS = ['ours', 'ws', 'fastify-websocket', 'net', 'bun', 'socket.io', 'http1'] as const
 export type Peer = typeof PEERS[number]
 export type Rival = Exclude<Peer, 'ours'>
+/** Measured beside the others when they are asked for. */
+export const ON_REQUEST: readonly Peer[] = ['bun', 'socket.io']
 
 interface Common {
   readonly name: string
@@ -31,7 +33,7 @@ export interface Echo extends Common {
   readonly kind: 'echo'
   /** Bytes of a payload. */
   readonly size: number
-  readonly content: 'binary' | 'ascii' | 'utf8' | 'json' | 'value'
+  readonly content: 'binary' | 'ascii' | 'utf8' | 'json' | 'value' | 'event'
   /** Messages that each connection has on the way. */
   readonly inFlight: number
   /** Default: 1. */
@@ -51,6 +53,21 @@ export interface Broadcast extends Common {
   readonly path?: '/topic' | '/topic-burst'
 }
 
+/**
+ * A message after the other to all `connections`, once the one before has come to all that read; and to those that never do, for which more waits
+ * then than a socket takes.
+ */
+export interface Deliveries extends Common {
+  readonly kind: 'deliveries'
+  readonly size: number
+  /** Of a measurement, for which connections are opened anew. */
+  readonly messages: number
+  /** How many of the connections never read. */
+  readonly stopped: number
+  /** Of our server; the others have a loop alone. */
+  readonly path: '/topic'
+}
+
 /** `connections` that shake hands at a time, and stay until the measurement is over. */
 export interface Handshakes extends Common {
   readonly kind: 'handshakes'
@@ -62,9 +79,11 @@ export interface Memory extends Common {
   readonly message: Echo | null
 }
 
-export type Workload = Echo | Broadcast | Handshakes | Memory
+export type Workload = Echo | Broadcast | Deliveries | Handshakes | Memory
 
+const ECHOING = PEERS.filter(peer => peer !== 'socket.io')
 const FRAMED = ['ours', 'ws', 'fastify-websocket', 'bun'] as const
+const BROADCASTING = [...FRAMED, 'socket.io'] as const
 // that answer as `path` says, or by parsing what they send
 const IN_NODE = ['ours', 'ws', 'fastify-websocket'] as const
 
@@ -112,14 +131,16 @@ export const WORKLOADS: readonly Workload[] = [
   broadcast({ name: 'broadcast of 16 to 1,000', times: BURST, goals: { ws: 12, 'fastify-websocket': 11 } }),
   topic({ name: 'topic of 1,000', times: 1, path: '/topic', goals: { ws: 1, 'fastify-websocket': 1.05 } }),
   topic({ name: 'topic of 1,000, 16 at a time', times: BURST, path: '/topic-burst', goals: { ws: 9, 'fastify-websocket': 9 } }),
-  { kind: 'handshakes', name: 'handshakes', peers: PEERS, connections: 64, goals: { ws: 0.95, 'fastify-websocket': 1.1 } },
-  { kind: 'memory', name: 'memory, idle', peers: PEERS, connections: 10_000, message: null, goals: { ws: 1, 'fastify-websocket': 1.33 } },
+  deliveries('topic of 1,000, 16 KiB', 0),
+  deliveries('topic of 1,000, 16 KiB, 10 do not read', 10),
+  { kind: 'handshakes', name: 'handshakes', peers: ECHOING, connections: 64, goals: { ws: 0.95, 'fastify-websocket': 1.1 } },
+  { kind: 'memory', name: 'memory, idle', peers: ECHOING, connections: 10_000, message: null, goals: { ws: 1, 'fastify-websocket': 1.33 } },
   // 248 KiB of ws against 10
   { kind: 'memory', name: 'memory, after a deflated message', peers: FRAMED, connections: 10_000, message: deflate1KiB, deflate: true, goals: { ws: 25 } }
 ]
 
 function echo (fields: Pick<Echo, 'name' | 'size' | 'inFlight' | 'goals'> & Partial<Echo>): Echo {
-  return { kind: 'echo', peers: PEERS, connections: 64, content: 'binary', ...fields }
+  return { kind: 'echo', peers: ECHOING, connections: 64, content: 'binary', ...fields }
 }
 
 /** Who ends TLS in Node pays that. */
@@ -143,11 +164,16 @@ function values (name: string, path: '/json' | '/typed' | '/union'): Echo {
   return echo({ name, size: 107, content: 'value', inFlight: 16, path, rivalPath: '/json', peers: IN_NODE, goals: {} })
 }
 
+/** 4 MiB for each, of which the kernel takes up to 2.5 for who does not read. */
+function deliveries (name: string, stopped: number): Deliveries {
+  return { kind: 'deliveries', name, peers: BROADCASTING, connections: 1_000, size: 16 * KIB, messages: 256, stopped, path: '/topic', goals: {} }
+}
+
 /** Ours publishes, the others send to all in a loop. */
 function topic (fields: Pick<Broadcast, 'name' | 'times' | 'goals'> & Required<Pick<Broadcast, 'path'>>): Broadcast {
-  return { kind: 'broadcast', peers: FRAMED, connections: 1_000, size: 128, ...fields }
+  return { kind: 'broadcast', peers: BROADCASTING, connections: 1_000, size: 128, ...fields }
 }
 
 function broadcast (fields: Pick<Broadcast, 'name' | 'times' | 'goals'>): Broadcast {
-  return { kind: 'broadcast', peers: FRAMED, connections: 1_000, size: 128, ...fields }
+  return { kind: 'broadcast', peers: BROADCASTING, connections: 1_000, size: 128, ...fields }
 }

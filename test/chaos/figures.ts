@@ -13,6 +13,8 @@ import { RedisServer } from '../helpers/redis-server.ts'
 import { chaos } from './chaos.ts'
 
 const SECONDS = 10
+const WARM_UP_SECONDS = 2 // code that runs for the first time is slow, and whatever is late waits behind it
+const WARM_UP = 'warm up'
 const TOPICS = Array.from({ length: 10 }, (_, i) => `topic:${i}`)
 const RULES: Readonly<Record<string, TopicRule>> = { plain: { topic: '*', plain: true }, numbered: { topic: '*' }, history: { topic: '*', size: 500 } }
 
@@ -41,25 +43,42 @@ function percentiles (values: number[]): Record<string, string> {
   return { p50: at(0.5), p99: at(0.99), 'p99.9': at(0.999), max: at(1) }
 }
 
+/** Microseconds of CPU of this process since it began. */
+function cpu (): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
 /** A process of its own: publishes, or is subscribed, as `role` says. */
 async function runLatencyNode (role: string, port: number, kind: string, rate: number): Promise<void> {
   const { app, enter } = await startNode(port, RULES[kind]!)
   if (role === 'subscriber') {
     const [server, client] = await enter()
     const latencies: number[] = []
-    client.on('message', data => { latencies.push(now() - Number(String(data))) })
+    client.on('message', data => {
+      const text = String(data)
+      if (text !== WARM_UP) latencies.push(now() - Number(text))
+    })
     await Promise.all(TOPICS.map(topic => server.subscribe(topic)))
     process.send!('ready')
+    const before = cpu()
     await once(process, 'message')
-    process.send!({ messages: latencies.length, ...percentiles(latencies) })
+    process.send!({ messages: latencies.length, ...percentiles(latencies), cpu: (cpu() - before) / rate / (WARM_UP_SECONDS + SECONDS) })
   } else {
-    const begin = now()
-    for (let published = 0; published < rate * SECONDS;) {
-      for (const due = (now() - begin) * rate / 1000; published < due; published++) void app.websocketServer.publish(TOPICS[published % TOPICS.length]!, String(now()))
-      await sleep(1)
+    const publish = async (seconds: number, text: () => string): Promise<void> => {
+      const begin = now()
+      for (let published = 0; published < rate * seconds;) {
+        for (const due = Math.min((now() - begin) * rate / 1000, rate * seconds); published < due; published++) {
+          void app.websocketServer.publish(TOPICS[published % TOPICS.length]!, text())
+        }
+        await sleep(1)
+      }
+      await app.websocketServer.topics.flush()
     }
-    await app.websocketServer.topics.flush()
-    process.send!((now() - begin) / 1000)
+    await publish(WARM_UP_SECONDS, () => WARM_UP)
+    const [before, begin] = [cpu(), now()]
+    await publish(SECONDS, () => String(now()))
+    process.send!({ seconds: (now() - begin) / 1000, cpu: (cpu() - before) / rate / SECONDS })
   }
   await app.close()
   process.disconnect()
@@ -73,11 +92,19 @@ async function latency (rate = 10_000): Promise<void> {
       const subscriber = start('subscriber')
       await once(subscriber, 'message')
       const publisher = start('publisher')
-      const [seconds] = await once(publisher, 'message') as [number]
+      const [published] = await once(publisher, 'message') as [{ seconds: number, cpu: number }]
       await sleep(500)
       subscriber.send('report')
-      const [report] = await once(subscriber, 'message') as [object]
-      console.log(`latency, ${kind}:`, { rate: Math.round(rate * SECONDS / seconds), ...report })
+      const [{ cpu, ...report }] = await once(subscriber, 'message') as [{ cpu: number }]
+      const { calls, microseconds } = await server.usage()
+      const perMessage = (count: number): number => Number((count / rate / (WARM_UP_SECONDS + SECONDS)).toFixed(3))
+      console.log(`latency, ${kind}:`, {
+        rate: Math.round(rate * SECONDS / published.seconds),
+        ...report,
+        // so that one can tell what a busy machine adds
+        cpu: { publisher: `${published.cpu.toFixed(0)} us`, redis: `${perMessage(microseconds).toFixed(0)} us`, subscriber: `${cpu.toFixed(0)} us` },
+        commands: Object.fromEntries(Object.entries(calls).map(([command, count]) => [command, perMessage(count)]).filter(([, count]) => count !== 0))
+      })
     } finally {
       await server.remove()
     }
@@ -105,9 +132,16 @@ async function comeBack (clients = 10_000, topics = 100, missed = 50): Promise<v
     reads = 0
     const begin = now()
     await Promise.all(members.map(async ([server, client], i) => {
-      const subscribed = server.subscribe(names[i % topics]!, { since: positions[i % topics] })
-      for (let next = 0; next < missed; next++) if (String(await client.receive()) !== `message ${next}`) return
-      if ((await subscribed).recovered) whole++
+      // by a listener: receive() half a million times would take longer than all the rest, which is in this process too
+      const received = new Promise<boolean>(resolve => {
+        let next = 0
+        client.on('message', data => {
+          if (String(data) !== `message ${next}`) resolve(false)
+          else if (++next === missed) resolve(true)
+        })
+      })
+      const { recovered } = await server.subscribe(names[i % topics]!, { since: positions[i % topics] })
+      if (await received && recovered) whole++
     }))
     console.log('return:', { clients, topics, missed, whole, reads, seconds: Number(((now() - begin) / 1000).toFixed(2)) })
   } finally {

@@ -320,6 +320,59 @@ test('a handshake over HTTP/1.1 that comes while the app closes is told by what 
   await closed
 })
 
+for (const return503OnClosing of [true, false]) {
+  const title = return503OnClosing ? '' : ', with return503OnClosing: false'
+  test(`handshakes are refused from the first moment of app.close(), while preClose hooks declared before ours run${title}`, async t => {
+    const app = Fastify({ return503OnClosing })
+    const [begun, mayClose] = [deferred(), deferred()]
+    app.addHook('preClose', async () => { begun.resolve(); await mayClose.promise })
+    await app.register(websocket)
+    await app.register(async scope => { await scope.register(websocket) }) // preClose hooks of a scope run after those of the root
+    const inHook = deferred()
+    app.get('/ws', { websocket: true }, echo)
+    app.get('/slow', { websocket: true, onRequest: () => { inHook.resolve(); return new Promise(() => {}) } }, echo)
+    const site = await listen(t, app)
+    const [peer, slow] = [await site.open('/ws'), await site.connect()]
+    slow.write(handshake('/slow'))
+    await inHook.promise
+    t.equal(app.websocketServer.state, 'open')
+    const closed = app.close()
+    await begun.promise
+    t.equal(app.websocketServer.state, 'closing')
+    for (const answer of [await slow.answer(), await site.ask(handshake())]) {
+      t.match(answer, { statusCode: 503, headers: { connection: 'close', 'retry-after': '1' } })
+      t.match(problem(answer), { code: 'FST_WS_CLOSING' })
+    }
+    t.strictSame(await peer.write(text('goes on')).contents(1), ['goes on'])
+    mayClose.resolve()
+    t.strictSame(await peer.contents(1), [1001])
+    peer.write(close(1001))
+    await within(2000, Promise.resolve(closed), 'the end')
+    t.equal(app.websocketServer.stats().refused, 2)
+  })
+
+  test(`over HTTP/2 they are refused so too, and their session is told to go${title}`, async t => {
+    const [begun, mayClose] = [deferred(), deferred()]
+    const app = await serveHttp2(t, app => { app.get('/ws', { websocket: true }, echo) }, {
+      before: app => { app.addHook('preClose', async () => { begun.resolve(); await mayClose.promise }) }, server: { return503OnClosing }
+    })
+    const client = await openSession(t, app)
+    const peer = await client.open()
+    const left = once(client.session, 'goaway')
+    const closed = app.close()
+    await begun.promise
+    const refused = await client.handshake().whole()
+    t.match(refused, { status: 503, headers: { 'retry-after': '1' } })
+    t.match(JSON.parse(refused.body), { code: 'FST_WS_CLOSING' })
+    await within(2000, left, 'GOAWAY')
+    t.strictSame(await peer.write(text('goes on')).contents(1), ['goes on'])
+    mayClose.resolve()
+    t.strictSame(await peer.contents(1), [1001])
+    peer.write(close(1001))
+    await within(2000, Promise.resolve(closed), 'the end')
+  })
+}
+
 test('while an app closes, a Close that its own code says is one too', async t => {
   const mayClose = deferred()
   const app = await serveHttp2(t, app => {

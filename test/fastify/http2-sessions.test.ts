@@ -348,7 +348,7 @@ test('the number of streams that the application has set stays, wherever it has 
 async function windows (t: Test, app: FastifyInstance, isWebSocket = true): Promise<[session: number | undefined, stream: number | undefined]> {
   const client = await openSession(t, app)
   if (isWebSocket) await client.open()
-  else await client.get('/')
+  else await client.get('/').whole()
   for (let i = 0; i < 3; i++) await new Promise(resolve => { client.session.ping(resolve) })
   return [client.session.state.remoteWindowSize, client.session.remoteSettings.initialWindowSize]
 }

@@ -7,6 +7,7 @@ import { FrameParser } from '../../lib/framing/frame-parser.ts'
 import type { Role } from '../../lib/protocol/role.ts'
 import { FrameSerializer, type OutgoingFrame } from '../../lib/framing/frame-serializer.ts'
 import type { Opcode } from '../../lib/protocol/opcode.ts'
+import { WriteLoans } from '../../lib/framing/write-loans.ts'
 import { WriteSlab } from '../../lib/framing/write-slab.ts'
 import { corpus, describe, frameLabel } from '../helpers/corpus.ts'
 import { readFrames, serverFrame, show } from '../helpers/frames.ts'
@@ -477,4 +478,71 @@ test('an encoded frame that is alone goes out as it is, beside others as a copy'
   serializer.feed({ opcode: 0x1, payload: 'more' })
   t.strictSame(takeAll(serializer).map(show), [show(Buffer.concat([frame, frame, frame, serverFrame({ opcode: 0x1, payload: 'more' })]))])
   t.equal(show(frame), show(serverFrame({ opcode: 0x1, payload: 'prepared' })), 'nobody wrote to it')
+})
+
+test('frames of any sizes are the same bytes in lent memory, which goes back with the piece that ends it', async t => {
+  const next = random(37)
+  const lent = new Set<ArrayBufferLike>()
+  const loans = new class extends WriteLoans {
+    override lend (): Buffer | null {
+      const memory = super.lend()!
+      lent.add(memory.buffer)
+      return memory
+    }
+  }()
+  const wrong: unknown[] = []
+  let inLoans = 0
+  for (const role of ['server', 'client'] as const) {
+    for (let round = 0; round < 300; round++) {
+      const frames = Array.from({ length: integer(next, 1, 30) }, (): OutgoingFrame => {
+        const length = next() < 0.9 ? integer(next, 0, 2 * KIB) : integer(next, 0, 90 * KIB)
+        return { opcode: 0x2, payload: next() < 0.3 ? 'x'.repeat(length) : pattern(length) }
+      })
+      const serializer = new FrameSerializer({ role })
+      serializer.borrowFrom(loans)
+      for (const frame of frames) serializer.feed(frame)
+      const pieces: Buffer[] = []
+      let written = 0 // as far as the lent memory has been used again
+      for (let piece = serializer.next(integer(next, 1, 70 * KIB)); piece !== null; piece = serializer.next(integer(next, 1, 70 * KIB))) {
+        pieces.push(lent.has(piece.buffer) ? Buffer.from(piece) : piece)
+        const endLoan = serializer.passOnLoan()
+        if (endLoan === null) continue
+        inLoans++
+        for (const { buffer } of pieces.slice(written)) if (lent.has(buffer)) wrong.push({ round, why: 'not a copy' })
+        written = pieces.length
+        endLoan(true)
+        const again = loans.lend()!
+        again.fill(0xdd) // whoever writes next
+        loans.takeBack(again)
+      }
+      const expected = frames.map(({ payload }) => Buffer.from(payload as Buffer))
+      const found = readFrames(Buffer.concat(pieces)).frames.map(({ payload }) => payload)
+      if (!isDeepStrictEqual(found, expected)) wrong.push({ round, why: 'other bytes' })
+    }
+  }
+  t.strictSame(wrong.slice(0, 3), [])
+  t.ok(inLoans > 100, `${inLoans} of 600`)
+  t.ok(lent.size < 5, `${lent.size} pieces of memory`)
+})
+
+test('lent memory that holds frames nobody asks for any more is not lent again', async t => {
+  const loans = new WriteLoans()
+  const serializer = new FrameSerializer({ role: 'server' })
+  serializer.borrowFrom(loans)
+  serializer.feed({ opcode: 0x2, payload: pattern(10 * KIB) })
+  const piece = serializer.next(1000)! // may be on its way
+  t.equal(serializer.passOnLoan(), null, 'the rest of it is still to come')
+  serializer.clear()
+  t.equal(serializer.passOnLoan(), null)
+  t.not(loans.lend()!.buffer, piece.buffer)
+})
+
+test('memory is lent for 4 KiB and more', async t => {
+  for (const [length, isLent] of [[4 * KIB - 5, false], [4 * KIB, true], [16 * KIB, true]] as const) {
+    const serializer = new FrameSerializer({ role: 'server' })
+    serializer.borrowFrom(new WriteLoans())
+    serializer.feed({ opcode: 0x2, payload: pattern(length) })
+    serializer.next()
+    t.equal(serializer.passOnLoan() !== null, isLent, `${length}`)
+  }
 })

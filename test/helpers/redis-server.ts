@@ -6,6 +6,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { createClient } from 'redis'
 
 const isMissing = spawnSync('redis-server', ['--version']).status !== 0
 
@@ -55,6 +56,17 @@ export class RedisServer {
     child.kill(signal)
     await exited
     this.#guard?.kill()
+  }
+
+  /** Since it began: how often each command came, and its CPU time. */
+  async usage (): Promise<{ calls: Record<string, number>, microseconds: number }> {
+    const client = createClient({ url: `redis://127.0.0.1:${this.port}` })
+    await client.connect()
+    const info = await client.info('all')
+    client.destroy()
+    const calls = Object.fromEntries([...info.matchAll(/^cmdstat_(\S+):calls=(\d+)/gm)].map(([, command, count]) => [command!, Number(count)]))
+    const seconds = (field: string): number => Number(new RegExp(`^${field}:(.*)$`, 'm').exec(info)![1])
+    return { calls, microseconds: (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6 }
   }
 
   /** It answers nothing until it may go on. */

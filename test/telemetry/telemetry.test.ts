@@ -7,7 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { test, type Test } from 'tap'
 import websocket, { Topics } from '../../lib/index.ts'
 import { telemetry, type TelemetryOptions } from '../../lib/telemetry/telemetry.ts'
-import type { WebSocketConnection } from '../../types/connection.ts'
+import type { CloseCause, WebSocketConnection } from '../../types/connection.ts'
 import type { WebSocketPluginOptions } from '../../types/options.ts'
 import { aborted, turn } from '../helpers/app.ts'
 import { clientFrame } from '../helpers/frames.ts'
@@ -80,6 +80,90 @@ test('connections, messages and bytes are counted by route, and how long connect
   t.strictSame((durations.dataPoints[0] as DataPoint<Histogram>).value.buckets.boundaries.slice(-4), [1800, 3600, 14_400, 86_400])
   t.equal(durations.descriptor.unit, 's')
   await app.close()
+})
+
+/** Answers the server's Close, which may be behind other frames. @returns its code */
+async function answer (peer: Peer): Promise<number> {
+  for (;;) {
+    const frame = await peer.frame()
+    if (frame.opcode !== 0x8) continue
+    const code = frame.payload.readUInt16BE()
+    peer.write(close(code)).end()
+    await peer.closed
+    return code
+  }
+}
+
+async function goodbye (peer: Peer, code: number): Promise<number> {
+  peer.write(close(code))
+  return await answer(peer)
+}
+
+async function gone (peer: Peer): Promise<number> {
+  await peer.closed
+  return 1006
+}
+
+/** Ways to end a connection, each with the cause and the code that it counts under, if that is another than the client has seen. */
+const ENDINGS: Array<[cause: CloseCause, end: (peer: Peer, i: number) => Promise<number>, code?: number]> = [
+  ['peer', peer => goodbye(peer, 1000)],
+  ['peer', (peer, i) => goodbye(peer, 3000 + (i * 167) % 2000)],
+  ['transport', peer => gone(peer.end())],
+  ['transport', peer => gone(peer.reset())],
+  ['local', peer => answer(peer.write(text('close')))],
+  ['local', peer => answer(peer.write(text('own')))],
+  ['local', peer => gone(peer.write(text('terminate')))],
+  // when the handler has failed, or the peer has broken a rule, its Close is not read any more
+  ['handler', peer => answer(peer.write(text('throw'))), 1006],
+  ['protocol', peer => answer(peer.write(Buffer.from([0x81, 0x01, 0x61]))), 1006],
+  ['protocol', peer => answer(peer.write(clientFrame({ opcode: 0x1, payload: Buffer.from([0xff]) }))), 1006],
+  ['protocol', peer => answer(peer.write(text('x'.repeat(2000)))), 1006],
+  ['rate', peer => answer(peer.write(...Array.from({ length: 50 }, () => clientFrame({ opcode: 0x9, payload: '' })))), 1006]
+]
+
+test('however connections end, clients, stats() and metrics count the same, in few series for any number of codes', async t => {
+  const COUNT = 10 * ENDINGS.length
+  const { app, site, reader } = await start(t, app => {
+    app.get('/room/:id', { websocket: true, errorHandler () {} }, connection => {
+      connection.on('message', data => {
+        const text = data.toString()
+        if (text === 'close') connection.close(1000)
+        else if (text === 'own') connection.close(4321)
+        else if (text === 'terminate') connection.terminate()
+        else if (text === 'throw') throw new Error('oops')
+        else connection.send(text)
+      })
+    })
+  }, { plugin: { maxPayload: 1000, rateLimit: { messages: 20 } } })
+  const closes: Record<number, number> = {}
+  const causes: Record<string, number> = {}
+  let echoes = 0
+  const live = async (i: number): Promise<void> => {
+    const peer = await site.open(`/room/${i}`)
+    t.strictSame(await peer.write(text('Hello')).contents(1), ['Hello'])
+    echoes++
+    const [cause, end, counted] = ENDINGS[i % ENDINGS.length]!
+    const code = await end(peer, i)
+    closes[counted ?? code] = (closes[counted ?? code] ?? 0) + 1
+    causes[cause] = (causes[cause] ?? 0) + 1
+  }
+  await Promise.all(Array.from({ length: COUNT }, (_, i) => live(i)))
+  while (app.websocketServer.clients.size > 0) await turn()
+  const stats = app.websocketServer.stats()
+  t.match(stats, { open: 0, opened: COUNT, refused: 0 })
+  t.strictSame(stats.closes, closes)
+  t.equal(stats.messagesSent, echoes)
+  const seen = await reader.read()
+  const durations = seen['websocket.server.connection.duration'] as Array<[{ 'websocket.close.cause': string }, number]>
+  t.strictSame(seen['websocket.server.active_connections'], [[room, 0]])
+  t.equal(durations.reduce((sum, [, count]) => sum + count, 0), COUNT)
+  for (const [cause, count] of Object.entries(causes)) {
+    t.equal(durations.filter(([attributes]) => attributes['websocket.close.cause'] === cause).reduce((sum, [, count]) => sum + count, 0), count, cause)
+  }
+  t.strictSame(seen['websocket.server.messages'], [[receive, stats.messagesReceived], [transmit, stats.messagesSent]])
+  t.strictSame(seen['websocket.server.io'], [[receive, stats.bytesReceived], [transmit, stats.bytesSent]])
+  const series = Object.values(seen).flat().filter(([attributes]) => (attributes as Record<string, unknown>)['http.route'] === '/room/:id')
+  t.ok(series.length <= 20, `${series.length} series`)
 })
 
 test('refusals are counted by status and our code, with the route where there is one', async t => {

@@ -36,6 +36,16 @@ for (const [weather, title] of Object.entries({
   })
 }
 
+test('nothing is wrong either where messages of this process wait for answers to others', { timeout: 3_600_000 }, async t => {
+  const { Topics } = await importMutant<{ Topics: Course['Topics'] }>(t, 'topics/topics.ts', [['topics/link.ts', 'MAX_UNANSWERED = 1024', 'MAX_UNANSWERED = 2']])
+  for (const weather of ['storm', 'cuts'] as const) {
+    for (let seed = 1; seed <= SEEDS[weather] / 2; seed++) {
+      const { wrong } = await simulate(seed, { weather, steps: STEPS, Topics })
+      if (wrong !== null) return t.fail(`${weather}, seed ${seed}: ${wrong}`)
+    }
+  }
+})
+
 /** What must be found, in which weather. A simulation that does not find it proves nothing. */
 const MUTANTS: Array<[name: string, weather: Weather, mutations: Mutation[], faults?: Faults]> = [
   ['tags are not looked at', 'storm', [

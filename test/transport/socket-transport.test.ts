@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, Socket, type AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import { test, type Test } from 'tap'
 import { SocketTransport } from '../../lib/transport/socket-transport.ts'
 import { turn } from '../helpers/app.ts'
@@ -35,6 +36,17 @@ test('small frames may be laid together where write() is Node\'s own', async t =
   t.equal(transport.slab, undefined, 'and no longer when somebody has put another in its place')
   t.equal(new SocketTransport(new Other()).slab, undefined)
   t.equal(new SocketTransport(new Duplex()).slab, undefined)
+})
+
+test('memory is lent for writes where write() is that of Node\'s TLS', async t => {
+  class Other extends TLSSocket {}
+  const socket = new TLSSocket(new Socket())
+  t.teardown(() => { socket.destroy() })
+  const transport = new SocketTransport(socket)
+  t.ok(transport.loans)
+  socket.write = () => true
+  t.equal(transport.loans, undefined, 'and no longer when somebody has put another in its place')
+  t.strictSame([new Other(new Socket()), new Socket(), new Duplex()].map((stream) => new SocketTransport(stream).loans), [undefined, undefined, undefined])
 })
 
 test('the chunks of a socket are ours, those of another stream may be seen by others', async t => {

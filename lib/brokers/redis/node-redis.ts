@@ -41,7 +41,8 @@ function duplicateOf (client: NodeRedisClient, address: Partial<Address> = {}): 
     // no reconnecting: lost connections are replaced
     socket: { ...client.options?.socket, ...address, reconnectStrategy: false },
     disableOfflineQueue: true,
-    commandOptions: {},
+    // no AbortSignal.timeout() for each command, which takes longer than the command: a Session has deadlines of its own
+    commandOptions: { timeout: undefined },
     keyPrefix: undefined,
     clientSideCache: undefined
   })
@@ -59,7 +60,7 @@ class NodeRedisConnection implements RedisConnection {
   }
 
   async connect (): Promise<void> { await this.client.connect() }
-  async call (command: ReadonlyArray<string | Buffer>): Promise<unknown> { return await this.client.sendCommand(command, AS_BUFFERS) }
+  call (command: ReadonlyArray<string | Buffer>): Promise<unknown> { return this.client.sendCommand(command, AS_BUFFERS) }
   async subscribe (channels: string[]): Promise<unknown> { return await this.client.subscribe(channels, this.message, true) }
   async unsubscribe (channels: string[]): Promise<unknown> { return await this.client.unsubscribe(channels) }
   destroy (): void { this.client.destroy() }

@@ -136,6 +136,10 @@ export class ServerBroker implements Broker {
     const keys = this.#trialKeys
     const channel = this.#layout.channel(this.#trialPartition())
     const { subscribe, unsubscribe, publish } = this.#layout.commands
+    const trial = async (): Promise<void> => {
+      const reply = await session.call(this.#publishCommand(keys, channel, Buffer.alloc(0), TRIAL))
+      if (parseHead(reply) === null) throw brokerAnswer('a message')
+    }
     const trials: Array<[string, () => Promise<unknown>]> = [
       ['PING', () => session.ping()],
       [subscribe, () => session.subscribe([channel])],
@@ -143,16 +147,16 @@ export class ServerBroker implements Broker {
       [publish, () => session.call([publish, channel, ''])],
       ['MGET', () => session.call(['MGET', keys.head])],
       ['EVAL', () => this.#readAt(keys, session, null, TRIAL)],
-      ['EVAL', () => this.#publishAt(keys, session, channel, Buffer.alloc(0), TRIAL)],
-      ['EVAL', () => this.#publishAt(keys, session, channel, Buffer.alloc(0), TRIAL)],
+      ['EVAL', trial],
+      ['EVAL', trial],
       ['EVAL', async () => {
         const { head } = await this.#readAt(keys, session, null, TRIAL)
         await this.#readAt(keys, session, { ...head, number: head.number - 1 }, TRIAL)
       }]
     ]
-    for (const [command, trial] of trials) {
+    for (const [command, run] of trials) {
       try {
-        await trial()
+        await run()
       } catch (error) {
         throw isReply(error) ? brokerRefused(command, error) : error
       }
@@ -197,30 +201,25 @@ export class ServerBroker implements Broker {
     }
   }
 
-  async publish (topic: string, body: Buffer, rule: Rule): Promise<Head | null> {
+  // no async functions in between: many messages may be on their way, each with all promises that wait for it
+  publish (topic: string, body: Buffer, rule: Rule): Promise<Head | null> {
     const session = this.#session
-    if (!this.#isUp || session === null) throw brokerDown(topic, 'it is away')
-    try {
-      return await this.#publish(session, topic, body, rule)
-    } catch (error) {
+    if (!this.#isUp || session === null) return Promise.reject(brokerDown(topic, 'it is away'))
+    const partition = partitionOf(topic)
+    const channel = this.#layout.channel(partition)
+    const command = rule.plain
+      ? [this.#layout.commands.publish, channel, plainEntry(body)]
+      : this.#publishCommand(this.#keysOf(topic, partition), channel, body, rule)
+    return session.call(command).then(reply => {
+      if (rule.plain) return null
+      return parseHead(reply) ?? Promise.reject(brokerUncertain(topic, { cause: brokerAnswer('a message') }))
+    }, (error: unknown) => {
       throw this.#refusal(session, error) ?? brokerUncertain(topic, { cause: error })
-    }
+    })
   }
 
-  async #publish (session: Session, topic: string, body: Buffer, rule: Rule): Promise<Head | null> {
-    const channel = this.#layout.channel(partitionOf(topic))
-    if (rule.plain) {
-      await session.call([this.#layout.commands.publish, channel, plainEntry(body)])
-      return null
-    }
-    return await this.#publishAt(this.#keysOf(topic), session, channel, body, rule)
-  }
-
-  async #publishAt (keys: Keys, session: Session, channel: string, body: Buffer, rule: Rule): Promise<Head> {
-    const ids = { epoch: this.#newTag(), tag: this.#newTag() }
-    const head = parseHead(await session.call(publishCommand(keys, { channel, command: this.#layout.commands.publish }, ids, body, rule)))
-    if (head === null) throw brokerAnswer('a message')
-    return head
+  #publishCommand (keys: Keys, channel: string, body: Buffer, rule: Rule): Array<string | Buffer> {
+    return publishCommand(keys, { channel, command: this.#layout.commands.publish }, { epoch: this.#newTag(), tag: this.#newTag() }, body, rule)
   }
 
   async subscribe (topics: string[]): Promise<void> {
@@ -282,7 +281,7 @@ export class ServerBroker implements Broker {
     return { head: this.#layout.headKey(NO_TOPIC, partition), list: this.#layout.listKey(NO_TOPIC, partition) }
   }
 
-  #keysOf (topic: string): Keys {
-    return { head: this.#layout.headKey(topic), list: this.#layout.listKey(topic) }
+  #keysOf (topic: string, partition = partitionOf(topic)): Keys {
+    return { head: this.#layout.headKey(topic, partition), list: this.#layout.listKey(topic, partition) }
   }
 }

@@ -25,6 +25,8 @@ export interface SenderOwner {
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
 
+type WriteListener = (error?: Error | null) => void
+
 interface WriteCallback {
   /** The value of Sender.#written at which it is due. */
   readonly end: number
@@ -241,7 +243,7 @@ export class Sender implements StreamWriter {
         this.#writing ??= new Fifo()
         this.#writing.push(piece.length)
         this.#inFlight += piece.length
-        room = stream.write(piece, this.#onPieceWritten) && this.#inFlight < maxInFlight
+        room = stream.write(piece, this.#callbackFor(serializer, stream)) && this.#inFlight < maxInFlight
         piece = room ? serializer.next(maxInFlight) : null
       }
     } finally {
@@ -252,6 +254,17 @@ export class Sender implements StreamWriter {
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
     return room
+  }
+
+  /** For the piece that the serializer has returned last. */
+  #callbackFor (serializer: FrameSerializer, stream: Duplex): WriteListener {
+    const endLoan = serializer.passOnLoan()
+    if (endLoan === null) return this.#onPieceWritten
+    return (error) => {
+      // a stream that is gone may have left some to its session, which still writes it
+      endLoan(!error && !stream.destroyed)
+      this.#onPieceWritten(error)
+    }
   }
 
   /** Writes on once a piece is out, as far as maxInFlight allows. A stream that filled it lets others go first. */
@@ -316,9 +329,10 @@ export class Sender implements StreamWriter {
   #takeSerializer (): FrameSerializer {
     this.#scheduleFlush() // first, as feed() may throw: the flush then returns the slab
     if (this.#serializer !== null) return this.#serializer
-    const { slab, stream } = this.#transport
+    const { slab, loans, stream } = this.#transport
     const serializer = SERIALIZERS[this.#role].take()
     if (slab !== undefined && stream.writableLength === 0) serializer.borrow(slab)
+    serializer.borrowFrom(loans ?? null)
     this.#serializer = serializer
     return serializer
   }
@@ -360,7 +374,7 @@ export class Sender implements StreamWriter {
     sender.flush()
   }
 
-  readonly #onPieceWritten = (error?: Error | null): void => {
+  readonly #onPieceWritten: WriteListener = (error) => {
     // after an error the transport closes, and destroy() handles the rest
     if (error || this.#destroyed) return
     const length = this.#writing!.shift()!

@@ -19,6 +19,7 @@ test('its duplicate neither comes back nor keeps anything, and goes where its cl
   const client = new FakeClient()
   nodeRedisDial(client as unknown as NodeRedisClient)({ message: () => {}, ended: () => {} })
   t.match(client.duplicates[0]!.given, { socket: { host: 'h', port: 1, tls: true, reconnectStrategy: false }, disableOfflineQueue: true })
+  t.strictSame(client.duplicates[0]!.given.commandOptions, { timeout: undefined }, 'with none of its timers, of which it has one for each command by default')
   t.end()
 })
 

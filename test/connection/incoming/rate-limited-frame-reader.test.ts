@@ -191,6 +191,20 @@ test('who waits is read no more until then, is not judged by the heartbeat, and 
   t.match(await connection.closed, { code: 4000, wasClean: true, cause: 'peer' })
 })
 
+test('of a flood that has to wait, one chunk is held here, and what Node reads before it stops', async t => {
+  const { client, connection, messages } = await startLimited(t, { bytes: 64 * KIB, onExceeded: 'wait', maxWait: 100_000 })
+  const message = clientFrame({ opcode: 1, payload: 'x'.repeat(4000) })
+  client.write(...Array.from({ length: 2048 }, () => message)) // 8 MiB
+  const socket = connection._socket!
+  while (socket.readableLength < socket.readableHighWaterMark) await turn()
+  await turn() // it has stopped
+  const { bytesReceived } = connection.stats()
+  t.equal(socket.isPaused(), true)
+  t.ok(bytesReceived - messages.length * message.length <= 64 * KIB)
+  t.ok(socket.readableLength <= socket.readableHighWaterMark + 64 * KIB)
+  connection.terminate()
+})
+
 test('inspect() says who waits for his rate', async t => {
   const { client, app, connection } = await startLimited(t, { messages: 1, onExceeded: 'wait', maxWait: 100_000 })
   connection.on('message', () => { connection.pause() })

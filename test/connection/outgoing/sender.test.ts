@@ -7,6 +7,7 @@ import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { test, type Test } from 'tap'
 import { BINARY, CLOSE, CONTINUATION, PING, TEXT } from '../../../lib/protocol/opcode.ts'
+import { WriteLoans } from '../../../lib/framing/write-loans.ts'
 import { Sender, type SenderOwner } from '../../../lib/connection/outgoing/sender.ts'
 import { SocketTransport } from '../../../lib/transport/socket-transport.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
@@ -425,6 +426,29 @@ test('a message that cannot be serialized does not keep the memory of all others
   sender.add(TEXT, true, 'next')
   const [chunk] = await once(client, 'data') as [Buffer]
   t.strictSame(readFrames(chunk).frames.map(({ payload }) => `${payload}`), ['next'])
+})
+
+test('lent memory is lent again once the stream has called back, but not after an error or the end of the stream', async t => {
+  for (const [title, finish, isReused] of [
+    ['written', (transport: TestTransport) => { transport.take() }, true],
+    ['failed', (transport: TestTransport) => { transport.take(new Error('broken')) }, false],
+    ['destroyed', (transport: TestTransport) => {
+      transport.stream.destroy()
+      transport.take()
+    }, false]
+  ] as const) {
+    const loans = new WriteLoans()
+    const transport = Object.assign(new TestTransport(), { loans, takes: false })
+    const sender = new Sender(transport, 'server', null, { onWritten () {}, onUnsendable () {} })
+    const lend = t.capture(loans, 'lend', loans.lend.bind(loans)) as unknown as () => Array<{ returned: Buffer }>
+    for (let i = 0; i < 16; i++) sender.add(BINARY, true, Buffer.alloc(1000, i))
+    sender.flush()
+    const memory = lend()[0]!.returned
+    t.not(loans.lend(), memory, `${title}: not while it is being written`)
+    finish(transport)
+    await new Promise(resolve => { setImmediate(resolve) })
+    t.equal(loans.lend() === memory, isReused, title)
+  }
 })
 
 test('bytes that the kernel has not taken stay as they are, whoever writes next', async t => {
