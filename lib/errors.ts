@@ -321,6 +321,8 @@ export const brokerLost = (cause: Error) =>
   new TopicsError('FST_WS_TOPICS_BROKER_LOST', `the broker cannot be reached, or was lost: ${cause.message}`, { cause })
 export const brokerTooOld = (given: string, needed: string) =>
   new TopicsError('FST_WS_TOPICS_BROKER_TOO_OLD', `the broker is ${given}, and must be ${needed} or newer`)
+export const brokerMisconfigured = (stream: string, differences: readonly string[]) =>
+  new TopicsError('FST_WS_TOPICS_BROKER_CONFIG', `the stream ${stream} is not as it must be: ${differences.join('; ')}`)
 export const brokerAnswer = (what: string) => new TopicsError('FST_WS_TOPICS_BROKER_ANSWER', `the answer of the broker to ${what} is not understood`)
 export const wrongBrokerOption = (broker: string, name: string, expected: string, given: string) =>
   withCode(new TypeError(`the option ${name} of ${broker}() must be ${expected}, not ${given}`), 'FST_WS_TOPICS_OPTION')

@@ -90,6 +90,7 @@ const TABLE: Record<string, [given: unknown[], code: string, told: number | unde
   brokerRefused: [['it', new Error('x')], 'FST_WS_TOPICS_REFUSED', undefined],
   brokerLost: [[new Error('x')], 'FST_WS_TOPICS_BROKER_LOST', undefined],
   brokerTooOld: [['Redis 6.0', '6.2'], 'FST_WS_TOPICS_BROKER_TOO_OLD', undefined],
+  brokerMisconfigured: [['ws1-5', ['max_age must be 1']], 'FST_WS_TOPICS_BROKER_CONFIG', undefined],
   brokerAnswer: [['MGET'], 'FST_WS_TOPICS_BROKER_ANSWER', undefined],
   wrongBrokerOption: [['redisBroker', 'prefix', 'a string', '5'], 'FST_WS_TOPICS_OPTION', undefined],
   topicsClosed: [[], 'FST_WS_TOPICS_CLOSED', undefined],

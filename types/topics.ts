@@ -201,16 +201,19 @@ export interface BrokerHost {
 export interface Broker {
   /** Whether it numbers messages and has read(). */
   readonly numbered: boolean
-  /** @param node the unique name of this process */
-  start (host: BrokerHost, node: string): Promise<void>
+  /** @param node the unique name of this process @param rules all that may be used, to prepare for them */
+  start (host: BrokerHost, node: string, rules?: readonly Rule[]): Promise<void>
   stop (): Promise<void>
   /**
    * @returns resolves when the message is accepted, with its head, or null for a plain topic. Rejects with FST_WS_TOPICS_BROKER_DOWN if it was not
    * sent, with FST_WS_TOPICS_UNCERTAIN if that is unknown; any other error means that the broker refused it
    */
   publish (topic: string, body: Buffer, rule: Rule): Promise<Head | null>
-  /** @returns resolves when acknowledged: later messages are delivered. Waits while the broker is unreachable. Rejects if it refuses */
-  subscribe (topics: string[]): Promise<void>
+  /**
+   * @param rules of each of the topics
+   * @returns resolves when acknowledged: later messages are delivered. Waits while the broker is unreachable. Rejects if it refuses
+   */
+  subscribe (topics: string[], rules?: readonly Rule[]): Promise<void>
   unsubscribe (topics: string[]): void
   /**
    * Atomically returns the head, created if there is none, and the messages kept after `since`, in order up to the head. If some are no longer

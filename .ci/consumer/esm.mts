@@ -3,16 +3,20 @@ import { Type } from 'typebox'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import websocket, { fastifyWebsocket } from 'fastify-websocket-stream'
 import asyncapi, { type AsyncApiDocument } from 'fastify-websocket-stream/asyncapi'
+import { connect } from '@nats-io/transport-node'
+import { natsBroker } from 'fastify-websocket-stream/nats'
 import type { WebSocketConnection, WebSocketPluginOptions } from 'fastify-websocket-stream'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 const yes = <_T extends true>(): void => {}
 
 const options: WebSocketPluginOptions = { maxPayload: 1 }
+const overNats = async (): Promise<WebSocketPluginOptions> => ({ topics: { broker: natsBroker({ connection: await connect({ maxReconnectAttempts: -1 }) }) } })
 const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
 await app.register(websocket, options)
 await app.register(fastifyWebsocket)
 await app.register(import('fastify-websocket-stream'))
+void overNats
 // @ts-expect-error wrong option type
 await app.register(websocket, { maxPayload: 'x' })
 app.get('/x', { websocket: true, schema: { querystring: Type.Object({ a: Type.Number() }) } }, (connection, request) => {

@@ -28,3 +28,9 @@ export function randomTag (random: () => number): string {
   for (let i = 0; i < 8; i++) tag += LETTERS[Math.floor(random() * LETTERS.length)]!
   return tag
 }
+
+/** Milliseconds since 1970, to compare with what other machines say. */
+export const wallClock = (): number => Date.now()
+
+/** @param time as in RFC 3339 @returns as wallClock() does */
+export const parseTime = (time: string): number => Date.parse(time)

@@ -86,7 +86,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   }
 
   async #start (): Promise<void> {
-    if (this.#immediate === null) await this.broker.start(this, this.#node)
+    if (this.#immediate === null) await this.broker.start(this, this.#node, this.#rules.all)
     if (this.#state === 'new') {
       this.#setUp()
       this.#joinAll()
@@ -214,7 +214,7 @@ export class Link implements Upstream, BrokerHost, SourceOwner, OutboxOwner {
   }
 
   #subscribe (sources: Source[]): void {
-    this.#ask(() => this.broker.subscribe(sources.map(({ topic }) => topic.name))).then(() => {
+    this.#ask(() => this.broker.subscribe(sources.map(({ topic }) => topic.name), sources.map(({ rule }) => rule))).then(() => {
       for (const source of sources) source.subscribed()
     }, error => {
       if (this.#state === 'closed') return

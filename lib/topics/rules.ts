@@ -17,6 +17,9 @@ export class Rules {
     this.#other = { ...UNRULED, headTtl, plain: isPlain }
   }
 
+  /** Each there is, that of topics without a rule included. */
+  get all (): Rule[] { return [...this.#rules.map(({ rule }) => rule), this.#other] }
+
   of (topic: string): Rule {
     for (const { matches, rule } of this.#rules) if (matches(topic)) return rule
     return this.#other

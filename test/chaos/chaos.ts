@@ -49,11 +49,11 @@ class Node {
     this.#onRestored = onRestored
   }
 
-  /** Until it listens; a node cannot start while Redis is away. */
+  /** Until it listens; a node cannot start while its broker is away. */
   async start (): Promise<void> {
     for (;;) {
-      const { ports, isCluster } = this.#store
-      const env = { ...process.env, CHAOS_REDIS_PORTS: ports.join(), CHAOS_CLUSTER: String(isCluster), CHAOS_PORT: String(this.port) }
+      const { ports, kind } = this.#store
+      const env = { ...process.env, CHAOS_BROKER: kind, CHAOS_BROKER_PORTS: ports.join(), CHAOS_PORT: String(this.port) }
       const child = fork(new URL('node.ts', import.meta.url), { env, stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
       this.#process = child
       const started = await new Promise<boolean>(resolve => {
@@ -152,7 +152,7 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     const kills = [
       ...Array.from({ length: options.brokerKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'broker' })),
       ...Array.from({ length: options.nodeKills }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'node' })),
-      ...Array.from({ length: options.store === 'rdb' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
+      ...Array.from({ length: options.store === 'rdb' || options.store === 'nats-older' ? options.brokerKills * 2 : 0 }, () => ({ at: integer(chance, 1, options.messages - 1), what: 'save' }))
     ].sort((a, b) => a.at - b.at)
     // one at a time, while what is published goes on up to the next
     let killing: Promise<void> | undefined

@@ -1,4 +1,4 @@
-// usage: npm run chaos -- [seed [messages [store ...]]], of which there are none, rdb, aof, replica and cluster. Default: all of them
+// usage: npm run chaos -- [seed [messages [store ...]]], of which there are none, rdb, aof, replica, cluster, nats-file, nats-older and nats-memory. Default: all of them
 import { chaos, type ChaosOptions } from './chaos.ts'
 import { STORES, type StoreKind } from './stores.ts'
 

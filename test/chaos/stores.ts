@@ -2,7 +2,13 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectToNats, type NatsConnection } from '@nats-io/transport-node'
 import { Redis as Ioredis } from 'ioredis'
+import { Layout, tokenOf } from '../../lib/brokers/nats/layout.ts'
+import { Session, Unanswered } from '../../lib/brokers/nats/session.ts'
+import { Stream } from '../../lib/brokers/nats/stream.ts'
+import { NODE } from '../../lib/topics/environment.ts'
+import { NatsServer } from '../helpers/nats-server.ts'
 import { integer } from '../helpers/random.ts'
 import { RedisCluster } from '../helpers/redis-cluster.ts'
 import { RedisServer } from '../helpers/redis-server.ts'
@@ -10,7 +16,7 @@ import { RedisServer } from '../helpers/redis-server.ts'
 export interface Store {
   /** Where nodes find it: a server, or some of a cluster. */
   readonly ports: readonly number[]
-  readonly isCluster: boolean
+  readonly kind: 'redis' | 'redis-cluster' | 'nats-file' | 'nats-memory'
   /** Kills what can be written to. @returns when that was there again */
   kill (chance: () => number): Promise<number>
   save (): Promise<void>
@@ -24,13 +30,17 @@ const OPTIONS = { none: [], rdb: ['--dbfilename', 'chaos.rdb'], aof: ['--appendo
 /**
  * What is left when it is killed. `none`: nothing. `rdb`: what it had a while ago. `aof`: all but the last second. `replica`: what its replica has, which
  * lacks the newest in half of the cases, as the address leads to that then. `cluster`: the same, of one of three primaries, by the cluster's own election.
+ * `nats-file`: all of it. `nats-memory`: nothing. `nats-older`: what it had at the last of the saves.
  */
 export const STORES = {
   none: () => OneServer.start(OPTIONS.none),
   rdb: () => OneServer.start(OPTIONS.rdb),
   aof: () => OneServer.start(OPTIONS.aof),
   replica: () => Pair.start(),
-  cluster: () => ClusterOfPairs.start()
+  cluster: () => ClusterOfPairs.start(),
+  'nats-file': () => OneNatsServer.start('nats-file'),
+  'nats-older': () => OneNatsServer.start('nats-file', true),
+  'nats-memory': () => OneNatsServer.start('nats-memory')
 } satisfies Record<string, () => Promise<Store>>
 
 export type StoreKind = keyof typeof STORES
@@ -59,7 +69,7 @@ async function outdate (admin: Ioredis, replica: RedisServer, chance: () => numb
 }
 
 class OneServer implements Store {
-  readonly isCluster = false
+  readonly kind = 'redis'
   readonly #server: RedisServer
   readonly #admin: Ioredis
 
@@ -92,7 +102,7 @@ class OneServer implements Store {
 
 /** A primary and its replica behind one address, as services have it that fail over by themselves. */
 class Pair implements Store {
-  readonly isCluster = false
+  readonly kind = 'redis'
   readonly #servers: readonly [RedisServer, RedisServer]
   readonly #admins: readonly Ioredis[]
   readonly #relay: Server
@@ -159,7 +169,7 @@ class Pair implements Store {
 }
 
 class ClusterOfPairs implements Store {
-  readonly isCluster = true
+  readonly kind = 'redis-cluster'
   readonly #cluster: RedisCluster
 
   private constructor (cluster: RedisCluster) {
@@ -202,4 +212,59 @@ class ClusterOfPairs implements Store {
   }
 
   async remove (): Promise<void> { await this.#cluster.remove() }
+}
+
+/** Of the rule that nodes have. */
+export const KEPT = 200
+
+class OneNatsServer implements Store {
+  readonly kind: 'nats-file' | 'nats-memory'
+  readonly #server: NatsServer
+  readonly #admin: NatsConnection
+  readonly #stream: Stream
+  readonly #isOlder: boolean
+
+  private constructor (kind: 'nats-file' | 'nats-memory', server: NatsServer, admin: NatsConnection, isOlder: boolean) {
+    this.kind = kind
+    this.#server = server
+    this.#admin = admin
+    this.#isOlder = isOlder
+    this.#stream = new Stream({ layout: new Layout('ws1'), size: KEPT, headTtl: 86_400_000, storage: kind === 'nats-file' ? 'file' : 'memory', replicas: 1 })
+  }
+
+  static async start (kind: 'nats-file' | 'nats-memory', isOlder = false): Promise<OneNatsServer> {
+    const server = await NatsServer.start()
+    return new OneNatsServer(kind, server, await connectToNats({ servers: `127.0.0.1:${server.port}`, maxReconnectAttempts: -1, reconnectTimeWait: 20 }), isOlder)
+  }
+
+  get ports (): number[] { return [this.#server.port] }
+
+  async kill (chance: () => number): Promise<number> {
+    await this.#server.kill()
+    if (this.#isOlder) this.#server.restore()
+    await sleep(integer(chance, 0, 300))
+    await this.#server.start()
+    return Date.now()
+  }
+
+  /** As a copy of its disk would be. */
+  async save (): Promise<void> { this.#server.save() }
+
+  async headOf (topic: string): Promise<string | null> {
+    for (;;) {
+      try {
+        const session = new Session({ connection: this.#admin, timeout: 500, environment: NODE })
+        await this.#stream.open(session)
+        const newest = await this.#stream.last(session, tokenOf(topic))
+        return newest === null ? null : `${this.#stream.epoch}.${newest.head.number}.${newest.head.tag}`
+      } catch (error) {
+        if (!(error instanceof Unanswered)) throw error // else it is coming back
+      }
+    }
+  }
+
+  async remove (): Promise<void> {
+    await this.#admin.close()
+    await this.#server.remove()
+  }
 }

@@ -2,9 +2,11 @@
 import mqemitter from 'mqemitter'
 import t from 'tap'
 import { mqemitterBroker } from '../../lib/brokers/mqemitter/index.ts'
+import { natsBroker } from '../../lib/brokers/nats/index.ts'
 import { redisBroker } from '../../lib/brokers/redis/index.ts'
 import { memoryBroker } from '../../lib/index.ts'
 import type { Broker, BrokerHost } from '../../types/topics.ts'
+import { NatsServer, withoutNats } from '../helpers/nats-server.ts'
 import { REDIS_CLIENTS, REDIS_CLUSTER_CLIENTS } from '../helpers/redis-clients.ts'
 import { RedisCluster } from '../helpers/redis-cluster.ts'
 import { RedisServer, withoutRedis } from '../helpers/redis-server.ts'
@@ -54,7 +56,8 @@ brokerContract('mqemitter', {
 
 let server: RedisServer | null = null
 let cluster: RedisCluster | null = null
-t.teardown(async () => { await Promise.all([server?.remove(), cluster?.remove()]) })
+let nats: NatsServer | null = null
+t.teardown(async () => { await Promise.all([server?.remove(), cluster?.remove(), nats?.remove()]) })
 let prefixes = 0
 
 for (const [name, client] of Object.entries(REDIS_CLIENTS)) {
@@ -83,4 +86,18 @@ for (const [name, client] of Object.entries(REDIS_CLUSTER_CLIENTS)) {
       return async () => { await cluster!.restart() }
     }
   }, withoutRedis)
+}
+
+for (const storage of ['file', 'memory'] as const) {
+  brokerContract(`NATS with a ${storage}`, {
+    make: async t => {
+      nats ??= await NatsServer.start()
+      const prefix = `test${prefixes++}`
+      return [natsBroker({ connection: await nats.connect(t), prefix, storage }), natsBroker({ connection: await nats.connect(t), prefix, storage })]
+    },
+    cut: async () => {
+      await nats!.kill()
+      return async () => { await nats!.start() }
+    }
+  }, withoutNats)
 }

@@ -8,6 +8,11 @@ test('the first rule whose pattern matches says how a topic is kept', t => {
   t.end()
 })
 
+test('all rules there are include that of topics without one', t => {
+  t.strictSame(new Rules([{ topic: 'a', size: 5 }, { topic: 'b', plain: true }], 7, false).all.map(({ size, plain }) => [size, plain]), [[5, false], [0, true], [0, false]])
+  t.end()
+})
+
 test('a topic without a rule is numbered or not as the broker is, and nothing of it is kept', t => {
   t.strictSame(new Rules([], 7, true).of('a'), { size: 0, ttl: 300_000, headTtl: 7, plain: true })
   t.strictSame(new Rules([{ topic: 'a', size: 5, plain: true }], 7, false).of('a'), { size: 0, ttl: 300_000, headTtl: 7, plain: true })

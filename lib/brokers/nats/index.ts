@@ -1,0 +1,2 @@
+// `fastify-websocket-stream/nats`
+export { natsBroker, type NatsBrokerOptions } from './nats-broker.ts'
