@@ -4,9 +4,10 @@ import type { Msg, NatsConnection, Status } from '@nats-io/transport-node'
 import type { Broker, BrokerHost, Entry, Head, Rule } from '../../../types/topics.ts'
 import { brokerDown, brokerLost, brokerRefused, brokerTooOld, brokerUncertain, topicsClosed, TopicsError } from '../../errors.ts'
 import { randomTag, type Environment } from '../../topics/environment.ts'
-import { readHistory, storedAfter, type Shelf } from './history.ts'
+import { readHistory, type Shelf } from './history.ts'
+import { InFlight } from './in-flight.ts'
 import { fieldOf, HEAD_FIELD, headersOf, Layout, readMessage, TAG_FIELD, tokenOf, type Place } from './layout.ts'
-import { Refusal, Session, Unanswered, Unavailable } from './session.ts'
+import { isFinal, Refusal, Session, Unanswered, Unavailable } from './session.ts'
 import { Stream } from './stream.ts'
 import { Subscriptions, type SubscriptionsOwner, type Topic } from './subscriptions.ts'
 import { tryAll } from './trial.ts'
@@ -27,23 +28,6 @@ const MAX_RETRY_DELAY = 500
 const FIELDS = 512
 const WRONG_LAST_SEQUENCE = 10_071
 
-/** A message that has been sent, and is not answered. */
-interface Sent {
-  readonly token: string
-  readonly stream: Stream
-  readonly epoch: string
-  /** If it was stored, its number is larger. */
-  readonly known: number
-  readonly tag: string
-  readonly deadline: number
-  readonly serverId: string | undefined
-  /** To a server that has forgotten its id, or may have, and has not stored it. */
-  mayRepeat: boolean
-  readonly repeat: (session: Session) => void
-  readonly isStored: (number: number) => void
-  readonly giveUp: (error: Error) => void
-}
-
 export class JetstreamBroker implements Broker, SubscriptionsOwner {
   readonly numbered = true
   readonly connection: NatsConnection
@@ -55,8 +39,6 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
   // by how many messages they keep
   readonly #streams = new Map<number, Stream>()
   readonly #opening = new Map<number, Promise<Stream>>()
-  #node = ''
-  #published = 0
   #host: BrokerHost | null = null
   #status: AsyncIterable<Status> | null = null
   // what is open, or being opened
@@ -67,8 +49,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
   #attempts = 0
   #cancelAttempt: (() => void) | null = null
   #cancelTick: (() => void) | null = null
-  // in the order in which it was sent
-  readonly #sent = new Set<Sent>()
+  readonly #inFlight: InFlight
 
   constructor (options: JetstreamBrokerOptions, environment: Environment, now: () => number) {
     this.#options = options
@@ -77,13 +58,19 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     this.#now = now
     this.#layout = new Layout(options.prefix)
     this.#subscriptions = new Subscriptions(this)
+    this.#inFlight = new InFlight({
+      environment,
+      timeout: options.timeout,
+      fail: (session, error) => { this.#fail(session, error) },
+      isOver: () => this.#host === null
+    })
   }
 
   // Start and end
 
   async start (host: BrokerHost, node: string, rules: readonly Rule[] = []): Promise<void> {
     this.#host = host
-    this.#node = node
+    this.#inFlight.node = node
     this.#hasStarted = false
     this.#isConnected = true
     this.#streams.clear()
@@ -116,8 +103,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
   async stop (): Promise<void> {
     this.#leave()
     this.#subscriptions.clear(topicsClosed())
-    for (const { giveUp } of this.#sent) giveUp(topicsClosed())
-    this.#sent.clear()
+    this.#inFlight.giveUp(topicsClosed())
   }
 
   #leave (): void {
@@ -216,14 +202,14 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
     try {
       await this.#subscriptions.acknowledge(() => this.#flush(session))
       await this.#openStreams(session)
-      await this.#lookFor(session)
+      await this.#inFlight.lookFor(session)
     } catch (error) {
       this.#fail(session, error as Error)
       return
     }
     if (session !== this.#session) return
     this.#isUp = true
-    this.#repeat(session)
+    this.#inFlight.repeat(session)
     this.#host?.restored()
     this.#acknowledge(session) // what came while the streams were opened
   }
@@ -313,7 +299,7 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
       await this.#sendPlain(session, topic, body)
       return null
     }
-    return await this.#send(session, topic, body, this.#streams.get(rule.size) ?? await this.#streamOf(session, rule))
+    return await this.#inFlight.send(session, topic, body, this.#streams.get(rule.size) ?? await this.#streamOf(session, rule))
   }
 
   async #sendPlain (session: Session, topic: string, body: Buffer): Promise<void> {
@@ -327,78 +313,6 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
       await session.flushed()
     } catch (error) {
       throw brokerUncertain(topic, { cause: error })
-    }
-  }
-
-  /**
-   * A message has an id, so that it is safe to repeat it to the same server within two minutes. One that was started again may have forgotten it, and is
-   * asked first.
-   */
-  #send (session: Session, topic: string, body: Buffer, stream: Stream): Promise<Head> {
-    const tag = randomTag(this.#environment.random)
-    const token = tokenOf(topic)
-    const fields = headersOf({ 'Nats-Msg-Id': `${this.#node}:${++this.#published}`, [TAG_FIELD]: tag })
-    return new Promise((resolve, reject) => {
-      const send = (session: Session): void => {
-        stream.publish(session, token, body, fields).then(sent.isStored, (error: Error) => {
-          const isAnswer = isFinal(error) || error instanceof TopicsError
-          if (!isAnswer) this.#fail(session, error)
-          const mayRepeat = !isAnswer && !(error instanceof Unanswered || error instanceof Unavailable) && this.#host !== null
-          if (!mayRepeat) sent.giveUp(error) // else #repeat() does, or is not allowed to
-        })
-      }
-      const sent: Sent = {
-        token,
-        stream,
-        epoch: stream.epoch,
-        known: stream.known,
-        tag,
-        deadline: this.#environment.clock() + this.#options.timeout,
-        serverId: session.serverId,
-        mayRepeat: false,
-        repeat: send,
-        isStored: number => {
-          this.#sent.delete(sent)
-          resolve({ epoch: stream.epoch, number, tag })
-        },
-        giveUp: error => {
-          this.#sent.delete(sent)
-          if (error instanceof Unavailable) reject(brokerDown(topic, error.message))
-          else reject(isFinal(error) ? error : brokerUncertain(topic, { cause: error }))
-        }
-      }
-      this.#sent.add(sent)
-      send(session)
-    })
-  }
-
-  /** Finds out what of it was stored, by a server that was started again: each topic is asked for once. */
-  async #lookFor (session: Session): Promise<void> {
-    const lost = new Map<string, Sent[]>()
-    for (const sent of this.#sent) {
-      sent.mayRepeat = sent.serverId !== undefined && sent.serverId === session.serverId
-      if (sent.mayRepeat || sent.epoch !== sent.stream.epoch) continue
-      const subject = `${sent.stream.size}.${sent.token}`
-      lost.set(subject, [...lost.get(subject) ?? [], sent])
-    }
-    await Promise.all([...lost.values()].map(async all => {
-      const { stream, token } = all[0]!
-      const shelf = { last: () => stream.last(session, token), next: (from: number) => stream.next(session, token, from) }
-      const { stored, isAll } = await storedAfter(shelf, Math.min(...all.map(({ known }) => known)))
-      for (const sent of all) {
-        const found = stored.find(({ tag }) => tag === sent.tag)
-        if (found === undefined) sent.mayRepeat = isAll
-        else sent.isStored(found.number)
-      }
-    }))
-  }
-
-  /** Before anything that is published from now on. */
-  #repeat (session: Session): void {
-    const now = this.#environment.clock()
-    for (const sent of this.#sent) {
-      if (sent.mayRepeat && sent.deadline > now) sent.repeat(session)
-      else sent.giveUp(new Error('the connection was lost before it was answered'))
     }
   }
 
@@ -448,9 +362,4 @@ export class JetstreamBroker implements Broker, SubscriptionsOwner {
       }
     }
   }
-}
-
-/** A refusal that is none for the time being. */
-function isFinal (error: unknown): error is Refusal {
-  return error instanceof Refusal && !(error instanceof Unavailable)
 }

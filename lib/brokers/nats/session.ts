@@ -150,3 +150,8 @@ function parseAnswer (message: Msg): Record<string, unknown> {
   const { code, err_code: number = 0, description = `error ${code}` } = error
   throw new (UNAVAILABLE.includes(number) ? Unavailable : Refusal)(description, number)
 }
+
+/** A refusal that is none for the time being. */
+export function isFinal (error: unknown): error is Refusal {
+  return error instanceof Refusal && !(error instanceof Unavailable)
+}
