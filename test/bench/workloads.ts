@@ -81,7 +81,7 @@ export interface Memory extends Common {
 
 export type Workload = Echo | Broadcast | Deliveries | Handshakes | Memory
 
-const ECHOING = PEERS.filter(peer => peer !== 'socket.io')
+const ECHOING = PEERS.filter(peer => peer !== 'socket.io' && peer !== 'http1')
 const FRAMED = ['ours', 'ws', 'fastify-websocket', 'bun'] as const
 const BROADCASTING = [...FRAMED, 'socket.io'] as const
 // that answer as `path` says, or by parsing what they send
