@@ -217,7 +217,8 @@ class Simulation {
       const { delivered, skipped } = node.topics.stats()
       node.leaveAll()
       await setImmediate()
-      const stats = node.topics.stats()
+      const { isBrokerUp, ...stats } = node.topics.stats()
+      if (!isBrokerUp) throw new Wrong('the broker is away at the end')
       for (const [name, count] of Object.entries({ ...stats, delivered: 0, skipped: 0, published: 0, gaps: 0, errors: 0 })) {
         if (count !== 0) throw new Wrong(`${name} is ${count} at the end`)
       }
