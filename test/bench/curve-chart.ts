@@ -45,8 +45,8 @@ export function curveChart (curve: CurveName, { environment, rounds, duration, w
   })
   const costs = dots.flatMap(({ cost }) => [cost.ours, cost.ws])
   const across = scale(dots.map(({ x }) => x), LEFT, RIGHT)
-  const up = scale([10 ** Math.floor(Math.log10(Math.min(...costs))), ...costs], BOTTOM, TOP)
-  const ticks = Array.from({ length: 8 }, (_, i) => 10 ** (i - 1)).filter(tick => up(tick) <= BOTTOM && up(tick) >= TOP)
+  const up = scale([10 ** Math.floor(Math.log10(Math.min(...costs))), 10 ** Math.ceil(Math.log10(Math.max(...costs)))], BOTTOM, TOP)
+  const ticks = Array.from({ length: 8 }, (_, i) => 10 ** (i - 1)).filter(tick => up(tick) <= BOTTOM + 1 && up(tick) >= TOP - 1)
   const line = (peer: 'ours' | 'ws'): string => {
     const path = dots.map(({ x, cost }, i) => `${i === 0 ? 'M' : 'L'}${across(x).toFixed(1)} ${up(cost[peer]).toFixed(1)}`).join('')
     return `  <path class="line ${peer}" d="${path}"/>`
