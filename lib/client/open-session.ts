@@ -4,9 +4,9 @@ import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:ne
 import type { RequestOptions } from 'node:https'
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { http2Missing } from '../errors.ts'
+import { SESSION_WINDOW, STREAM_WINDOW } from '../transport/session-windows.ts'
 import { isSecure } from './http1-exchange.ts'
 import type { Opened } from './session-pool.ts'
-import { SESSION_WINDOW, STREAM_WINDOW } from '../transport/session-windows.ts'
 import { openTunnel, secure } from './tunnel.ts'
 
 /**
