@@ -1,6 +1,7 @@
 // A page that came over HTTP/2 opens WebSockets on the session that it came on.
-import type { Http2Server, ServerHttp2Session } from 'node:http2'
+import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import cookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
@@ -26,6 +27,8 @@ interface Site {
   doors: Record<string, string>
   /** Sessions of HTTP/2, and upgrades of HTTP/1.1. */
   counts: { sessions: number, upgrades: number }
+  /** With what streams and sessions of HTTP/2 ended, but for ends without error and those that the browser gave up. */
+  errors: Array<number | string>
   closes: Array<[code: number, reason: string]>
 }
 
@@ -38,7 +41,12 @@ async function serve (t: Test): Promise<Site> {
   const closes: Site['closes'] = []
   const sessions = new Set<ServerHttp2Session>()
   const server = app.server as unknown as Http2Server
+  const errors: Site['errors'] = []
+  server.on('stream', stream => {
+    stream.once('close', () => { if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && stream.rstCode !== constants.NGHTTP2_CANCEL) errors.push(stream.rstCode) })
+  })
   server.on('session', session => {
+    session.on('error', error => { errors.push(error.message) })
     session.once('stream', () => { sessions.add(session); counts.sessions = sessions.size }) // those that carried something
   })
   server.on('upgrade', () => { counts.upgrades++ })
@@ -65,7 +73,9 @@ async function serve (t: Test): Promise<Site> {
     const settled = deferred()
     feeds.push({ connection, settled: settled.promise })
     const news = Buffer.alloc(10_000)
+    // 10 MB a second are plenty for a page that is left: as much as goes would keep a browser busy that has other things to do
     while (connection.readyState === connection.OPEN) {
+      await pause(1)
       if (connection.send(news)) continue
       const stopped = setTimeout(settled.resolve, 500)
       await connection.drained()
@@ -75,7 +85,7 @@ async function serve (t: Test): Promise<Site> {
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())
-  return { app, feeds, url: `https://localhost:${(app.server.address() as AddressInfo).port}`, doors, counts, closes }
+  return { app, feeds, url: `https://localhost:${(app.server.address() as AddressInfo).port}`, doors, counts, errors, closes }
 }
 
 for (const name of BROWSERS) {
@@ -156,7 +166,7 @@ for (const name of BROWSERS) {
     })
 
     await t.test('four pages with a live feed, left one after the other and kept by the browser, each load', async t => {
-      const { url, feeds, counts } = await serve(t)
+      const { url, feeds, counts, errors } = await serve(t)
       const page = await browser.newPage()
       for (let i = 1; i <= 4; i++) {
         const left = feeds.at(-1)
@@ -166,8 +176,10 @@ for (const name of BROWSERS) {
           const socket = new WebSocket(location.origin.replace('https', 'wss') + '/feed')
           await new Promise((resolve, reject) => { socket.onmessage = resolve; socket.onerror = reject })
           // more than half of what the browser gives a session, so that it gives it again
-          const bodies = await Promise.all(Array.from({ length: 4 }, async () => (await fetch('/large')).arrayBuffer()))
-          return bodies.map(body => body.byteLength)
+          const large = async () => (await (await fetch('/large')).arrayBuffer()).byteLength
+          // a busy Firefox was seen, once in hundreds of pages, to give up a fetch, on a session that went on
+          const again = error => { if (error.name !== 'AbortError') throw error; return large() }
+          return Promise.all(Array.from({ length: 4 }, () => large().catch(again)))
         })()`), `page ${i}`)
         t.strictSame(answer, Array(4).fill(LARGE), `page ${i} has all it asks for`)
       }
@@ -175,6 +187,7 @@ for (const name of BROWSERS) {
       // Firefox closes those of a page that is left
       if (name === 'chrome') t.ok(feeds.every(({ connection }) => connection.readyState === connection.OPEN), 'no feed is closed')
       t.strictSame(counts, { sessions: 1, upgrades: 0 })
+      t.strictSame(errors, [])
       await page.close()
     })
 
