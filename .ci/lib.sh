@@ -37,12 +37,12 @@ fail_step () {
   failed=$((failed + 1))
 }
 
-# all_tests NAME NODE: every test, those that need a browser in one process, and whether they cover as much of lib as .taprc asks.
+# all_tests NAME NODE: every test, and whether they cover as much of lib as .taprc asks.
 all_tests () {
   local report=.tap/coverage.log
   rm -rf .tap/coverage
   mkdir -p .tap/coverage
-  NODE_V8_COVERAGE=$PWD/.tap/coverage test_files "$1" "$2" < <(find test \( -name '*.test.ts' -not -path 'test/browser/*' -o -path test/browser/all.ts \) -print0)
+  NODE_V8_COVERAGE=$PWD/.tap/coverage test_files "$1" "$2" < <(find test -name '*.test.ts' | by_process)
   "$2" .ci/only-lib.mjs .tap/coverage
   PATH="$(dirname "$2"):$PATH" "$2" node_modules/tap/dist/esm/run.mjs report text > "$report" 2>&1 || { cat "$report"; fail_step coverage 1; }
 }
@@ -58,35 +58,56 @@ suite_on () {
     for folder in protocol framing compression topics brokers chaos page; do others+=(-o -path "test/$folder/*"); done
   fi
   # what is compiled once is taken by the files after, which saves a fifth of their time; coverage would be less precise with it
-  NODE_COMPILE_CACHE=$PWD/.tap/compiled test_files "$name" "$(node_path "$version")" "${options[@]}" < <(find test -name '*.test.ts' -not \( "${others[@]}" \) -print0)
+  NODE_COMPILE_CACHE=$PWD/.tap/compiled test_files "$name" "$(node_path "$version")" "${options[@]}" < <(find test -name '*.test.ts' -not \( "${others[@]}" \) | by_process)
 }
 
-# test_files NAME NODE OPTION...: the test files that the input names, each with a 0 behind it. Each runs by itself, two at a time: tap's runner
-# and its loaders take a second of the processor and more for each.
+# test_files NAME NODE OPTION...: the tests of the input, on each line the files that share a process, two processes at a time. tap's runner and its
+# loaders take a second of the processor and more for each file.
 test_files () {
   local name=$1 begin=$SECONDS logs log pass=0 fail=0; shift
   logs=.tap/${name//[^a-z0-9.]/-}
   rm -rf "$logs"
   mkdir -p "$logs"
-  sort -z | xargs -0 -P 2 -I '{}' bash -c 'test_file "$@"' _ '{}' "$logs" "$@" || true
+  xargs -L 1 -P 2 bash -c 'test_process "$@"' _ "$logs" "$@" -- || true
   for log in "$logs"/*; do
-    count_file "$log"
+    count_process "$log"
   done
   passed=$((passed + pass))
   failed=$((failed + fail))
   echo "## $name: $pass passed, $fail failed, $((SECONDS - begin)) s"
 }
 
-# test_file FILE LOGS NODE OPTION...: its TAP, and with what it exited, in a file of that folder.
-test_file () {
-  local file=$1 log=$2/${1//\//.} node=$3; shift 3
-  PATH="$(dirname "$node"):$PATH" TAP_TIMEOUT=300 timeout -k 10 930 "$node" "$@" "$file" > "$log" 2>&1
+# by_process: the files of the input, a line each, as test_files takes them. The files of a folder share a process, in which all but the first start
+# in no time. What watches a process as a whole (what it keeps, how busy it is, how it ends) or starts servers has one to itself: four folders, and the
+# files that say so.
+by_process () {
+  local file first folder
+  while read -r file; do
+    read -r first < "$file"
+    folder=$(cut -d / -f 1,2 <<<"$file")
+    if [[ $folder == *.ts || $folder =~ /(behaviour|brokers|chaos|contract)$ || $first == '// Runs in a process of its own:'* ]]; then
+      echo "3 $file"
+    elif [ "$folder" = test/browser ]; then
+      echo "1 .ci/together.mjs $folder" # takes longest
+    else
+      echo "2 .ci/together.mjs $folder"
+    fi
+  done | sort -u | cut -d ' ' -f 2-
+}
+
+# test_process LOGS NODE OPTION... -- SCRIPT [FOLDER]: its TAP, and with what it exited, in a file of LOGS.
+test_process () {
+  local logs=$1 node=$2 options=() tests=${*: -1} log; shift 2
+  while [ "$1" != -- ]; do options+=("$1"); shift; done
+  shift
+  log=$logs/${tests//\//.}
+  PATH="$(dirname "$node"):$PATH" TAP_TIMEOUT=300 timeout -k 10 930 "$node" "${options[@]}" "$@" > "$log" 2>&1
   echo "# exited with $?" >> "$log"
 }
-export -f test_file
+export -f test_process
 
-# count_file LOG: adds what test_file wrote to the sums of test_files, and shows what failed.
-count_file () {
+# count_process LOG: adds what test_process wrote to the sums of test_files, and shows what failed.
+count_process () {
   local total passes failures
   total=$(grep -aE '^# \{ total: ' "$1" | tail -n 1)
   passes=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total")

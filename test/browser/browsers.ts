@@ -37,8 +37,8 @@ export const BROWSERS = Object.keys(EXECUTABLES) as BrowserName[]
 // one of each in a process, launched by the first test that needs it: to launch both takes as long as what a file does with them
 const launched = new Map<BrowserName, Promise<Browser>>()
 
-// for a whole file: two browsers on a busy machine take their time
-root.setTimeout(240_000)
+// for all that share a process: two browsers on a busy machine take their time
+root.setTimeout(900_000)
 
 root.teardown(async () => {
   await Promise.all(Array.from(launched.values(), async (browser) => (await browser).close()))

@@ -1,6 +1,7 @@
 // heartbeat.rtt: Pings that measure, by a clock and beats of the test; then connections.
 import { once } from 'node:events'
 import { test, type Test } from 'tap'
+import { Heartbeat } from '../../lib/connection/heartbeat.ts'
 import { RoundTrip } from '../../lib/connection/round-trip.ts'
 import { connect } from '../../lib/index.ts'
 import { aborted, startApp, startConnection, turn } from '../helpers/app.ts'
@@ -23,29 +24,31 @@ function setUp (t: Test) {
     onRoundTrip: milliseconds => { measured.push(milliseconds) }
   }, clock, () => (seed += 0.01) % 1)
   t.teardown(() => { roundTrip.stop() })
-  return { clock, sent, measured, state, roundTrip }
+  const start = Heartbeat.of(1000).now
+  const onBeat = (time: number): void => { roundTrip.onBeat(start + time) }
+  return { clock, sent, measured, state, roundTrip, onBeat }
 }
 
 test('a Ping of four bytes goes out at the first beat, and then once in each interval, a little less', async t => {
-  const { sent, roundTrip } = setUp(t)
-  roundTrip.onBeat(0)
-  roundTrip.onBeat(50_000)
+  const { sent, onBeat } = setUp(t)
+  onBeat(0)
+  onBeat(50_000)
   t.equal(sent.length, 1)
   t.equal(sent[0]!.length, 4)
-  roundTrip.onBeat(60_000)
+  onBeat(60_000)
   t.equal(sent.length, 2)
   t.notSame(sent[1], sent[0])
-  roundTrip.onBeat(119_000)
+  onBeat(119_000)
   t.equal(sent.length, 2)
-  roundTrip.onBeat(120_000)
+  onBeat(120_000)
   t.equal(sent.length, 3)
 })
 
 test('its own Pong alone is its answer, and once', async t => {
-  const { clock, sent, measured, roundTrip } = setUp(t)
+  const { clock, sent, measured, roundTrip, onBeat } = setUp(t)
   t.equal(roundTrip.last, null)
   t.equal(roundTrip.answers(Buffer.alloc(0)), false)
-  roundTrip.onBeat(0)
+  onBeat(0)
   clock.advance(20)
   t.equal(roundTrip.answers(Buffer.alloc(0)), false)
   t.equal(roundTrip.answers(Buffer.from('abcd')), false)
@@ -58,10 +61,10 @@ test('its own Pong alone is its answer, and once', async t => {
 })
 
 test('one that was not answered is replaced by the next', async t => {
-  const { clock, sent, roundTrip } = setUp(t)
-  roundTrip.onBeat(0)
+  const { clock, sent, roundTrip, onBeat } = setUp(t)
+  onBeat(0)
   clock.advance(60_000)
-  roundTrip.onBeat(60_000)
+  onBeat(60_000)
   clock.advance(7)
   t.equal(roundTrip.answers(sent[0]!), false)
   t.equal(roundTrip.answers(sent[1]!), true)
@@ -69,15 +72,15 @@ test('one that was not answered is replaced by the next', async t => {
 })
 
 test('while something is unsent, or nothing is read, nothing is measured, and what was is void', async t => {
-  const { sent, state, roundTrip } = setUp(t)
+  const { sent, state, roundTrip, onBeat } = setUp(t)
   state.may = false
-  roundTrip.onBeat(0)
+  onBeat(0)
   t.equal(sent.length, 0)
   state.may = true
-  roundTrip.onBeat(1000)
+  onBeat(1000)
   t.equal(sent.length, 1)
   state.may = false
-  roundTrip.onBeat(2000)
+  onBeat(2000)
   t.equal(roundTrip.answers(sent[0]!), false)
   t.equal(roundTrip.last, null)
 })

@@ -1,3 +1,4 @@
+// Runs in a process of its own: nobody has imported the plugin before.
 import Fastify, { type FastifyInstance, type FastifyPluginCallback } from 'fastify'
 import { test } from 'tap'
 

@@ -1,3 +1,4 @@
+// Runs in a process of its own: what V8 collects depends on all that is in its heap.
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'tap'
 import { LARGE, makeYoungGarbage, youngGarbage } from '../../lib/framing/young-garbage.ts'
