@@ -113,6 +113,8 @@ export interface TopicsStats {
   readonly waiting: number
   /** 'gap' events. */
   readonly gaps: number
+  /** 'gap' events by reason. */
+  readonly gapReasons: Readonly<Record<GapReason, number>>
   /** Invalid messages from the broker. */
   readonly malformed: number
   /** Publishes that wait for the broker now, and their bytes. */

@@ -97,7 +97,7 @@ function observe (meter: Meter, census: Census): void {
 
 /** All topics of the app together: names are the application's, and may contain user data. */
 function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
-  const sum = (name: Exclude<keyof TopicsStats, 'isBrokerUp'>) => (result: ObservableResult): void => {
+  const sum = (name: Exclude<keyof TopicsStats, 'isBrokerUp' | 'gapReasons'>) => (result: ObservableResult): void => {
     let total = 0
     for (const topics of all()) total += topics.stats()[name]
     result.observe(total)
@@ -106,9 +106,15 @@ function observeTopics (meter: Meter, all: () => Iterable<TopicsTable>): void {
     ['published', '{message}', 'Messages published by this process.'],
     ['delivered', '{message}', 'Messages sent to subscribers.'],
     ['skipped', '{message}', 'Messages not sent to subscribers that were too slow.'],
-    ['gaps', '{gap}', 'Gaps reported to subscribers.'],
     ['errors', '{error}', 'Rejected promises of topics, and errors of the broker.']
   ] as const) meter.createObservableCounter(`websocket.topics.${name}`, { unit, description }).addCallback(sum(name))
+  meter.createObservableCounter('websocket.topics.gaps', { unit: '{gap}', description: 'Gaps reported to subscribers.' }).addCallback(result => {
+    const totals = new Map<string, number>()
+    for (const topics of all()) {
+      for (const [reason, count] of Object.entries(topics.stats().gapReasons)) totals.set(reason, (totals.get(reason) ?? 0) + count)
+    }
+    for (const [reason, count] of totals) result.observe(count, { 'websocket.gap.reason': reason })
+  })
   for (const [name, of, unit, description] of [
     ['subscriptions', 'subscriptions', '{subscription}', 'Subscriptions of connections to topics.'],
     ['pending', 'pendingBytes', 'By', 'Bytes published that wait for the broker.']

@@ -36,7 +36,8 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
   readonly #settings: TopicsSettings
   readonly upstream: Up
   readonly #topics = new Map<string, Topic>()
-  readonly counts = { published: 0, delivered: 0, skipped: 0, waiting: 0, gaps: 0, subscriptions: 0 }
+  readonly counts = { published: 0, delivered: 0, skipped: 0, waiting: 0, subscriptions: 0 }
+  readonly gaps: Record<GapReason, number> = { lost: 0, epoch: 0, interrupted: 0, encode: 0, subscribe: 0 }
   // number of subscriptions with an encode function
   #encoders = 0
   #isDelivering = false
@@ -143,7 +144,7 @@ export class Table<Up extends Upstream = Upstream> implements SubscriptionTable,
 
   onMissing ({ topic: { name: topic }, subscriber }: Subscription, { reason, from, to }: Missing): void {
     const gap = { topic, reason, from: from && formatPosition(from), to: to && formatPosition(to) }
-    this.counts.gaps++
+    this.gaps[reason]++
     if (TOPIC_CHANNELS.gap.hasSubscribers) TOPIC_CHANNELS.gap.publish({ connection: subscriber.connection, ...gap })
     subscriber.tellGap(gap)
     if (this.#settings.gap === 'close') subscriber.close(SERVICE_RESTART, 'messages of a topic are missing')

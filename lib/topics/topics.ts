@@ -62,7 +62,9 @@ export class Topics implements TopicsTable {
 
   stats (): TopicsStats {
     const { pending, pendingBytes, lag, isBrokerUp, malformed } = this.#link
-    return { topics: this.size, ...this.#table.counts, malformed, pending, pendingBytes, lag, isBrokerUp, errors: this.#reporter.errors }
+    const { counts, gaps: gapReasons } = this.#table
+    const gaps = Object.values(gapReasons).reduce((sum, count) => sum + count)
+    return { topics: this.size, ...counts, gaps, gapReasons: { ...gapReasons }, malformed, pending, pendingBytes, lag, isBrokerUp, errors: this.#reporter.errors }
   }
 
   publish (topic: string, data: Exclude<MessageData, Blob> | Prepared, options?: PublishOptions): Promise<PublishResult> {

@@ -219,7 +219,7 @@ class Simulation {
       await setImmediate()
       const { isBrokerUp, ...stats } = node.topics.stats()
       if (!isBrokerUp) throw new Wrong('the broker is away at the end')
-      for (const [name, count] of Object.entries({ ...stats, delivered: 0, skipped: 0, published: 0, gaps: 0, errors: 0 })) {
+      for (const [name, count] of Object.entries({ ...stats, delivered: 0, skipped: 0, published: 0, gaps: 0, gapReasons: 0, errors: 0 })) {
         if (count !== 0) throw new Wrong(`${name} is ${count} at the end`)
       }
       if (stats.delivered < delivered || stats.skipped < skipped) throw new Wrong('counts go back')

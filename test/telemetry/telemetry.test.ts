@@ -374,6 +374,20 @@ test('a broker that is away shows, and for how long a message has waited for it'
   await topics.close().catch(() => {})
 })
 
+test('gaps are counted by reason', async t => {
+  const { site, app, reader } = await start(t, app => {
+    app.get('/topic', { websocket: true }, async connection => {
+      await connection.subscribe('a', { encode: () => { throw new Error('no') } })
+      connection.send('subscribed')
+    })
+  })
+  t.strictSame(await (await site.open('/topic')).contents(1), ['subscribed'])
+  await app.websocketServer.publish('a', 'b')
+  t.strictSame((await reader.read())['websocket.topics.gaps'], ['lost', 'epoch', 'interrupted', 'encode', 'subscribe'].map(reason => [
+    { 'websocket.gap.reason': reason }, Number(reason === 'encode')
+  ]))
+})
+
 test('nobody who does not use topics gets a Topics by being measured', async t => {
   const { app, reader } = await start(t, app => { app.get('/ws', { websocket: true }, echo) })
   t.strictSame((await reader.read())['websocket.topics.published'], [[{}, 0]])

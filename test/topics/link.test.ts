@@ -186,13 +186,14 @@ test('a gap is told where it is: behind what a subscriber is sent first, and not
 })
 
 test("with gap: 'close' who misses messages is closed with 1012", async t => {
-  const { server, join, settle } = await start(t, { gap: 'close' })
+  const { server, topics, join, settle } = await start(t, { gap: 'close' })
   const { got, gaps } = join('a')
   await settle()
   server.evict('a')
   server.publish('a', Buffer.from('{}\n1'), { size: 0, ttl: 1, headTtl: 1, plain: false })
   await settle()
   t.match([gaps.length, got], [1, ['closed 1012 messages of a topic are missing']])
+  t.match(topics.stats(), { gaps: 1, gapReasons: { lost: 0, epoch: 1, interrupted: 0, encode: 0, subscribe: 0 } })
 })
 
 test('the last message of a topic that is lost is found when it is compared; what is on its way is not taken for lost', async t => {
