@@ -1,5 +1,5 @@
-// usage: npm run chaos:figures -- [million[=messages] | latency[=messages a second] | return[=clients] ...]. Default: all of them, with 1,000,000, 10,000
-// and 10,000. Figures are of the machine and of what else it does.
+// usage: npm run chaos:figures -- [million:STORE[=messages] | latency[=messages a second] | return[=clients] ...]. Default: million:aof and the others,
+// with 1,000,000, 10,000 and 10,000. Figures are of the machine and of what else it does.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism, loadavg } from 'node:os'
@@ -11,6 +11,7 @@ import { fastifyWebsocket } from '../../lib/index.ts'
 import type { Broker, TopicRule, WebSocketConnection } from '../../types/index.ts'
 import { RedisServer } from '../helpers/redis-server.ts'
 import { chaos } from './chaos.ts'
+import { STORES, type StoreKind } from './stores.ts'
 
 const SECONDS = 10
 const WARM_UP_SECONDS = 2 // code that runs for the first time is slow, and whatever is late waits behind it
@@ -150,12 +151,17 @@ async function comeBack (clients = 10_000, topics = 100, missed = 50): Promise<v
   }
 }
 
-async function million (messages = 1_000_000): Promise<void> {
-  const { undetected, behind, restored, ...counts } = await chaos({ seed: 1, store: 'aof', nodes: 3, clients: 3, topics: 1_000, messages, brokerKills: 20, nodeKills: 20 })
-  console.log('million:', { ...counts, undetected: undetected.length, behind: behind.length, longestToRestore: `${Math.max(0, ...restored)} ms` })
+async function million (store: StoreKind, messages = 1_000_000): Promise<void> {
+  const { undetected, behind, restored, ...counts } = await chaos({ seed: 1, store, nodes: 3, clients: 3, topics: 1_000, messages, brokerKills: 20, nodeKills: 20 })
+  console.log(`million:${store}:`, { ...counts, undetected: undetected.length, behind: behind.length, longestToRestore: `${Math.max(0, ...restored)} ms` })
 }
 
-const MEASURES: Readonly<Record<string, (count?: number) => Promise<void>>> = { million, latency, return: comeBack }
+const DEFAULT = ['million:aof', 'latency', 'return']
+const MEASURES: Readonly<Record<string, (count?: number) => Promise<void>>> = {
+  latency,
+  return: comeBack,
+  ...Object.fromEntries((Object.keys(STORES) as StoreKind[]).map(store => [`million:${store}`, (count?: number) => million(store, count)]))
+}
 
 const child = process.env['FIGURES']
 if (child !== undefined) {
@@ -163,7 +169,7 @@ if (child !== undefined) {
   await runLatencyNode(role!, Number(port), kind!, Number(rate))
 } else {
   const given = process.argv.slice(2)
-  for (const measure of given.length > 0 ? given : Object.keys(MEASURES)) {
+  for (const measure of given.length > 0 ? given : DEFAULT) {
     const [name, count] = measure.split('=') as [string, string | undefined]
     console.log(`${name}: node ${process.version}, ${availableParallelism()} cores, load ${loadavg().map(load => load.toFixed(1)).join(' ')}`)
     await MEASURES[name]!(count === undefined ? undefined : Number(count))
