@@ -1,11 +1,12 @@
 // A message for many connections: encoded once, and compressed once for all that negotiated the same parameters.
 import type { MessageData, PrepareOptions, PreparedMessage as Prepared } from '../../types/connection.ts'
 import type { Deflater } from '../compression/deflater.ts'
+import { FrameRun } from '../framing/frame-run.ts'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { toPayload } from './message-data.ts'
 import { BINARY, TEXT } from '../protocol/opcode.ts'
 
-type Deflated = Buffer | null
+type Deflated = FrameRun | null
 
 /**
  * Prepares a message for send() on many connections. It is encoded once, and compressed once for all that negotiated the same
@@ -23,7 +24,7 @@ export class PreparedMessage implements Prepared {
   readonly opcode: typeof TEXT | typeof BINARY
   readonly payload: Buffer
   readonly mayCompress: boolean
-  #frame: Buffer | null = null
+  #frame: FrameRun | null = null
   // whole frames, by Deflater.form; null if compression does not make the message smaller
   readonly #deflated = new Map<string, Deflated | Promise<Deflated>>()
 
@@ -38,7 +39,7 @@ export class PreparedMessage implements Prepared {
   get [Symbol.toStringTag] (): 'PreparedMessage' { return 'PreparedMessage' }
 
   /** The uncompressed, unmasked frame that a server sends. */
-  get frame (): Buffer {
+  get frame (): FrameRun {
     this.#frame ??= this.#encode(this.payload, false)
     return this.#frame
   }
@@ -63,9 +64,9 @@ export class PreparedMessage implements Prepared {
     return frame
   }
 
-  #encode (payload: Buffer, rsv1: boolean): Buffer {
+  #encode (payload: Buffer, rsv1: boolean): FrameRun {
     const frame = Buffer.allocUnsafeSlow(frameHeaderLength(payload.length, false) + payload.length)
     payload.copy(frame, encodeFrameHeader(frame, 0, this.opcode, true, rsv1, payload.length, null))
-    return frame
+    return FrameRun.of(frame)
   }
 }

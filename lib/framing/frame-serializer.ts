@@ -6,6 +6,7 @@ import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
 import type { Opcode } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
+import type { FrameRun } from './frame-run.ts'
 import { PullTransform } from './pull-transform.ts'
 import type { WriteLoans } from './write-loans.ts'
 import type { WriteSlab } from './write-slab.ts'
@@ -39,8 +40,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   readonly #masks: boolean
   // complete buffers, in order
   #ready: Buffer[] = []
-  // small frames joined, after those in #ready
+  // small frames joined, after those in #ready; or a run of frames that other connections send too
   #batch: Buffer | null = null
+  #run: FrameRun | null = null
+  // of either
   #batchLength = 0
   // the memory for the first batch, whether that batch is still open, and its length once complete
   #slab: WriteSlab | null = null
@@ -80,20 +83,21 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** Adds an encoded frame, which must not be modified. @returns its length in bytes @internal */
-  feedFrame (frame: Buffer): number {
-    if (frame.length > COPY_UP_TO) {
+  /** Adds a frame that other connections send too. @param frame a run of one frame @returns its length in bytes @internal */
+  feedFrame (frame: FrameRun): number {
+    const { length } = frame
+    if (length > COPY_UP_TO) {
       this.#finishBatch()
-      this.#ready.push(frame)
-    } else if (this.#batch === null) {
-      // a single frame per tick is not copied; as it has no room for more, a next frame causes a copy
-      this.#batch = frame
-      this.#batchLength = frame.length
+      this.#ready.push(frame.bytes)
+    } else if (this.#batch !== null) {
+      frame.bytes.copy(this.#reserve(length), this.#batchLength)
+      this.#batchLength += length
     } else {
-      frame.copy(this.#reserve(frame.length), this.#batchLength)
-      this.#batchLength += frame.length
+      if (this.#batchLength + length > MAX_PIECE) this.#finishBatch()
+      this.#run = this.#run === null ? frame : this.#run.followedBy(frame)
+      this.#batchLength += length
     }
-    return frame.length
+    return length
   }
 
   /** @param maxLength maximum bytes to return; never more than 64 KiB */
@@ -110,7 +114,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
 
   /** next() would return null. @internal */
   get isEmpty (): boolean {
-    return this.#ready.length === 0 && this.#batch === null
+    return this.#ready.length === 0 && this.#batch === null && this.#run === null
   }
 
   // The slab holds the first frames, so that the first call of next() returns its whole content and nothing else.
@@ -167,6 +171,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   clear (): void {
     this.#ready = []
     this.#batch = null
+    this.#run = null
     this.#batchLength = 0
     this.#isInSlab = false
     this.#returnSlab(0)
@@ -177,6 +182,10 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
 
   /** Returns the batch, with room for `length` more bytes. */
   #reserve (length: number): Buffer {
+    if (this.#run !== null) {
+      this.#batch = this.#run.bytes // full, so that it is copied
+      this.#run = null
+    }
     const needed = this.#batchLength + length
     const capacity = this.#isInSlab ? this.#batch!.length : MAX_PIECE
     if (this.#batch !== null && this.#batchLength > 0 && needed > capacity) {
@@ -203,13 +212,15 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   }
 
   #finishBatch (): void {
-    if (this.#batch === null) return
-    if (this.#batch === this.#loan) this.#leftOfLoan = this.#batchLength
-    if (this.#batchLength === this.#batch.length) this.#ready.push(this.#batch)
-    else if (this.#batchLength > 0) this.#ready.push(this.#batch.subarray(0, this.#batchLength))
+    const batch = this.#run?.bytes ?? this.#batch
+    if (batch === null) return
+    if (batch === this.#loan) this.#leftOfLoan = this.#batchLength
+    if (this.#batchLength === batch.length) this.#ready.push(batch)
+    else if (this.#batchLength > 0) this.#ready.push(batch.subarray(0, this.#batchLength))
     if (this.#isInSlab) this.#lengthInSlab = this.#batchLength
     this.#isInSlab = false
     this.#batch = null
+    this.#run = null
     this.#batchLength = 0
   }
 }

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { test } from 'tap'
 import { FrameParser } from '../../lib/framing/frame-parser.ts'
 import type { Role } from '../../lib/protocol/role.ts'
+import { FrameRun } from '../../lib/framing/frame-run.ts'
 import { FrameSerializer, type OutgoingFrame } from '../../lib/framing/frame-serializer.ts'
 import type { Opcode } from '../../lib/protocol/opcode.ts'
 import { WriteLoans } from '../../lib/framing/write-loans.ts'
@@ -469,15 +470,66 @@ test('what has to wait leaves the slab, and what is dropped too', async t => {
   t.not(slab.lend(), null)
 })
 
-test('an encoded frame that is alone goes out as it is, beside others as a copy', async t => {
+test('frames that others send too go out as they are, joined with what else goes out', async t => {
   const frame = serverFrame({ opcode: 0x1, payload: 'prepared' })
-  const serializer = new FrameSerializer({ role: 'server' })
-  serializer.feedFrame(frame)
-  t.equal(serializer.next(), frame)
-  for (let i = 0; i < 3; i++) serializer.feedFrame(frame)
-  serializer.feed({ opcode: 0x1, payload: 'more' })
-  t.strictSame(takeAll(serializer).map(show), [show(Buffer.concat([frame, frame, frame, serverFrame({ opcode: 0x1, payload: 'more' })]))])
+  const run = FrameRun.of(frame)
+  const [one, other] = [new FrameSerializer({ role: 'server' }), new FrameSerializer({ role: 'server' })]
+  t.equal(one.isEmpty, true)
+  one.feedFrame(run)
+  t.equal(one.isEmpty, false)
+  t.equal(one.next(), frame)
+
+  for (const serializer of [one, other]) for (let i = 0; i < 3; i++) serializer.feedFrame(run)
+  const joined = one.next()!
+  t.equal(show(joined), show(Buffer.concat([frame, frame, frame])))
+  t.equal(other.next(), joined, 'once for all that send the same')
+  t.equal(one.isEmpty, true)
+
+  for (let i = 0; i < 3; i++) one.feedFrame(run)
+  one.feed({ opcode: 0x1, payload: 'more' })
+  one.feedFrame(run)
+  t.strictSame(takeAll(one).map(show), [show(Buffer.concat([frame, frame, frame, serverFrame({ opcode: 0x1, payload: 'more' }), frame]))])
   t.equal(show(frame), show(serverFrame({ opcode: 0x1, payload: 'prepared' })), 'nobody wrote to it')
+
+  one.feedFrame(run)
+  one.clear()
+  t.equal(one.next(), null)
+  t.equal(one.isEmpty, true)
+})
+
+test('what others send too is cut into pieces of 64 KiB, and is the same bytes in any company', async t => {
+  const next = random(43)
+  const wrong: unknown[] = []
+  const shared = Array.from({ length: 12 }, (_, i) => {
+    const frame = serverFrame({ opcode: 0x2, payload: pattern(i < 9 ? integer(next, 0, 2 * KIB) : integer(next, 10 * KIB, 90 * KIB)) })
+    return { frame, run: FrameRun.of(frame) }
+  })
+  for (let round = 0; round < 300; round++) {
+    const serializer = new FrameSerializer({ role: 'server' })
+    if (next() < 0.3) serializer.borrow(new WriteSlab())
+    const expected: Buffer[] = []
+    const sent: Buffer[] = []
+    for (let i = integer(next, 1, 100); i > 0; i--) {
+      const { frame, run } = shared[integer(next, 0, shared.length - 1)]!
+      if (next() < 0.8) {
+        serializer.feedFrame(run)
+        expected.push(frame)
+      } else {
+        const own = { opcode: 0x2 as const, payload: pattern(integer(next, 0, KIB)) }
+        serializer.feed(own)
+        expected.push(serverFrame(own))
+      }
+      if (next() < 0.05) {
+        sent.push(Buffer.from(serializer.next()!))
+        serializer.returnSlab(true)
+      }
+      if (next() < 0.03) await turn() // a run is forgotten after a tick
+    }
+    sent.push(...takeAll(serializer))
+    if (!Buffer.concat(sent).equals(Buffer.concat(expected))) wrong.push({ round })
+    if (sent.some(({ length }) => length > 64 * KIB)) wrong.push({ round, lengths: sent.map(({ length }) => length) })
+  }
+  t.strictSame(wrong, [])
 })
 
 test('frames of any sizes are the same bytes in lent memory, which goes back with the piece that ends it', async t => {

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { Deflater } from '../../compression/deflater.ts'
 import type { Role } from '../../protocol/role.ts'
 import { Fifo } from '../../framing/fifo.ts'
+import type { FrameRun } from '../../framing/frame-run.ts'
 import { COPY_UP_TO, FrameSerializer } from '../../framing/frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from '../../protocol/opcode.ts'
 import { MessageSlot } from './message-slot.ts'
@@ -321,7 +322,7 @@ export class Sender implements StreamWriter {
     if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feed({ opcode, fin, rsv1, payload }), callback)
   }
 
-  #serializeFrame (frame: Buffer, callback: SendCallback | undefined): void {
+  #serializeFrame (frame: FrameRun, callback: SendCallback | undefined): void {
     if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feedFrame(frame), callback)
   }
 
