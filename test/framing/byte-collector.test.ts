@@ -1,8 +1,13 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { test } from 'tap'
 import { ByteCollector } from '../../lib/framing/byte-collector.ts'
 import { integer, random } from '../helpers/random.ts'
 
 const KIB = 1024
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 function collect (...pieces: Buffer[]): ByteCollector {
   const collector = new ByteCollector()
@@ -32,6 +37,35 @@ test('a large piece is not copied, unless it would keep a chunk of more than twi
     ['less than 4 KiB', Buffer.alloc(4 * KIB - 1), true],
     ['a smaller part of a larger chunk', Buffer.alloc(16 * KIB).subarray(0, 4 * KIB), true]
   ] as const) t.equal(collect(piece).take().buffer !== piece.buffer, isCopied, title)
+})
+
+test('pieces of one chunk are copied if they are less than its half once there is another chunk, or the end', async t => {
+  const [first, second, third] = [Buffer.alloc(64 * KIB, 'a'), Buffer.alloc(64 * KIB, 'b'), Buffer.alloc(64 * KIB, 'c')]
+  const piece = (chunk: Buffer, index: number): Buffer => chunk.subarray(index * 16 * KIB, (index + 1) * 16 * KIB)
+  const collector = collect(piece(first, 0), Buffer.from('small'), piece(first, 1), piece(second, 3), piece(third, 0), piece(third, 2), Buffer.from('end'))
+  // who may not write to it shows where it is
+  for (const chunk of [first, second, third]) chunk.fill('-')
+  t.equal(collector.length, 5 * 16 * KIB + 8)
+  const whole = String(collector.take())
+  t.equal(whole, ['-'.repeat(16 * KIB), 'small', '-'.repeat(16 * KIB), 'b'.repeat(16 * KIB), '-'.repeat(32 * KIB), 'end'].join(''))
+
+  t.equal(collect(piece(first, 0), piece(first, 1)).take().length, 32 * KIB)
+  const alone = collect(piece(second, 0)).take()
+  t.not(alone.buffer, second.buffer, 'what keeps three times as much is copied at the end')
+})
+
+test('pieces of an eighth of a chunk cost memory by their bytes, but for the last', async t => {
+  const collector = new ByteCollector()
+  const chunks: Array<WeakRef<ArrayBufferLike>> = []
+  for (let i = 0; i < 100; i++) {
+    const chunk = Buffer.allocUnsafeSlow(64 * KIB)
+    chunks.push(new WeakRef(chunk.buffer))
+    collector.append(chunk.subarray(0, 8 * KIB))
+  }
+  await new Promise(resolve => { setImmediate(resolve) }) // a WeakRef holds for as long as the turn in which it was made
+  collectGarbage()
+  t.equal(chunks.filter(chunk => chunk.deref() !== undefined).length, 1)
+  t.equal(collector.length, 800 * KIB)
 })
 
 test('a small piece is copied at once: whoever gave it may write over it', async t => {
