@@ -37,7 +37,7 @@ export interface BenchOptions extends RunnerOptions {
 
 type Effort = Pick<BenchOptions, 'rounds' | 'duration' | 'warmUp' | 'share' | 'reuse'>
 
-const THOROUGH: Effort = { rounds: 6, duration: 500, warmUp: 1000, share: 1, reuse: false }
+const THOROUGH: Effort = { rounds: 6, duration: 500, warmUp: 2000, share: 1, reuse: false }
 const QUICK: Effort = { rounds: 4, duration: 80, warmUp: 150, share: 0.1, reuse: true }
 const GUARD: Effort = { rounds: 8, duration: 250, warmUp: 500, share: 0.1, reuse: true }
 
