@@ -34,6 +34,14 @@ export default [
       'no-restricted-properties': ['error', { object: 'Math', property: 'random', message: 'chance comes from the environment' }]
     }
   },
+  {
+    files: ['lib/**/*.ts'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': ['error', {
+        paths: ['node:http', 'node:util', 'node:stream/web'].map(name => ({ name, allowTypeImports: true, message: 'lib/builtins.ts has it, or a global, without what an import loads beside' }))
+      }]
+    }
+  },
   ...FOLDERS.map((folder, floor) => ({
     files: [`lib/${folder}/**/*.ts`],
     rules: {

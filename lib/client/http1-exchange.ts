@@ -1,8 +1,9 @@
 // The handshake over HTTP/1.1, possibly through a proxy.
-import { Agent as HttpAgent, request as requestHttp, type RequestOptions } from 'node:http'
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
+import type { RequestOptions } from 'node:http'
+import https from 'node:https'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
+import { http } from '../builtins.ts'
 import { SocketTransport } from '../transport/socket-transport.ts'
 import { EventualRequest } from './eventual-request.ts'
 import type { Exchange, HandshakeRequest } from './exchange.ts'
@@ -31,7 +32,7 @@ export function overHttp1 (proxyOf: (url: URL) => URL | null): Exchange {
 
 /** Sends the handshake on its own connection, which is not reused for other requests. */
 export function send (url: URL, options: RequestOptions): HandshakeRequest {
-  const [request, Agent] = isSecure(url) ? [requestHttps, HttpsAgent] : [requestHttp, HttpAgent]
+  const { request, Agent } = isSecure(url) ? https : http
   const { createConnection } = options
   // Without an agent, Node keeps a connection made by createConnection, and its errors are lost.
   const agent = createConnection === undefined ? false : Object.assign(new Agent(), { createConnection })

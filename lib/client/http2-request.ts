@@ -1,7 +1,8 @@
 // A client's opening handshake as an extended CONNECT (RFC 8441), with the interface of a node:http request.
 import { EventEmitter, once } from 'node:events'
-import { validateHeaderName, type IncomingMessage, type OutgoingHttpHeaders, type RequestOptions } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2'
+import { http } from '../builtins.ts'
 import type { Exchange, HandshakeRequest } from './exchange.ts'
 import { CONNECTION_FIELDS } from '../protocol/header-field.ts'
 import { acceptKey } from '../protocol/server-handshake.ts'
@@ -65,7 +66,7 @@ export class ConnectRequest extends EventEmitter implements HandshakeRequest {
     if (this.#isDestroyed) return
     const { path, signal } = this.#options
     const fields = this.#fields
-    for (const name of Object.keys(fields)) validateHeaderName(name) // as for HTTP/1.1; also rejects pseudo-header fields
+    for (const name of Object.keys(fields)) http.validateHeaderName(name) // as for HTTP/1.1; also rejects pseudo-header fields
     const stream = session.request({
       ':method': 'CONNECT',
       ':protocol': 'websocket',

@@ -1,8 +1,9 @@
 // Tunnels through a proxy, RFC 6455 §4.1: with CONNECT even without TLS, as a proxy would otherwise pass on only HTTP.
-import { request as requestHttp, type IncomingMessage } from 'node:http'
-import { request as requestHttps, type RequestOptions } from 'node:https'
+import type { IncomingMessage } from 'node:http'
+import https, { type RequestOptions } from 'node:https'
 import { isIP, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions as TlsOptions, type TLSSocket } from 'node:tls'
+import { http } from '../builtins.ts'
 import { proxyRefused } from '../errors.ts'
 
 // Bytes of a refusal's body that are kept for the error.
@@ -17,7 +18,7 @@ export async function openTunnel (
   proxy: URL, host: string, port: string, { localAddress, family, ca }: RequestOptions, signal: AbortSignal
 ): Promise<Socket> {
   const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  const request = (proxy.protocol === 'https:' ? requestHttps : requestHttp)({
+  const request = (proxy.protocol === 'https:' ? https : http).request({
     ...Object.fromEntries(Object.entries({ localAddress, family, ca }).filter(([, value]) => value !== undefined)),
     agent: false,
     method: 'CONNECT',

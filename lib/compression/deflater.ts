@@ -1,11 +1,11 @@
 // messages -> compressed payloads (RFC 7692 §7.2.1)
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib'
-import { promisify } from 'node:util'
+import { util } from '../builtins.ts'
 import { Limiter } from './limiter.ts'
 import { MAX_WINDOW_BITS, type Compression } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
 
-const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
+const deflateRawAsync = util.promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 
 export interface DeflaterSettings {
   /** zlib's compression level. */

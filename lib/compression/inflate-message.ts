@@ -1,7 +1,7 @@
 // a whole compressed message -> the original, by one-shot calls of zlib (RFC 7692 §7.2.2)
 import { constants } from 'node:buffer'
-import { promisify } from 'node:util'
 import { inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
+import { util } from '../builtins.ts'
 import { invalidDeflate } from '../errors.ts'
 import { MAX_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
@@ -21,7 +21,7 @@ const SYNC_LAST_BLOCKS = 3
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
-const inflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(inflateRaw)
+const inflateRawAsync = util.promisify<Buffer, ZlibOptions, Buffer>(inflateRaw)
 
 interface Step {
   readonly input: Buffer

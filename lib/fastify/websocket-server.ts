@@ -1,7 +1,8 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
-import { validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { CloseInfo, ConnectionLoad } from '../../types/connection.ts'
 import type { DrainOptions, WebSocketRouteStats, WebSocketServerFacade, WebSocketServerState, WebSocketServerStats } from '../../types/fastify.ts'
+import { http } from '../builtins.ts'
 import { type Connection, coreIn, coreOf } from '../connection/connection.ts'
 import type { ConnectionCore } from '../connection/core.ts'
 import { noTraffic, type Traffic } from '../connection/observability.ts'
@@ -80,8 +81,8 @@ export class WebSocketServer extends EventEmitter implements WebSocketServerFaca
       const colon = line.indexOf(':')
       const name = line.slice(0, colon).trim()
       const value = line.slice(colon + 1).trim()
-      validateHeaderName(colon === -1 ? line : name) // otherwise writing the head would fail
-      validateHeaderValue(name, value)
+      http.validateHeaderName(colon === -1 ? line : name) // otherwise writing the head would fail
+      http.validateHeaderValue(name, value)
       return [name, value]
     })
   }

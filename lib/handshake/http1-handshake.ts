@@ -1,7 +1,8 @@
 // An HTTP/1.1 handshake: from Node's 'upgrade' event until the socket has switched to WebSocket or is gone.
-import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders, type Server } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
+import { http } from '../builtins.ts'
 import { PendingHandshake, RESERVED_FIELDS, withoutReserved, type SwitchListener } from './pending-handshake.ts'
 import { hasBody } from '../protocol/server-handshake.ts'
 import { headWithoutUpgrade } from '../protocol/request-head.ts'
@@ -11,7 +12,7 @@ import { SocketTransport } from '../transport/socket-transport.ts'
 const PARSES_BODY = Number.parseInt(process.versions.node) >= 26
 
 /** The response to an upgrade: with status 101 it carries the negotiated header fields, otherwise it is an ordinary response. */
-class UpgradeResponse extends ServerResponse {
+class UpgradeResponse extends http.ServerResponse {
   /** Header fields of the 101 that hooks cannot change. */
   agreed: OutgoingHttpHeaders | null = null
 

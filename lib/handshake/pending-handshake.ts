@@ -1,6 +1,7 @@
 // An opening handshake from its arrival until it is answered, for HTTP/1.1 and HTTP/2.
-import { STATUS_CODES, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { http } from '../builtins.ts'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
 import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -137,11 +138,11 @@ export abstract class PendingHandshake implements Refusal {
   /** Writes the refusal in Fastify's error format. */
   #writeRefusal ({ statusCode = 500, code, message, headers }: HandshakeError): void {
     const { response } = this
-    const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })
+    const body = JSON.stringify({ statusCode, code, error: http.STATUS_CODES[statusCode], message })
     // fields set for another answer may be invalid, and the reason why it failed
     for (const name of response.getHeaderNames()) response.removeHeader(name)
     try {
-      response.writeHead(statusCode, STATUS_CODES[statusCode] ?? '', {
+      response.writeHead(statusCode, http.STATUS_CODES[statusCode] ?? '', {
         ...headers,
         'content-type': 'application/json; charset=utf-8',
         'content-length': Buffer.byteLength(body)

@@ -1,4 +1,4 @@
-import http from 'node:http'
+import { http } from '../builtins.ts'
 
 // Length from which the native function is worth its call, a view of the bytes and its checks.
 const NATIVE_FROM = 48

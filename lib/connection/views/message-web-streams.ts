@@ -1,5 +1,4 @@
 // messages -> ReadableStream, WritableStream -> messages: a connection as WHATWG Streams.
-import { ReadableStream, WritableStream } from 'node:stream/web'
 import type { MessageData, MessageWebStreams } from '../../../types/connection.ts'
 import { SchemaError } from '../../errors.ts'
 import { INTERNAL_ERROR, isFailureCode, NORMAL_CLOSURE } from '../../protocol/close-code.ts'
