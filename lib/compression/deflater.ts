@@ -1,11 +1,9 @@
 // messages -> compressed payloads (RFC 7692 §7.2.1)
-import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib'
-import { util } from '../builtins.ts'
+import type { ZlibOptions } from 'node:zlib'
+import { util, zlib } from '../builtins.ts'
 import { Limiter } from './limiter.ts'
 import { MAX_WINDOW_BITS, type Compression } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
-
-const deflateRawAsync = util.promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 
 export interface DeflaterSettings {
   /** zlib's compression level. */
@@ -63,12 +61,12 @@ export class Deflater {
   /** @returns null if the message would not get smaller */
   deflateSync (payload: Buffer): Buffer | null {
     if (payload.length === 0) return EMPTY_MESSAGE
-    return this.#taken(payload, deflateRawSync(payload, this.#options(payload.length)))
+    return this.#taken(payload, zlib().deflateRawSync(payload, this.#options(payload.length)))
   }
 
   /** Must not be called before the previous call has settled. @returns null if the message would not get smaller */
   async deflate (payload: Buffer): Promise<Buffer | null> {
-    const deflated = await Limiter.of('deflate', this.#settings.concurrency).run(() => deflateRawAsync(payload, this.#options(payload.length)))
+    const deflated = await Limiter.of('deflate', this.#settings.concurrency).run(() => deflateRaw(payload, this.#options(payload.length)))
     return this.#taken(payload, deflated)
   }
 
@@ -91,10 +89,17 @@ export class Deflater {
       level,
       windowBits: Math.max(MIN_WINDOW_BITS, windowBits),
       memLevel: Math.min(memLevel, mostMemory),
-      finishFlush: constants.Z_SYNC_FLUSH,
+      finishFlush: zlib().constants.Z_SYNC_FLUSH,
       // most messages fit into one chunk
       chunkSize: Math.max(64, Math.min(length + 64, 64 * 1024)),
       ...(dictionary === undefined || dictionary.length === 0 ? {} : { dictionary })
     }
   }
+}
+
+let deflateRawAsync: ((input: Buffer, options: ZlibOptions) => Promise<Buffer>) | null = null
+
+function deflateRaw (input: Buffer, options: ZlibOptions): Promise<Buffer> {
+  deflateRawAsync ??= util.promisify<Buffer, ZlibOptions, Buffer>(zlib().deflateRaw)
+  return deflateRawAsync(input, options)
 }

@@ -1,7 +1,7 @@
 // a whole compressed message -> the original, by one-shot calls of zlib (RFC 7692 §7.2.2)
 import { constants } from 'node:buffer'
-import { inflateRaw, inflateRawSync, type ZlibOptions } from 'node:zlib'
-import { util } from '../builtins.ts'
+import type { ZlibOptions } from 'node:zlib'
+import { util, zlib } from '../builtins.ts'
 import { invalidDeflate } from '../errors.ts'
 import { MAX_WINDOW_BITS } from '../protocol/permessage-deflate.ts'
 import { SlidingWindow } from './sliding-window.ts'
@@ -21,8 +21,6 @@ const SYNC_LAST_BLOCKS = 3
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
-const inflateRawAsync = util.promisify<Buffer, ZlibOptions, Buffer>(inflateRaw)
-
 interface Step {
   readonly input: Buffer
   readonly options: ZlibOptions
@@ -40,7 +38,7 @@ export function inflateNow (data: Buffer, window: Buffer | undefined, maxLength:
     let step = run.next()
     for (let calls = 0; !step.done; calls++) {
       if (calls > SYNC_LAST_BLOCKS) return null
-      step = run.next(inflateRawSync(step.value.input, step.value.options) as unknown as Inflated)
+      step = run.next(zlib().inflateRawSync(step.value.input, step.value.options) as unknown as Inflated)
     }
     return step.value
   } catch (error) {
@@ -53,7 +51,7 @@ export async function inflateLater (data: Buffer, window: Buffer | undefined, ma
   try {
     const run = steps(data, window, maxLength)
     let step = run.next()
-    while (!step.done) step = run.next(await inflateRawAsync(step.value.input, step.value.options) as unknown as Inflated)
+    while (!step.done) step = run.next(await inflateRaw(step.value.input, step.value.options) as unknown as Inflated)
     return step.value
   } catch (error) {
     return tooLarge(error)
@@ -94,4 +92,11 @@ function * steps (data: Buffer, window: Buffer | undefined, maxLength: number): 
 
 export function withDictionary (dictionary: Buffer | undefined): ZlibOptions {
   return dictionary === undefined || dictionary.length === 0 ? {} : { dictionary }
+}
+
+let inflateRawAsync: ((input: Buffer, options: ZlibOptions) => Promise<Buffer>) | null = null
+
+function inflateRaw (input: Buffer, options: ZlibOptions): Promise<Buffer> {
+  inflateRawAsync ??= util.promisify<Buffer, ZlibOptions, Buffer>(zlib().inflateRaw)
+  return inflateRawAsync(input, options)
 }

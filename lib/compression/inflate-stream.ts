@@ -1,5 +1,6 @@
 // pieces of a compressed message -> zlib's stream -> pieces of the original (RFC 7692 §7.2.2)
-import { createInflateRaw, type InflateRaw } from 'node:zlib'
+import type { InflateRaw } from 'node:zlib'
+import { zlib } from '../builtins.ts'
 import { invalidDeflate } from '../errors.ts'
 import { MAX_CHUNK, MAX_LAST_BLOCKS, TRAILER, toProtocolError, withDictionary } from './inflate-message.ts'
 import type { SlidingWindow } from './sliding-window.ts'
@@ -44,7 +45,7 @@ export class InflateStream {
   }
 
   #createEngine (): InflateRaw {
-    const engine = createInflateRaw({ chunkSize: MAX_CHUNK, ...withDictionary(this.#window.bytes) })
+    const engine = zlib().createInflateRaw({ chunkSize: MAX_CHUNK, ...withDictionary(this.#window.bytes) })
     engine.on('readable', this.#onReady)
     engine.on('end', () => { this.#onEnd() })
     engine.on('error', error => {

@@ -1,10 +1,12 @@
 // socket.io on node:http, with its defaults: rooms in memory. Its clients use the WebSocket transport alone.
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Server } from 'socket.io'
 import { BURST } from '../workloads.ts'
 import { serve } from './probe.ts'
+
+// an import would load undici too, and its heap would count
+const { createServer } = process.getBuiltinModule('node:http')
 
 await serve(async () => {
   const server = createServer()

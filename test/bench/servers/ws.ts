@@ -1,12 +1,14 @@
 // ws on node:http, with its defaults.
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { CERTIFICATE } from '../../helpers/certificate.ts'
 import { BURST } from '../workloads.ts'
 import { serve } from './probe.ts'
+
+// an import would load undici too, and its heap would count
+const { createServer } = process.getBuiltinModule('node:http')
 
 await serve(async () => {
   const server = process.argv.includes('tls') ? createTlsServer(CERTIFICATE) : createServer()
