@@ -31,7 +31,7 @@ export interface ChaosResult {
   readonly unknown: number
   /** Of clients whose last position is not that of the topic, when all is quiet. */
   readonly behind: string[]
-  /** Milliseconds from when the server was there again until the last node was subscribed again. */
+  /** Milliseconds from when the server was there again, or given up, until the node was subscribed again: for each time and node. */
   readonly restored: number[]
   readonly seconds: number
 }
@@ -41,10 +41,10 @@ const IN_FLIGHT = 32
 class Node {
   #process: ChildProcess | null = null
   readonly #store: Store
-  readonly #onRestored: (at: number) => void
+  readonly #onRestored: (at: number, interruptedAt: number) => void
   port = 0
 
-  constructor (store: Store, onRestored: (at: number) => void) {
+  constructor (store: Store, onRestored: (at: number, interruptedAt: number) => void) {
     this.#store = store
     this.#onRestored = onRestored
   }
@@ -58,8 +58,8 @@ class Node {
       this.#process = child
       const started = await new Promise<boolean>(resolve => {
         child.on('exit', () => { resolve(false) })
-        child.on('message', (message: { port?: number, restored?: number }) => {
-          if (message.restored !== undefined) this.#onRestored(message.restored)
+        child.on('message', (message: { port?: number, restored?: number, interrupted?: number }) => {
+          if (message.restored !== undefined) this.#onRestored(message.restored, message.interrupted!)
           if (message.port === undefined) return
           this.port = message.port
           resolve(true)
@@ -130,9 +130,9 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
   const chance = random(options.seed)
   const topics = Array.from({ length: options.topics }, (_, i) => `topic:${i}`)
   const store: Store = await STORES[options.store]()
-  const restoredAt: number[] = []
+  const restorations: Array<{ at: number, interruptedAt: number }> = []
   const readyAt: number[] = []
-  const nodes = Array.from({ length: options.nodes }, () => new Node(store, at => { restoredAt.push(at) }))
+  const nodes = Array.from({ length: options.nodes }, () => new Node(store, (at, interruptedAt) => { restorations.push({ at, interruptedAt }) }))
   const begin = performance.now()
   const clients: Client[] = []
   try {
@@ -201,7 +201,8 @@ export async function chaos (options: ChaosOptions, log: (line: string) => void 
     }
     await allDone
     await Promise.resolve(killing)
-    const restored = restoredAt.map(at => at - (readyAt.findLast(ready => ready <= at) ?? at))
+    // a node that is too busy to hear from the server gives it up, and asks again
+    const restored = restorations.map(({ at, interruptedAt }) => at - Math.max(interruptedAt, readyAt.findLast(ready => ready <= at) ?? at))
     const behind = await quiet(store, clients)
     const result = { accepted, failed, delivered: 0, gaps: 0, recovered: 0, notRecovered: 0, undetected: [] as string[], doubles: 0, unknown: 0, behind, restored, seconds: (performance.now() - begin) / 1000 }
     for (const { ledgers } of clients) {

@@ -35,10 +35,15 @@ function watched (broker: Broker, tagOf: TagOf | null): Broker {
     start: (host, ...rest) => {
       const watching = watchedHost(host)
       const told = tagOf === null ? watching : inOrder(watching, tagOf)
+      let interrupted = 0
       return broker.start({
         ...told,
+        interrupted: affects => {
+          interrupted = Date.now()
+          told.interrupted(affects)
+        },
         restored: affects => {
-          process.send!({ restored: Date.now() })
+          process.send!({ interrupted, restored: Date.now() })
           told.restored(affects)
         }
       }, ...rest)
