@@ -112,7 +112,7 @@ count_process () {
   total=$(grep -aE '^# \{ total: ' "$1" | tail -n 1)
   passes=$(sed -nE 's/.* pass: ([0-9]+).*/\1/p' <<<"$total")
   failures=$(sed -nE 's/.* fail: ([0-9]+).*/\1/p' <<<"$total")
-  # broken TAP, a process that died, a file in which nothing ran
+  # broken TAP, a process that died or in which nothing ran
   if [ "${failures:-0}" -eq 0 ] && { [ "${passes:-0}" -eq 0 ] || ! tail -n 1 "$1" | grep -qx '# exited with 0'; }; then failures=1; fi
   pass=$((pass + ${passes:-0}))
   fail=$((fail + ${failures:-0}))

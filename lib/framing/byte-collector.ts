@@ -54,8 +54,7 @@ export class ByteCollector {
   #goOnIn (memory: ArrayBufferLike | null): void {
     this.#finishTail()
     if (this.#memory !== null && this.#inMemory < this.#memory.byteLength * SHARE) {
-      for (const part of this.#parts.splice(this.#first)) this.#copy(part)
-      this.#finishTail()
+      this.#parts.push(Buffer.concat(this.#parts.splice(this.#first)))
     }
     this.#memory = memory
     this.#inMemory = 0

@@ -3,7 +3,7 @@ import assert from 'node:assert'
 
 /**
  * Encoded frames in the order in which they go out, joined into one buffer once for all connections that send the same: each connection goes from one
- * run to the next as it is given frames, and all that began with the same frame meet in the same runs.
+ * run to the next as it is given frames, and those that are given the same, one after the other and in one tick, meet in the same runs.
  */
 export class FrameRun {
   /** Of the joined frames, in bytes. */
@@ -12,6 +12,7 @@ export class FrameRun {
   #before: FrameRun | null
   readonly #last: FrameRun | null
   #bytes: Buffer | null
+  #isShared = false
   // what the last caller of followedBy() got in this tick
   #next: FrameRun | null = null
 
@@ -33,16 +34,31 @@ export class FrameRun {
   /** The joined frames; must not be modified. */
   get bytes (): Buffer {
     if (this.#bytes === null) {
-      this.#bytes = FrameRun.#join(this)
+      const joined = Buffer.allocUnsafeSlow(this.length)
+      this.copyTo(joined)
+      this.#bytes = joined
       this.#before = null
     }
     return this.#bytes
   }
 
+  /** It is not joined yet, and nobody else has come to it. */
+  get isAlone (): boolean {
+    return this.#bytes === null && !this.#isShared
+  }
+
+  /** Joins the frames at the start of `memory`. */
+  copyTo (memory: Buffer): void {
+    FrameRun.#copy(this, memory)
+  }
+
   /** @param frame a run of one frame */
   followedBy (frame: FrameRun): FrameRun {
     const known = this.#next
-    if (known !== null && known.#last === frame) return known
+    if (known !== null && known.#last === frame) {
+      known.#isShared = true
+      return known
+    }
     if (known === null) this.#keepForThisTick()
     const run = new FrameRun(this.length + frame.length, this, frame, null)
     this.#next = run
@@ -59,17 +75,14 @@ export class FrameRun {
     FrameRun.#met = []
   }
 
-  static #join (whole: FrameRun): Buffer {
-    const joined = Buffer.allocUnsafeSlow(whole.length)
+  static #copy (whole: FrameRun, target: Buffer): void {
     let end = whole.length
     let run = whole
-    while (run.#bytes === null) {
+    for (; run.#bytes === null; run = run.#before) {
       assert(run.#before !== null && run.#last !== null)
       end -= run.#last.length
-      run.#last.bytes.copy(joined, end)
-      run = run.#before
+      run.#last.bytes.copy(target, end)
     }
-    run.#bytes.copy(joined)
-    return joined
+    run.#bytes.copy(target)
   }
 }

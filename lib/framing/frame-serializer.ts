@@ -135,8 +135,9 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     this.#returnSlab(isTaken ? 0 : this.#lengthInSlab)
   }
 
-  /** Call before it: moves the content out of the slab, as it has to wait. @internal */
-  vacateSlab (): void {
+  /** Call before it: what was fed has to wait, so that it leaves the slab, and a run, to which each further frame would add an object, ends. @internal */
+  settle (): void {
+    this.#endRun()
     if (this.#slab === null) return
     this.#finishBatch()
     if (this.#lengthInSlab > 0) this.#ready[0] = Buffer.from(this.#ready[0]!)
@@ -182,10 +183,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
 
   /** Returns the batch, with room for `length` more bytes. */
   #reserve (length: number): Buffer {
-    if (this.#run !== null) {
-      this.#batch = this.#run.bytes // full, so that it is copied
-      this.#run = null
-    }
+    this.#endRun()
     const needed = this.#batchLength + length
     const capacity = this.#isInSlab ? this.#batch!.length : MAX_PIECE
     if (this.#batch !== null && this.#batchLength > 0 && needed > capacity) {
@@ -204,6 +202,14 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#batch
   }
 
+  /** In lent memory, unless others send the same bytes. */
+  #join (run: FrameRun): Buffer {
+    const memory = run.isAlone ? this.#borrow(run.length) : null
+    if (memory === null) return run.bytes
+    run.copyTo(memory)
+    return memory
+  }
+
   /** Only for what comes first, so that next() returns it first. */
   #borrow (length: number): Buffer | null {
     if (this.#loans === null || length < LOAN_FROM || length > MAX_PIECE || this.#loan !== null || this.#ready.length > 0) return null
@@ -211,8 +217,15 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return this.#loan
   }
 
+  /** Makes it a batch, which is full, so that the next frame copies it. */
+  #endRun (): void {
+    if (this.#run === null) return
+    this.#batch = this.#run.bytes
+    this.#run = null
+  }
+
   #finishBatch (): void {
-    const batch = this.#run?.bytes ?? this.#batch
+    const batch = this.#run === null ? this.#batch : this.#join(this.#run)
     if (batch === null) return
     if (batch === this.#loan) this.#leftOfLoan = this.#batchLength
     if (this.#batchLength === batch.length) this.#ready.push(batch)

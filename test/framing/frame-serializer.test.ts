@@ -416,7 +416,7 @@ test('frames of any sizes are the same bytes in a slab, piece by piece, and thos
     const serializer = new FrameSerializer({ role: 'server' })
     serializer.borrow(slab)
     for (const frame of frames) serializer.feed(frame)
-    if (next() < 0.2) serializer.vacateSlab()
+    if (next() < 0.2) serializer.settle()
     const pieces = takeAll(serializer)
     if (pieces.slice(1).some(({ buffer }) => buffer === memory)) wrong.push({ round, why: 'not the first piece' })
     if (pieces[0]!.buffer === memory) inSlab++
@@ -456,7 +456,7 @@ test('what has to wait leaves the slab, and what is dropped too', async t => {
     const serializer = new FrameSerializer({ role: 'server' })
     serializer.borrow(slab)
     for (const payload of payloads) serializer.feed({ opcode: 0x2, payload })
-    serializer.vacateSlab()
+    serializer.settle()
     const lent = slab.lend()!
     lent.fill(0xdd)
     slab.takeBack(0)
@@ -497,6 +497,47 @@ test('frames that others send too go out as they are, joined with what else goes
   t.equal(one.isEmpty, true)
 })
 
+test('what has to wait is no run any more, which would keep an object for each frame', async t => {
+  const [run, other] = ['a', 'b'].map(payload => FrameRun.of(serverFrame({ opcode: 0x1, payload }))) as [FrameRun, FrameRun]
+  const joins: number[] = []
+  const counting = t.intercept(FrameRun.prototype, 'followedBy', { value (this: FrameRun) { joins.push(this.length); return this } })
+  const serializer = new FrameSerializer({ role: 'server' })
+  for (const frame of [run, other, run]) {
+    serializer.feedFrame(frame)
+    serializer.settle()
+  }
+  counting.restore()
+  t.strictSame(joins, [])
+  t.strictSame(takeAll(serializer).map(show), [show(Buffer.concat([run.bytes, other.bytes, run.bytes]))])
+})
+
+test('a run that nobody else sends is joined in lent memory', async t => {
+  const frames = Array.from({ length: 6 }, (_, i) => FrameRun.of(serverFrame({ opcode: 0x2, payload: Buffer.alloc(KIB, i) })))
+  const whole = Buffer.concat(frames.map(({ bytes }) => bytes))
+  const memories: Buffer[] = []
+  const loans = new class extends WriteLoans {
+    override lend (): Buffer | null {
+      const memory = super.lend()
+      if (memory !== null) memories.push(memory)
+      return memory
+    }
+  }()
+  const [alone, first, second] = Array.from({ length: 3 }, () => new FrameSerializer({ role: 'server' })) as [FrameSerializer, FrameSerializer, FrameSerializer]
+  for (const serializer of [alone, first, second]) serializer.borrowFrom(loans)
+  for (const frame of frames) alone.feedFrame(frame)
+  const piece = alone.next()!
+  t.equal(piece.buffer, memories[0]?.buffer)
+  t.ok(piece.equals(whole))
+  alone.passOnLoan()!(true)
+  await turn()
+  for (const serializer of [first, second]) for (const frame of frames) serializer.feedFrame(frame)
+  const shared = first.next()!
+  t.equal(second.next(), shared)
+  t.ok(shared.equals(whole))
+  t.equal(first.passOnLoan(), null)
+  t.equal(memories.length, 1)
+})
+
 test('what others send too is cut into pieces of 64 KiB, and is the same bytes in any company', async t => {
   const next = random(43)
   const wrong: unknown[] = []
@@ -507,6 +548,7 @@ test('what others send too is cut into pieces of 64 KiB, and is the same bytes i
   for (let round = 0; round < 300; round++) {
     const serializer = new FrameSerializer({ role: 'server' })
     if (next() < 0.3) serializer.borrow(new WriteSlab())
+    if (next() < 0.3) serializer.borrowFrom(new WriteLoans())
     const expected: Buffer[] = []
     const sent: Buffer[] = []
     for (let i = integer(next, 1, 100); i > 0; i--) {
@@ -523,6 +565,7 @@ test('what others send too is cut into pieces of 64 KiB, and is the same bytes i
         sent.push(Buffer.from(serializer.next()!))
         serializer.returnSlab(true)
       }
+      if (next() < 0.03) serializer.settle()
       if (next() < 0.03) await turn() // a run is forgotten after a tick
     }
     sent.push(...takeAll(serializer))

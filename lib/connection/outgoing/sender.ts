@@ -218,13 +218,13 @@ export class Sender implements StreamWriter {
 
   /** @returns whether everything is written and there is room for more */
   #writeOut (): boolean {
-    if (this.#destroyed || this.#waitsForTurn || this.#isWriting) return false
+    if (this.#destroyed || this.#isWriting) return false
     const { stream, maxInFlight = Infinity } = this.#transport
-    if (stream.writableNeedDrain || this.#inFlight >= maxInFlight) {
-      this.#serializer?.vacateSlab()
-      return false // continues at 'drain', or when a write in flight is done
+    const mustWait = this.#waitsForTurn || stream.writableNeedDrain || this.#inFlight >= maxInFlight
+    if (mustWait || (this.#serializer !== null && this.#transport.mayWrite?.(this) === false)) {
+      this.#serializer?.settle()
+      return false // continues at 'drain', when a write in flight is done, or when it is its turn
     }
-    if (this.#serializer !== null && this.#transport.mayWrite?.(this) === false) return false
     let hasRoom = true
     // loops for messages sent meanwhile: an in-memory stream may deliver the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
