@@ -37,6 +37,10 @@ export const BROWSERS = Object.keys(EXECUTABLES) as BrowserName[]
 // one of each in a process, launched by the first test that needs it: to launch both takes as long as what a file does with them
 const launched = new Map<BrowserName, Promise<Browser>>()
 
+// windows of Chromium that tests have left, for the next: a new one takes it 1.4 seconds. Firefox takes less for that, and up to half a minute for a used one
+const idle: Page[] = []
+const VIEWPORT = { width: 800, height: 600 }
+
 // for all that share a process: two browsers on a busy machine take their time
 root.setTimeout(900_000)
 
@@ -56,7 +60,9 @@ export function testInBrowser (title: string, name: BrowserName, run: (t: Test, 
     }
     const browser = await launch(name)
     // a browser whose last page is closed ends, so that the first stays
-    t.teardown(async () => { await Promise.all((await browser.pages()).slice(1).map((page) => page.close())) })
+    t.teardown(async () => {
+      await Promise.all((await browser.pages()).slice(1).filter((page) => !idle.includes(page)).map((page) => page.close()))
+    })
     await run(t, browser)
   })
 }
@@ -77,15 +83,31 @@ export async function textOf (tab: Page, selector: string): Promise<string> {
   return element!.evaluate(({ textContent }) => textContent.trim())
 }
 
-/** Opens a page of the example in a window of its own and fails the test when a script of it throws. */
-export async function openPage (t: Test, browser: Browser, address: string): Promise<Page> {
-  const context = await browser.createBrowserContext()
-  t.teardown(() => context.close())
-  const tab = await context.newPage()
-  tab.on('pageerror', (error) => {
+/** Opens an empty page in a window of its own, and fails the test when a script throws there. */
+export async function openWindow (t: Test, browser: Browser): Promise<Page> {
+  const isReusable = browser === await launched.get('chrome')
+  const tab = isReusable && idle.length > 0 ? idle.pop()! : await (await browser.createBrowserContext()).newPage()
+  const onError = (error: unknown): void => {
     // Firefox counts what happens to a WebSocket, such as a refused handshake, among the errors of the page
     if (!String(error).includes('ws://')) t.error(error)
+  }
+  tab.on('pageerror', onError)
+  t.teardown(async () => {
+    tab.off('pageerror', onError)
+    if (tab.isClosed() || !isReusable) {
+      await tab.browserContext().close()
+    } else {
+      await tab.goto('about:blank')
+      await tab.setViewport(VIEWPORT)
+      idle.push(tab)
+    }
   })
+  return tab
+}
+
+/** Opens a page of the example in a window of its own. */
+export async function openPage (t: Test, browser: Browser, address: string): Promise<Page> {
+  const tab = await openWindow(t, browser)
   await tab.goto(address)
   await tab.waitForSelector('.badge[data-state]')
   if (address.lastIndexOf('/') < 8) await tab.waitForSelector('#chat-state[data-state]')

@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import type { Page } from 'puppeteer-core'
 import websocket from '../../lib/index.ts'
-import { BROWSERS, testInBrowser } from './browsers.ts'
+import { BROWSERS, openWindow, testInBrowser } from './browsers.ts'
 
 const [server, page] = [...readFileSync(new URL('../../docs/topics.md', import.meta.url), 'utf8')
   .split('### A room that a page comes back to')[1]!.matchAll(/```js[^\n]*\n([^]*?)```/g)].map(([, code]) => code!)
@@ -50,9 +50,7 @@ for (const name of BROWSERS) {
     t.teardown(() => { network.close() })
 
     const open = async (port: number): Promise<Page> => {
-      const context = await browser.createBrowserContext()
-      t.teardown(() => context.close())
-      const tab = await context.newPage()
+      const tab = await openWindow(t, browser)
       await tab.goto(`http://127.0.0.1:${port}/`)
       await tab.waitForSelector('li')
       return tab

@@ -7,7 +7,7 @@ import type { Browser, ElementHandle, Page } from 'puppeteer-core'
 import { test, type Test } from 'tap'
 import { buildApp } from '../../example/app.ts'
 import { MAX_UPLOADS } from '../../example/upload.ts'
-import { BROWSERS, testInBrowser, textOf } from './browsers.ts'
+import { BROWSERS, openPage, testInBrowser, textOf } from './browsers.ts'
 
 const MEBIBYTE = 1024 * 1024
 
@@ -15,7 +15,7 @@ for (const name of BROWSERS) {
   testInBrowser(`the upload in ${name}`, name, async (t, browser) => {
     await t.test('a file goes there and comes back identical, with its progress', async (t) => {
       const { address, folder } = await listen(t)
-      const tab = await openPage(t, browser, address)
+      const tab = await openUpload(t, browser, address)
       t.same(await controls(tab), ['upload-file', 'upload-send'])
       const content = randomBytes(5 * MEBIBYTE + 1)
       await choose(t, tab, 'five.bin', content)
@@ -38,7 +38,7 @@ for (const name of BROWSERS) {
 
     await t.test('without a file nothing is sent, and an empty one is a message as well', async (t) => {
       const { address, folder } = await listen(t)
-      const tab = await openPage(t, browser, address)
+      const tab = await openUpload(t, browser, address)
       await tab.click('#upload-send')
       await tab.waitForSelector('#upload-file:user-invalid')
       t.equal(await textOf(tab, '#upload-state[data-state="none"]'), 'not connected')
@@ -51,7 +51,7 @@ for (const name of BROWSERS) {
 
     await t.test('Cancel in the middle leaves no file, and another can go', async (t) => {
       const { address, folder } = await listen(t)
-      const tab = await openPage(t, browser, (await clog(t, address)).address)
+      const tab = await openUpload(t, browser, (await clog(t, address)).address)
       await beginUpload(t, tab)
       t.equal((await readdir(folder)).length, 1)
       t.same(await controls(tab), ['upload-cancel'])
@@ -69,7 +69,7 @@ for (const name of BROWSERS) {
     await t.test('a connection that is lost in the middle is shown, and leaves no file', async (t) => {
       const { address, folder } = await listen(t)
       const network = await clog(t, address)
-      const tab = await openPage(t, browser, network.address)
+      const tab = await openUpload(t, browser, network.address)
       await beginUpload(t, tab)
       network.cut()
       t.match(await textOf(tab, '#upload-outcome[data-kind="failed"]'), /^The connection was lost \(1006\): .+ of 5 MiB were there\.$/)
@@ -79,7 +79,7 @@ for (const name of BROWSERS) {
 
     await t.test('a page that is left in the middle leaves no file', async (t) => {
       const { address, folder } = await listen(t)
-      const tab = await openPage(t, browser, (await clog(t, address)).address)
+      const tab = await openUpload(t, browser, (await clog(t, address)).address)
       await beginUpload(t, tab)
       await tab.goto(address)
       await emptied(folder)
@@ -87,7 +87,7 @@ for (const name of BROWSERS) {
 
     await t.test('app.close() in the middle is shown as 1001, and leaves no file', async (t) => {
       const { app, address, folder } = await listen(t)
-      const tab = await openPage(t, browser, (await clog(t, address)).address)
+      const tab = await openUpload(t, browser, (await clog(t, address)).address)
       await beginUpload(t, tab)
       await app.close()
       t.same(await readdir(folder), [])
@@ -163,21 +163,13 @@ async function listen (t: Test) {
   return { app, folder, address: await app.listen({ host: '127.0.0.1', port: 0 }) }
 }
 
-/** Opens the page in a window of its own and fails the test when a script of it throws. */
-async function openPage (t: Test, browser: Browser, address: string): Promise<Page> {
-  const context = await browser.createBrowserContext()
-  t.teardown(() => context.close())
-  const tab = await context.newPage()
-  tab.on('pageerror', (error) => {
-    // Firefox counts what happens to a WebSocket among the errors of the page
-    if (!String(error).includes('ws://')) t.error(error)
-  })
-  await tab.evaluateOnNewDocument(`{
+/** Opens the page, which says what it offers to be saved. */
+async function openUpload (t: Test, browser: Browser, address: string): Promise<Page> {
+  const tab = await openPage(t, browser, `${address}/upload`)
+  await tab.evaluate(`{
     const { createObjectURL } = URL
     URL.createObjectURL = (blob) => createObjectURL.call(URL, globalThis.offered = blob)
   }`)
-  await tab.goto(`${address}/upload`)
-  await tab.waitForSelector('#upload-state[data-state]')
   return tab
 }
 
