@@ -1,4 +1,4 @@
-import { LARGE, makeYoungGarbage } from './young-garbage.ts'
+import { countOutside, free } from './outside-memory.ts'
 
 // Most fragments are small: a Buffer of this size still comes from Node's pool.
 const MIN_CAPACITY = 1024
@@ -22,11 +22,14 @@ export class ByteCollector {
   #memory: ArrayBufferLike | null = null
   #inMemory = 0
   #first = 0
+  // memory that nothing but the parts refers to
+  #lone: ArrayBufferLike[] = []
 
   /** In bytes. */
   get length (): number { return this.#length }
 
-  append (piece: Buffer): void {
+  /** @param isLone nothing else refers to its memory, which is freed once it is copied */
+  append (piece: Buffer, isLone = false): void {
     const { length, buffer } = piece
     this.#length += length
     if (length < LARGE_PIECE || (buffer !== this.#memory && length < buffer.byteLength * MIN_SHARE)) {
@@ -37,6 +40,7 @@ export class ByteCollector {
     this.#finishTail()
     this.#parts.push(piece)
     this.#inMemory += length
+    if (isLone) this.#lone.push(buffer)
   }
 
   #copy (piece: Buffer): void {
@@ -65,12 +69,17 @@ export class ByteCollector {
   take (): Buffer {
     this.#finishTail()
     if (this.#parts.length === 1) this.#goOnIn(null)
-    if (this.#parts.length > 1 && this.#length >= LARGE) makeYoungGarbage(this.#length)
-    const bytes = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+    const parts = this.#parts
+    const lone = this.#lone
     this.#parts = []
+    this.#lone = []
     this.#length = 0
     this.#memory = null
     this.#inMemory = 0
+    if (parts.length === 1) return parts[0]!
+    const bytes = Buffer.concat(parts)
+    countOutside(bytes.length)
+    for (const memory of lone) free(memory)
     return bytes
   }
 

@@ -9,6 +9,7 @@ import { decodeFrameHeader, Frame, FrameHeader, MAX_HEADER_LENGTH } from '../pro
 import { mask } from '../protocol/mask.ts'
 import { CLOSE, CONTINUATION, isControlOpcode } from '../protocol/opcode.ts'
 import type { Role } from '../protocol/role.ts'
+import { LonePiece } from './lone-piece.ts'
 import { PullTransform } from './pull-transform.ts'
 import type { TransformCallback } from 'node:stream'
 
@@ -49,6 +50,8 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
 
   #chunk: Buffer = EMPTY
   #position = 0
+  // nobody else has the chunk, and no frame has a part of it
+  #isFresh = false
   // the start of an incomplete header
   #cutHeader: Buffer | null = null
   #cutHeaderLength = 0
@@ -76,11 +79,13 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     this.#ownsChunks = ownsChunks
   }
 
-  override feed (chunk: Buffer): void {
+  /** @param isLone nobody else has or had the chunk, so that it may be freed @internal */
+  override feed (chunk: Buffer, isLone = false): void {
     this.#chunk = this.#position < this.#chunk.length
       ? Buffer.concat([this.#chunk.subarray(this.#position), chunk])
       : chunk
     this.#position = 0
+    this.#isFresh = isLone
   }
 
   override next (): Frame | null {
@@ -185,6 +190,8 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     }
     const first = this.#taken === 0
     const last = length === remaining
+    // a whole message is handed on as it is, and whole fragments seldom fill a chunk
+    const mayBeLone = this.#isFresh && !(first && last)
     const payload = this.#takePayload(length)
     if (last) {
       this.#inFrame = false
@@ -193,7 +200,17 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
         this.#messageLength = 0
       }
     }
+    if (mayBeLone && this.#isWholeChunkRead()) {
+      this.#releaseChunk()
+      return new LonePiece(opcode, fin, rsv1, payload, first, last)
+    }
     return new Frame(opcode, fin, rsv1, payload, first, last)
+  }
+
+  /** And there is nothing but the chunk in its memory. */
+  #isWholeChunkRead (): boolean {
+    const { length, buffer } = this.#chunk
+    return this.#position === length && length === buffer.byteLength
   }
 
   #takeControlFrame (): Frame | null {
@@ -227,6 +244,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     const { masked, maskingKey } = this.#header
     const position = this.#taken
     this.#position = start + length
+    this.#isFresh = false
     this.#taken += length
     if (masked && !this.#ownsChunks) {
       const payload = Buffer.allocUnsafe(length)

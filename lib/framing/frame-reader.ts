@@ -64,12 +64,13 @@ export class FrameReader {
     this.#inflater.isStreaming = isStreaming
   }
 
-  feed (chunk: Buffer): void {
+  /** @param isLone nobody else has or had the chunk, so that it may be freed */
+  feed (chunk: Buffer, isLone = false): void {
     if (this.#parser === null) {
       this.#parser = this.#parsers.take()
       this.#parser.maxPayload = this.#maxPayload
     }
-    this.#parser.feed(chunk)
+    this.#parser.feed(chunk, isLone)
   }
 
   /**

@@ -1,4 +1,4 @@
 import { Frame } from '../protocol/frame.ts'
 
-/** A piece of a frame that has the memory of its payload to itself: nothing else of it is, or will be, in a frame. */
+/** A piece of a frame whose payload is all that anybody has of a chunk. Once it is copied, the chunk may be freed. */
 export class LonePiece extends Frame {}

@@ -4,6 +4,7 @@ import type { Frame } from '../protocol/frame.ts'
 import { BINARY, TEXT } from '../protocol/opcode.ts'
 import { isUtf8 } from 'node:buffer'
 import { ByteCollector } from './byte-collector.ts'
+import { LonePiece } from './lone-piece.ts'
 import { Utf8Validator } from '../protocol/utf8-validator.ts'
 
 export interface Message {
@@ -42,7 +43,7 @@ export class MessageAssembler {
     }
     if (this.#opcode === TEXT) this.#checkText(frame.payload, complete)
     this.#pieces ??= new ByteCollector()
-    this.#pieces.append(frame.payload)
+    this.#pieces.append(frame.payload, frame instanceof LonePiece)
     if (!complete) return null
     const isBinary = this.#opcode === BINARY
     this.#opcode = null

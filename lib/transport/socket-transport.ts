@@ -25,6 +25,13 @@ export class SocketTransport implements Transport {
     return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
   }
 
+  /** By what is public: TLS and other streams may keep what they have given. */
+  get isReadByOthers (): boolean {
+    const { stream } = this
+    return !this.#isPlain || stream.listenerCount('data') > 1 || stream.listenerCount('readable') > 0 ||
+      stream.push !== Socket.prototype.push || stream.emit !== Socket.prototype.emit
+  }
+
   /** TLS completes a write only in the next turn. */
   get loans (): WriteLoans | undefined {
     if (this.#isPlain || Object.getPrototypeOf(this.stream) !== TLSSocket.prototype) return undefined

@@ -30,9 +30,11 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
   announceEnd(stream)
 }
 
-/** Passes data to the listener too, which makes the stream flow. */
+/** Passes data to the listener too, ahead of all others who listen to it, which makes the stream flow. */
 export function listenToData (stream: ListenedStream): void {
-  stream.on('data', onData)
+  stream.prependListener('data', onData)
+  // as on() does
+  if (stream.readableFlowing !== false) stream.resume()
 }
 
 /** The two methods that end a stream. */

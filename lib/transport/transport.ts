@@ -8,6 +8,8 @@ export interface Transport {
   readonly stream: Duplex
   /** The memory of received chunks is ours alone, and may be modified. */
   readonly ownsChunks: boolean
+  /** Whether others too get the chunks that arrive now, which then must not be freed. Absent: that is not known. */
+  readonly isReadByOthers?: boolean
   /** The HTTP version of the handshake. Default: '1.1'. */
   readonly httpVersion?: '1.1' | '2.0'
   /** A reusable buffer for small frames. Absent: the stream may still use written buffers after it reports that nothing is pending. */

@@ -1,7 +1,8 @@
 // What Node reads from a socket is freed once it is copied. No message may lose a byte by that, however chunks are cut, and nobody else who listens.
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
 import { test, type Test } from 'tap'
 import { connect } from '../../lib/index.ts'
-import { SocketTransport } from '../../lib/transport/socket-transport.ts'
 import type { WebSocketConnection } from '../../types/connection.ts'
 import { startApp, startConnection } from '../helpers/app.ts'
 import { clientFrame } from '../helpers/frames.ts'
@@ -10,16 +11,10 @@ import { BINARY } from '../helpers/raw-client.ts'
 
 const KIB = 1024
 
-/** Counts the chunks that are freed during the test. */
-function countFreed (t: Test): { chunks: number } {
-  const freed = { chunks: 0 }
-  const { freeChunk } = SocketTransport.prototype
-  SocketTransport.prototype.freeChunk = function (memory) {
-    freeChunk.call(this, memory)
-    if (memory.byteLength === 0) freed.chunks++
-  }
-  t.teardown(() => { SocketTransport.prototype.freeChunk = freeChunk })
-  return freed
+/** @returns how many chunks were freed since then */
+function countFreed (t: Test): () => number {
+  const calls = t.capture(ArrayBuffer.prototype, 'transfer', ArrayBuffer.prototype.transfer)
+  return () => calls().length
 }
 
 /** Small messages between large ones, each of bytes that tell it from the others. */
@@ -63,7 +58,7 @@ test('messages of all sizes keep their bytes, on both sides, while chunks of lat
     sameBytes(t, await take(client, sent.length), sent, `seed ${seed}`)
     client.close()
   }
-  t.ok(freed.chunks > 50, `${freed.chunks} chunks freed`)
+  t.ok(freed() > 50)
 })
 
 test('so do fragments, however they are cut', async t => {
@@ -83,22 +78,70 @@ test('so do fragments, however they are cut', async t => {
   }))
   for (const piece of cuts(bytes, next)) client.socket.write(piece)
   t.ok((await client.next()).payload.equals(Buffer.concat(sent)))
-  t.ok(freed.chunks > 0, `${freed.chunks} chunks freed`)
+  t.ok(freed() > 0)
 })
 
-test('who else listens to the socket keeps its chunks', async t => {
+test('so do messages with compression, with a limit on their rate, and as streams', async t => {
   const freed = countFreed(t)
-  const heard: Buffer[] = []
-  const { client } = await startConnection(t, {}, connection => {
-    connection._socket!.on('data', (chunk: Buffer) => { heard.push(chunk) })
-    connection.on('message', data => { connection.send(data) })
+  const { url } = await startApp(t, { perMessageDeflate: true, rateLimit: { bytes: 2 ** 30, maxWait: 10_000 } }, app => {
+    app.get('/', { websocket: true }, async connection => {
+      for await (const message of connection) connection.send(message)
+    })
+    app.get('/streams', { websocket: true }, async connection => {
+      for await (const stream of connection.messageStreams()) {
+        const pieces: Buffer[] = []
+        for await (const piece of stream) pieces.push(piece as Buffer)
+        connection.send(Buffer.concat(pieces))
+      }
+    })
   })
-  const payload = Buffer.alloc(300 * KIB, 'abc')
-  const frame = clientFrame({ opcode: BINARY, payload })
-  for (let i = 0; i < 3; i++) {
-    client.socket.write(frame)
-    t.ok((await client.next()).payload.equals(payload))
+  for (const path of ['/', '/streams']) {
+    for (const perMessageDeflate of [true, false]) {
+      const sent = messages(6)
+      const client = await connect(url + path, { perMessageDeflate })
+      const taken = take(client, sent.length)
+      for (const message of sent) {
+        if (!client.send(message)) await once(client, 'drain')
+        client.ping()
+      }
+      sameBytes(t, await taken, sent, `${path}, ${perMessageDeflate ? 'compressed' : 'as they are'}`)
+    }
   }
-  t.equal(heard.reduce((sum, chunk) => sum + chunk.length, 0), 3 * frame.length)
-  t.equal(freed.chunks, 0)
+  t.ok(freed() > 0)
 })
+
+for (const [title, listen] of [
+  ['all the time', (socket, heard) => { socket.on('data', heard) }],
+  ['for one chunk', (socket, heard) => { socket.once('data', heard) }],
+  ['for the first chunks of a message', (socket, heard) => {
+    let left = 3
+    socket.on('data', function listener (chunk: Buffer) {
+      heard(chunk)
+      if (--left === 0) socket.off('data', listener)
+    })
+  }],
+  ['by reading', (socket, heard) => {
+    socket.on('readable', () => {
+      for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) heard(chunk)
+    })
+  }]
+] satisfies Array<[string, (socket: Duplex, heard: (chunk: Buffer) => void) => void]>) {
+  test(`who else listens to a socket, ${title}, keeps its chunks`, async t => {
+    const payload = Buffer.alloc(900 * KIB, 'abc')
+    const [atServer, atClient]: [Array<[Buffer, number]>, Array<[Buffer, number]>] = [[], []]
+    const { url } = await startApp(t, {}, app => {
+      app.get('/', { websocket: true }, connection => {
+        listen(connection._socket!, chunk => { atServer.push([chunk, chunk.length]) })
+        connection.on('message', data => { connection.send(data) })
+      })
+    })
+    const client = await connect(url)
+    listen(client._socket!, chunk => { atClient.push([chunk, chunk.length]) })
+    client.send(payload)
+    sameBytes(t, await take(client, 1), [payload], 'the echo')
+    for (const [side, heard] of Object.entries({ atServer, atClient })) {
+      t.ok(heard.length > 0, side)
+      t.strictSame(heard.map(([chunk]) => chunk.length), heard.map(([, length]) => length), side)
+    }
+  })
+}

@@ -87,3 +87,22 @@ test('a million small pieces cost memory by their bytes', async t => {
   t.ok(arrayBuffers - before.arrayBuffers < 8_000_000, `${arrayBuffers - before.arrayBuffers} of buffers`)
   t.equal(collector.take().length, 1_000_000)
 })
+
+test('memory that only a piece refers to is freed once it is copied', async t => {
+  const collector = new ByteCollector()
+  const [first, second, third, fourth] = ['a', 'b', 'c', 'd'].map(letter => Buffer.alloc(64 * KIB, letter)) as [Buffer, Buffer, Buffer, Buffer]
+  const small = Buffer.allocUnsafeSlow(10)
+  collector.append(first.subarray(14), true)
+  collector.append(second, true)
+  collector.append(third)
+  collector.append(small, true)
+  t.equal(collector.take().length, 3 * 64 * KIB - 4)
+  t.strictSame([first, second, third, small].map(piece => piece.buffer.byteLength), [0, 0, 64 * KIB, 10], 'all but what others see, and the small piece')
+
+  collector.append(third, true)
+  t.equal(collector.take().buffer, third.buffer, 'a single piece is handed on')
+  collector.append(fourth)
+  collector.append(Buffer.from('end'))
+  collector.take()
+  t.equal(third.length, 64 * KIB, 'and never freed later')
+})

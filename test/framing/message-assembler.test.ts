@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { test } from 'tap'
 import { Frame } from '../../lib/protocol/frame.ts'
+import { LonePiece } from '../../lib/framing/lone-piece.ts'
 import { MessageAssembler, type Message } from '../../lib/framing/message-assembler.ts'
 import type { Opcode } from '../../lib/protocol/opcode.ts'
 import { hex, show } from '../helpers/frames.ts'
@@ -215,4 +216,20 @@ test('a binary message may hold any bytes, also after a text and before one', as
   t.strictSame(plain(assembler.add(piece(0x0, true, hex('28')))), { binary: 'ff c3 28' })
   assembler.add(piece(0x1, false, 'a'))
   t.throws(() => assembler.add(piece(0x0, true, hex('80'))), INVALID)
+})
+
+test('chunks of which only the message has a part are freed once it is joined', async t => {
+  const lone = (letter: string, first: boolean, last: boolean): LonePiece => new LonePiece(0x2, true, false, Buffer.alloc(64 * KIB, letter), first, last)
+  const [begin, middle, end] = [lone('a', true, false), lone('b', false, false), lone('c', false, true)]
+  const assembler = new MessageAssembler()
+  for (const frame of [begin, middle]) t.equal(assembler.add(frame), null)
+  t.equal(begin.payload.length, 64 * KIB, 'not before')
+  t.equal(String(assembler.add(end)!.data), ['a', 'b', 'c'].map(letter => letter.repeat(64 * KIB)).join(''))
+  t.strictSame([begin, middle, end].map(frame => frame.payload.length), [0, 0, 0])
+
+  const [taken, rest] = [lone('d', true, false), lone('e', false, true)]
+  assembler.add(taken)
+  t.equal(assembler.take().buffer, taken.payload.buffer)
+  assembler.add(rest)
+  t.equal(taken.payload.length, 64 * KIB, 'what a reader took before the end stays')
 })

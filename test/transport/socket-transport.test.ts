@@ -54,6 +54,23 @@ test('the chunks of a socket are ours, those of another stream may be seen by ot
   t.strictSame([new Socket(), new Other(), new Duplex()].map(stream => new SocketTransport(stream).ownsChunks), [true, true, false])
 })
 
+test('others may read a stream that has more listeners, or is more than a socket', async t => {
+  class Other extends Socket {}
+  const ignore = (): void => {}
+  const one = <Stream extends Duplex>(stream: Stream): Stream => stream.on('data', ignore)
+  for (const [title, stream, expected] of [
+    ['ours alone', one(new Socket()), false],
+    ['another listener', one(new Socket()).on('data', ignore), true],
+    ['one that comes for a single chunk', one(new Socket()).once('data', ignore), true],
+    ['one that reads', one(new Socket()).on('readable', ignore), true],
+    ['what listens to all events', Object.assign(one(new Socket()), { emit: () => true }), true],
+    ['what sees all chunks', Object.assign(one(new Socket()), { push: () => true }), true],
+    ['a class that may do anything', one(new Other()), true],
+    ['TLS', one(new TLSSocket(new Socket())), true],
+    ['another stream', one(new Duplex({ read () {} })), true]
+  ] as const) t.equal(new SocketTransport(stream).isReadByOthers, expected, title)
+})
+
 test('a socket is tuned once it is ours; a stream that has nothing to tune is left alone', async t => {
   const calls: unknown[] = []
   const record = (name: string) => (value: unknown): void => { calls.push([name, value]) }

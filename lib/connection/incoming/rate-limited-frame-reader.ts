@@ -51,10 +51,10 @@ export class RateLimitedFrameReader extends FrameReader {
   get isWaiting (): boolean { return this.#cancel !== null }
   override get isBusy (): boolean { return this.isWaiting || super.isBusy }
 
-  override feed (chunk: Buffer): void {
+  override feed (chunk: Buffer, isLone = false): void {
     this.#bytes?.take(chunk.length, this.#clock.now())
     this.#chunkLength = chunk.length
-    super.feed(chunk)
+    super.feed(chunk, isLone)
   }
 
   /** Ends the limit: frames pass at once from now on. */

@@ -5,7 +5,7 @@ import { Inflater } from '../../compression/inflater.ts'
 import { ProtocolError } from '../../errors.ts'
 import { FrameReader } from '../../framing/frame-reader.ts'
 import { MessageAssembler, type Message } from '../../framing/message-assembler.ts'
-import { LARGE, makeYoungGarbage } from '../../framing/young-garbage.ts'
+import { countOutside, LARGE } from '../../framing/outside-memory.ts'
 import type { Close, CloseFrame } from '../../protocol/close.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT } from '../../protocol/opcode.ts'
@@ -111,8 +111,8 @@ export class Receiver implements DeliverySource {
   feed (chunk: Buffer): void {
     if (this.#isDeaf) return
     this.#bytes += chunk.length
-    if (chunk.length >= LARGE) makeYoungGarbage(chunk.length)
-    this.#frames!.feed(chunk)
+    countOutside(chunk.length)
+    this.#frames!.feed(chunk, chunk.length >= LARGE && this.#transport!.isReadByOthers === false)
   }
 
   /** The peer's stream has ended. Like its Close, this has its turn behind the messages before it. */
