@@ -79,7 +79,7 @@ export class FrameParser extends PullTransform<Buffer, Frame> {
     this.#ownsChunks = ownsChunks
   }
 
-  /** @param isLone nobody else has or had the chunk, so that it may be freed @internal */
+  /** @param isLone nobody else has or had the chunk, so that it may be freed. Default: false */
   override feed (chunk: Buffer, isLone = false): void {
     this.#chunk = this.#position < this.#chunk.length
       ? Buffer.concat([this.#chunk.subarray(this.#position), chunk])

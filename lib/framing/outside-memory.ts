@@ -16,8 +16,8 @@ const BYTES_PER_ELEMENT = 8
 const MAX_ELEMENTS = 2048
 
 // glibc returns free memory at the end of its heap to the system, and the next message has to touch new pages. It keeps twice as much as the
-// largest block that was mapped by itself and freed, and without such a block 128 KiB.
-const MAPPED = 16 * 1024 * 1024
+// largest block that was mapped by itself and freed, up to 32 MiB, and without such a block 128 KiB.
+const MAPPED = 31 * 1024 * 1024
 
 // V8 12, which Node 22 has, scavenges in any case
 const needsGarbage = Number.parseInt(process.versions.v8) >= 13
