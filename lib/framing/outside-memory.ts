@@ -47,8 +47,12 @@ function cover (): void {
   const bytes = Math.min(uncovered, MAX_UNCOVERED)
   uncovered = 0
   keepFreed()
-  if (!needsGarbage) return
-  for (let left = Math.round(bytes * RATIO / BYTES_PER_ELEMENT); left > 0; left -= MAX_ELEMENTS) {
+  if (needsGarbage) makeGarbage(bytes * RATIO)
+}
+
+/** @internal */
+export function makeGarbage (bytes: number): void {
+  for (let left = Math.round(bytes / BYTES_PER_ELEMENT); left > 0; left -= MAX_ELEMENTS) {
     // oxlint-disable-next-line unicorn/no-new-array -- a length, and memory that nobody walks through
     waste = new Array(Math.min(left, MAX_ELEMENTS))
   }

@@ -1,7 +1,7 @@
 // Runs in a process of its own: what V8 collects depends on all that is in its heap.
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'tap'
-import { countOutside, free, garbage, LARGE } from '../../lib/framing/outside-memory.ts'
+import { countOutside, free, garbage, LARGE, makeGarbage } from '../../lib/framing/outside-memory.ts'
 
 const KIB = 1024
 const needsGarbage = Number.parseInt(process.versions.v8) >= 13
@@ -75,4 +75,12 @@ test('memory outside of the heap that dies young is collected by scavenges, and 
   await new Promise(resolve => { setImmediate(resolve) })
   observer.disconnect()
   if (needsGarbage) t.ok(counts.minor > 2 * counts.major, JSON.stringify(counts))
+})
+
+test('garbage is made in pieces of 16 KiB, which V8 puts into new space', t => {
+  makeGarbage(3 * 16 * KIB)
+  t.equal(garbage(), 2048)
+  makeGarbage(3 * 16 * KIB + 80)
+  t.equal(garbage(), 10, 'the last piece')
+  t.end()
 })
