@@ -185,7 +185,8 @@ function readExtensions (value: string | undefined): readonly Extension[] {
 function countField (rawHeaders: readonly string[], name: string): number {
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() === name) count++
+    const given = rawHeaders[i]!
+    if (given.length === name.length && given.toLowerCase() === name) count++
   }
   return count
 }
