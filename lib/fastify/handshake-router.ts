@@ -291,18 +291,26 @@ export class HandshakeRouter implements Crowd {
   }
 
   #take (upgrade: Http1Handshake): void {
+    const { request } = upgrade
+    if (!hasEarlierRequests(request.socket)) {
+      this.#begin(upgrade)
+      return
+    }
     this.#waiting.add(upgrade)
-    afterEarlierAnswers(upgrade.request.socket, () => {
+    afterEarlierAnswers(request.socket, () => {
       this.#waiting.delete(upgrade)
-      if (isHandshake(upgrade.request)) this.#run(upgrade)
-      else this.#decline(upgrade)
+      this.#begin(upgrade)
     })
+  }
+
+  #begin (upgrade: Http1Handshake): void {
+    if (this.upgradeOf(upgrade.request) === upgrade) this.#run(upgrade)
+    else this.#decline(upgrade)
   }
 
   #run (handshake: PendingHandshake): void {
     if (!handshake.start(this.#settings.handshakeTimeout)) return
-    this.#pending.add(handshake)
-    void handshake.over.then(() => { this.#pending.delete(handshake) })
+    handshake.join(this.#pending)
     handshake.refusalListener = this.servers[0]! // until its scope is known
     if (this.isClosing) this.#refuse(handshake)
     else this.#route(handshake.request, handshake.response)

@@ -140,12 +140,14 @@ export class WebSocketRoute {
     const seat = addressSeats.take(address, seats.take())
     const owner = new HandlerContext({ instance, request, reply }, this.#isSilent(request, settings) ? settings.silent : settings, server, seat)
     const connection = router.enter(() => new Connection(settings, owner))
-    upgrade.accept(headers, (transport, head) => {
-      coreOf(connection).open(transport, head, { protocol, ...agreed })
-      router.enter(() => { this.#serve(instance, connection, request, owner) })
-      if (server.isClosing) coreOf(connection).shutDown(server.options.shutdownCode) // closing began while hooks ran
+    upgrade.accept(headers, {
+      onSwitched: (transport, head) => {
+        coreOf(connection).open(transport, head, { protocol, ...agreed })
+        router.enter(() => { this.#serve(instance, connection, request, owner) })
+        if (server.isClosing) coreOf(connection).shutDown(server.options.shutdownCode) // closing began while hooks ran
+      },
+      onLost: () => { owner.leave() }
     })
-    void upgrade.over.then(() => { if (connection.readyState === connection.CONNECTING) owner.leave() })
     // All hooks run, including onSend and onResponse; they may add header fields or still refuse.
     reply.code(101).send()
   }

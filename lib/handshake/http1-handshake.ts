@@ -11,15 +11,32 @@ import { SocketTransport } from '../transport/socket-transport.ts'
 // From 26 on Node parses the body of an upgrade request like any other. Before, it left the body on the socket.
 const PARSES_BODY = Number.parseInt(process.versions.node) >= 26
 
+/** Is told of the answer. */
+interface AnswerListener {
+  /** All of it is passed to the socket. */
+  onAnswer (): void
+  /** The kernel has it. */
+  onAnswered (): void
+}
+
+function ignore (): void {}
+function onPrefinish (this: UpgradeResponse): void { this.listener.onAnswer() }
+function onFinish (this: UpgradeResponse): void { this.listener.onAnswered() }
+
 /** The response to an upgrade: with status 101 it carries the negotiated header fields, otherwise it is an ordinary response. */
 class UpgradeResponse extends http.ServerResponse {
+  readonly listener: AnswerListener
   /** Header fields of the 101 that hooks cannot change. */
   agreed: OutgoingHttpHeaders | null = null
 
-  constructor (request: IncomingMessage) {
+  constructor (request: IncomingMessage, listener: AnswerListener) {
     super(request)
+    this.listener = listener
     this.shouldKeepAlive = false // refuse with Connection: close
-    this.on('error', () => {}) // write after end
+    this.on('error', ignore) // write after end
+    // on 'prefinish' rather than 'finish', so that messages the handler sends at once leave together with the 101
+    this.on('prefinish', onPrefinish)
+    this.on('finish', onFinish)
   }
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
@@ -27,43 +44,34 @@ class UpgradeResponse extends http.ServerResponse {
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
     const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
-    for (const name of RESERVED_FIELDS) this.removeHeader(name)
+    for (const name of this.getHeaderNames()) if (RESERVED_FIELDS.has(name)) this.removeHeader(name)
     return super.writeHead(101, { ...headers, ...this.agreed })
   }
 }
 
 /** Handles the socket until it is answered: Node has removed its own listeners. */
-export class Http1Handshake extends PendingHandshake {
+export class Http1Handshake extends PendingHandshake implements AnswerListener {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly #response: UpgradeResponse
   readonly #socket: Socket
-  readonly #head: Buffer
   #isTaken = false
 
   constructor (request: IncomingMessage, socket: Socket, head: Buffer) {
     super(socket, head)
     this.request = request
     this.#socket = socket
-    this.#head = head
-    this.#response = new UpgradeResponse(request)
-    this.#response.on('prefinish', () => { this.#onAnswer() })
-    this.#response.on('finish', () => { this.#onAnswered() })
+    this.#response = new UpgradeResponse(request, this)
     this.response = this.#response
   }
 
   /** @returns false also if another response uses the socket */
   start (timeout = 0): boolean {
     if (!this.#claim()) return false
-    const socket = this.#socket
     // disables Node's request timeouts; Partial, as Node's HTTP accepts any Duplex as a connection
     const connection: Partial<Socket> = this.request.socket
     connection.setTimeout?.(0)
-    // reading on would lose the body
-    if (!this.#isBodyOpen) this.read()
-    // as Node's own listener did: a long refusal waits for 'drain'
-    socket.on('drain', this.#onDrain)
-    this.limit(timeout)
+    this.wait(timeout, !this.#isBodyOpen) // reading on would lose the body
     return true
   }
 
@@ -87,7 +95,7 @@ export class Http1Handshake extends PendingHandshake {
     const socket = this.#socket
     this.#response.detachSocket(socket)
     this.letGo()
-    socket.unshift(Buffer.concat([headWithoutUpgrade(this.request), this.#head]))
+    socket.unshift(Buffer.concat([headWithoutUpgrade(this.request), this.head]))
     server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket)
   }
 
@@ -106,7 +114,7 @@ export class Http1Handshake extends PendingHandshake {
   #claim (): boolean {
     const socket = this.#socket
     if (socket.writableEnded) { // the answer to an earlier request ended the connection
-      this.#onAnswered()
+      this.onAnswered()
       return false
     }
     if (socket.destroyed || socket.readableEnded) { // before we listened
@@ -131,24 +139,19 @@ export class Http1Handshake extends PendingHandshake {
     this.#socket.destroy()
   }
 
-  // on 'prefinish' rather than 'finish', so that messages the handler sends at once leave together with the 101
-  #onAnswer (): void {
+  onAnswer (): void {
     if (!this.isWaiting) return
     if (this.#response.statusCode === 101 && this.switchListener !== null) {
       this.#response.detachSocket(this.#socket)
-      this.switchTo(new SocketTransport(this.#socket), this.switchListener)
+      this.switchTo(new SocketTransport(this.#socket))
     } else {
       this.refused()
     }
   }
 
-  protected override letGo (): void {
-    this.#socket.off('drain', this.#onDrain)
-    super.letGo()
-  }
-
-  readonly #onDrain = (): void => {
-    this.progressed()
+  /** As Node's own listener did: a long refusal waits for 'drain'. */
+  override onDrain (): void {
+    super.onDrain()
     this.#response.emit('drain')
   }
 
@@ -163,7 +166,7 @@ export class Http1Handshake extends PendingHandshake {
    * Closes the socket after a refusal, once the client has ended its side: destroying a socket with unread data would reset the
    * connection, and the client would not get the answer.
    */
-  #onAnswered (): void {
+  onAnswered (): void {
     const socket = this.#socket
     if (this.#response.statusCode === 101 && this.switchListener !== null) return
     if (socket.readableEnded) {

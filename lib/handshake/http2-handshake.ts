@@ -49,7 +49,6 @@ export class Http2Handshake extends PendingHandshake {
     this.#teachResponse(response)
     this.#stream.once('finish', () => { this.#onAnswered() })
     this.#stream.once('wantTrailers', () => { closeOnceSent(this.#stream) }) // Node sends the trailers now
-    this.#stream.on('drain', () => { this.progressed() })
     // routers use only members that requests of both versions have
     this.request = request as unknown as IncomingMessage
     this.response = response as unknown as ServerResponse
@@ -61,8 +60,7 @@ export class Http2Handshake extends PendingHandshake {
       this.abort()
       return false
     }
-    if (!stream.endAfterHeaders) this.read() // if it has ended, the route refuses it with a reason
-    this.limit(timeout)
+    this.wait(timeout, !stream.endAfterHeaders) // if it has ended, the route refuses it with a reason
     return true
   }
 
@@ -168,7 +166,7 @@ export class Http2Handshake extends PendingHandshake {
     process.nextTick(() => { response.emit('finish') })
     // a WebSocket dropped later is not an aborted request
     Object.defineProperty(this.#request, 'aborted', { value: false })
-    if (this.isWaiting) this.switchTo(new Http2Transport(stream), this.switchListener!)
+    if (this.isWaiting) this.switchTo(new Http2Transport(stream))
   }
 
   /** Closes the stream after a refusal. RFC 9113 §8.1: a client that has more to send need not send it. */

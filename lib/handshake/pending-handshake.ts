@@ -3,7 +3,9 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import type { Duplex } from 'node:stream'
 import { http } from '../builtins.ts'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
+import { withResolver, type PromiseWithResolver } from '../promises.ts'
 import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
+import { listen, listenToData, stopListeningToData, unlisten, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { Asker, Refusal, RefusalListener } from './refusals.ts'
 
@@ -19,26 +21,44 @@ export function withoutReserved (fields: OutgoingHttpHeaders): OutgoingHttpHeade
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !RESERVED_FIELDS.has(name.toLowerCase())))
 }
 
-export type SwitchListener = (transport: Transport, head: Buffer) => void
+/** Whom a handshake is accepted for. */
+export interface SwitchListener {
+  /** The 101 is on its way. @param head bytes that followed the handshake */
+  onSwitched (transport: Transport, head: Buffer): void
+  /** The client has left before that, or was refused after all. */
+  onLost (): void
+}
+
+const NOTHING = Buffer.alloc(0)
+
 type Refuser = (error: HandshakeError) => void
 
 /**
  * An opening handshake that waits for its answer. It has a ServerResponse like any request, so that any framework can refuse it
  * with an ordinary response, or accept it with a 101.
  */
-export abstract class PendingHandshake implements Refusal {
+export abstract class PendingHandshake implements Refusal, StreamListener {
+  // those of this turn of the event loop
+  static #young: PendingHandshake[] = []
+
   abstract readonly request: IncomingMessage
   abstract readonly response: ServerResponse
-  /** Resolves when the stream has switched to WebSocket, was left to another listener, or is closed. */
-  readonly over: Promise<void>
-  #setOver!: () => void
+  readonly stream: Duplex
   // waiting for an answer -> a refusal is on its way -> over: the client has left, was refused or has switched
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
-  readonly stream: Duplex
-  readonly #early: Buffer[]
+  // over, and the stream is another's or closed
+  #isGone = false
+  #hasSwitched = false
+  #over: PromiseWithResolver<void> | null = null
+  #list: Set<PendingHandshake> | null = null
+  /** Bytes that came with the request. */
+  protected readonly head: Buffer
+  #early: Buffer[] | null = null
   #earlyLength: number
   #refuser: Refuser | null = null
   #isRefused = false
+  #isYoung = false
+  #reads = false
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
@@ -49,13 +69,26 @@ export abstract class PendingHandshake implements Refusal {
 
   /** Must be called first with a stream, which may have no 'error' listener before. */
   constructor (stream: Duplex, head: Buffer) {
-    stream.on('error', this.#onClose)
-    stream.on('close', this.#onClose)
-    stream.on('end', this.#onEnd)
+    listen(stream, this)
     this.stream = stream
-    this.#early = [head]
+    this.head = head
     this.#earlyLength = head.length
-    this.over = new Promise(resolve => { this.#setOver = resolve })
+  }
+
+  /** Resolves when the stream has switched to WebSocket, was left to another listener, or is closed. */
+  get over (): Promise<void> {
+    if (this.#over === null) {
+      this.#over = withResolver<void>()
+      if (this.#isGone) this.#over.resolve()
+    }
+    return this.#over.promise
+  }
+
+  /** Adds it to `list` until it is over, as `over` says. */
+  join (list: Set<PendingHandshake>): void {
+    if (this.#isGone) return
+    this.#list = list
+    list.add(this)
   }
 
   /**
@@ -72,12 +105,8 @@ export abstract class PendingHandshake implements Refusal {
   /** Restarts the timeout for an answer, in milliseconds; 0: none. */
   limit (timeout: number): void {
     if (this.isOver) return
-    if (timeout === this.#timeoutLength && !this.#isRefused) { // the common case: server and route have the same timeout
-      this.#timeout?.refresh()
-      return
-    }
     this.#timeoutLength = timeout
-    this.#startTimeout(() => { this.refuse(handshakeTimedOut(timeout)) })
+    if (!this.#isYoung || this.#isRefused) this.#limit()
   }
 
   /** It is answered, or the client has left. */
@@ -157,9 +186,29 @@ export abstract class PendingHandshake implements Refusal {
     return this.#state === 'waiting'
   }
 
-  /** Keeps early data. */
-  protected read (): void {
-    this.stream.on('data', this.#onEarlyData)
+  /**
+   * Waits for the answer, in start(). Neither the timeout nor reading begins before this turn of the event loop is over: most handshakes are
+   * answered within it, and need neither.
+   * @param reads whether to read on, which keeps early data and notices when the client leaves
+   */
+  protected wait (timeout: number, reads: boolean): void {
+    this.#timeoutLength = timeout
+    this.#isYoung = true
+    this.#reads = reads
+    if (PendingHandshake.#young.push(this) === 1) setImmediate(PendingHandshake.#onTurnOver)
+  }
+
+  static readonly #onTurnOver = (): void => {
+    const grown = PendingHandshake.#young
+    PendingHandshake.#young = []
+    for (const handshake of grown) handshake.#grow()
+  }
+
+  #grow (): void {
+    this.#isYoung = false
+    if (this.#state === 'over') return
+    if (this.#reads) listenToData(this.stream)
+    if (this.#timeout === undefined) this.#limit() // otherwise it was refused, and another time runs
   }
 
   /** A refusal is written; a client that does not read it is dropped. */
@@ -167,7 +216,7 @@ export abstract class PendingHandshake implements Refusal {
     this.#state = 'refused'
     this.refusalListener?.onRefused(this)
     this.refusalListener = null
-    this.#early.length = 0
+    this.#early = null
     this.#startTimeout(() => { this.destroy() })
   }
 
@@ -183,30 +232,44 @@ export abstract class PendingHandshake implements Refusal {
     if (callback !== null) this.#timeout = setTimeout(callback, LINGER)
   }
 
-  /** Passes the stream to `listener`, which handles its errors. */
-  protected switchTo (transport: Transport, listener: SwitchListener): void {
-    this.letGo()
-    const head = Buffer.concat(this.#early) // a copy: other listeners share the first part, and frames are unmasked in place
-    this.#early.length = 0
-    listener(transport, head)
-    this.stream.off('error', this.#onClose)
+  /** Passes the stream to the listener, which handles its errors. */
+  protected switchTo (transport: Transport): void {
+    this.#state = 'over'
+    this.#hasSwitched = true
+    clearTimeout(this.#timeout)
+    stopListeningToData(this.stream)
+    // a copy: other listeners share the first part, and frames are unmasked in place
+    const head = this.#earlyLength === 0 ? NOTHING : Buffer.concat([this.head, ...this.#early ?? []])
+    this.#early = null
+    this.#setGone()
+    this.switchListener!.onSwitched(transport, head)
   }
 
+  /** Leaves the stream to others. */
   protected letGo (): void {
-    const stream = this.stream
     this.#state = 'over'
     clearTimeout(this.#timeout)
-    stream.off('data', this.#onEarlyData)
-    stream.off('close', this.#onClose)
-    stream.off('end', this.#onEnd)
-    this.#setOver()
+    unlisten(this.stream)
+    this.#setGone()
   }
 
   /** The client has left. */
   protected abort (): void {
     this.#state = 'over'
     clearTimeout(this.#timeout)
-    this.#early.length = 0
+    this.#early = null
+  }
+
+  #setGone (): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    this.#list?.delete(this)
+    this.#over?.resolve()
+    if (!this.#hasSwitched) this.switchListener?.onLost()
+  }
+
+  #limit (): void {
+    this.#startTimeout(() => { this.refuse(handshakeTimedOut(this.#timeoutLength)) })
   }
 
   #startTimeout (callback: () => void): void {
@@ -214,20 +277,31 @@ export abstract class PendingHandshake implements Refusal {
     if (this.#timeoutLength > 0) this.#timeout = setTimeout(callback, this.#timeoutLength)
   }
 
-  readonly #onEarlyData = (chunk: Buffer): void => {
+  // The stream
+
+  onData (chunk: Buffer): void {
     if (!this.isWaiting) return // read and dropped, so that a reset does not lose the answer
+    this.#early ??= []
     this.#early.push(chunk)
     this.#earlyLength += chunk.length
     if (this.#earlyLength > MAX_EARLY_DATA) this.stream.pause()
   }
 
-  readonly #onEnd = (): void => {
+  onStreamEnd (): void {
     if (this.isWaiting) this.abort()
   }
 
-  readonly #onClose = (): void => {
+  onDrain (): void {
+    this.progressed()
+  }
+
+  onStreamError (): void {
+    this.onStreamClose()
+  }
+
+  onStreamClose (): void {
     clearTimeout(this.#timeout)
-    this.#setOver()
+    this.#setGone()
     if (this.isWaiting) this.abort()
   }
 }

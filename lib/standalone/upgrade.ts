@@ -12,6 +12,7 @@ import { chooseExtensions, chooseProtocol, readOpeningHandshake, responseHeaders
 import { deflateSettings, rateLimitSettings, upgradeSettings } from '../options/settings.ts'
 import { afterEarlierAnswers, watchRequests } from '../handshake/pipelining.ts'
 import { PUBLISHER } from '../handshake/refusals.ts'
+import { isThenable } from '../promises.ts'
 import { StandaloneOwner } from './standalone-owner.ts'
 import { Http1Handshake } from '../handshake/http1-handshake.ts'
 
@@ -53,18 +54,9 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   pending.limit(settings.handshakeTimeout)
   const { key, protocols, extensions: offers } = readOpeningHandshake(request)
   const isSecure = (request.socket as Partial<TLSSocket>).encrypted === true
-  // admission may take longer than the timeout, or than the client waits
-  const tooLate = new Promise<HandshakeError>((resolve, reject) => {
-    pending.onRefusal(resolve)
-    void pending.over.then(() => { reject(clientLeft()) })
-  })
-  tooLate.catch(() => {}) // also rejects later, when the connection ends
-  try {
-    const refusal = await Promise.race([tooLate, admit(settings, { request, raw: request, host: request.headers.host, isSecure })])
-    if (refusal !== null) throw refusal
-  } finally {
-    pending.onRefusal(null)
-  }
+  const admission = admit(settings, { request, raw: request, host: request.headers.host, isSecure })
+  const refusal = isThenable(admission) ? await whileClientWaits(admission, pending) : admission
+  if (refusal !== null) throw refusal
   const protocol = chooseProtocol(protocols, request, settings)
   const perMessageDeflate = deflateSettings(settings.perMessageDeflate)
   const agreed = chooseExtensions(offers, perMessageDeflate)
@@ -72,15 +64,36 @@ async function accept (pending: Http1Handshake, request: IncomingMessage, option
   for (const [name, value] of Object.entries(settings.headers)) {
     if (value !== undefined) pending.response.setHeader(name, value)
   }
-  return await new Promise(resolve => {
-    pending.accept(responseHeaders(key, protocol, agreed.extensions), (transport, head) => {
-      const owner = new StandaloneOwner(request, settings.errorHandler)
-      const table = topics === undefined ? undefined : () => topics.table
-      const rateLimit = rateLimitSettings(settings.rateLimit)
-      const connection = new Connection({ ...settings, perMessageDeflate, rateLimit, role: 'server', hasHandler: false, table }, owner)
-      coreOf(connection).open(transport, head, { protocol, ...agreed })
-      resolve(connection)
+  return await new Promise((resolve, reject) => {
+    pending.accept(responseHeaders(key, protocol, agreed.extensions), {
+      onSwitched (transport, head) {
+        const owner = new StandaloneOwner(request, settings.errorHandler)
+        const table = topics === undefined ? undefined : () => topics.table
+        const rateLimit = rateLimitSettings(settings.rateLimit)
+        const connection = new Connection({ ...settings, perMessageDeflate, rateLimit, role: 'server', hasHandler: false, table }, owner)
+        coreOf(connection).open(transport, head, { protocol, ...agreed })
+        resolve(connection)
+      },
+      onLost () { reject(clientLeft()) }
     })
     pending.response.writeHead(101).end()
   })
+}
+
+/**
+ * Waits for what the application decides, which may take longer than the timeout, or than the client waits.
+ * @throws ConnectionClosedError if the client leaves
+ */
+async function whileClientWaits (admission: PromiseLike<HandshakeError | null>, pending: Http1Handshake): Promise<HandshakeError | null> {
+  let isDecided = false
+  try {
+    return await new Promise((resolve, reject) => {
+      pending.onRefusal(resolve)
+      void pending.over.then(() => { if (!isDecided) reject(clientLeft()) })
+      admission.then(resolve, reject)
+    })
+  } finally {
+    isDecided = true
+    pending.onRefusal(null)
+  }
 }

@@ -5,8 +5,10 @@ export interface StreamListener {
   onData (chunk: Buffer): void
   onStreamEnd (): void
   onDrain (): void
-  /** end() or destroy() of the stream is being called: pending data must be written now. */
-  onBeforeEnd (): void
+  /** If present, end() and destroy() of the stream call it first: pending data must be written now. */
+  onBeforeEnd? (): void
+  /** 'close' follows, but for streams that do not destroy themselves. */
+  onStreamError? (): void
   onStreamClose (): void
 }
 
@@ -17,17 +19,19 @@ type ListenedStream = Duplex & { [LISTENER]?: StreamListener }
 function onData (this: ListenedStream, chunk: Buffer): void { this[LISTENER]!.onData(chunk) }
 function onEnd (this: ListenedStream): void { this[LISTENER]!.onStreamEnd() }
 function onDrain (this: ListenedStream): void { this[LISTENER]!.onDrain() }
+function onError (this: ListenedStream): void { this[LISTENER]?.onStreamError?.() } // stays, as an error without a listener would end the process
 function onClose (this: ListenedStream): void { this[LISTENER]!.onStreamClose() }
-function ignore (): void {} // 'close' follows an 'error'
 
-/** Passes all events except data to `listener`, of which a stream has one. */
+/** Passes all events except data to `listener`, of which a stream has one: it takes the place of an earlier one. */
 export function listen (stream: ListenedStream, listener: StreamListener): void {
+  const isFirst = stream[LISTENER] === undefined
   stream[LISTENER] = listener
-  stream.on('error', ignore)
+  if (listener.onBeforeEnd !== undefined) announceEnd(stream)
+  if (!isFirst) return
+  stream.on('error', onError)
   stream.on('close', onClose)
   stream.on('end', onEnd)
   stream.on('drain', onDrain)
-  announceEnd(stream)
 }
 
 /** Passes data to the listener too, ahead of all others who listen to it, which makes the stream flow. */
@@ -35,6 +39,10 @@ export function listenToData (stream: ListenedStream): void {
   stream.prependListener('data', onData)
   // as on() does
   if (stream.readableFlowing !== false) stream.resume()
+}
+
+export function stopListeningToData (stream: ListenedStream): void {
+  stream.off('data', onData)
 }
 
 /** The two methods that end a stream. */
@@ -58,11 +66,11 @@ function announceEnd (stream: ListenedStream): void {
     const { end, destroy } = original as Ends
     ends = {
       end: function (this: ListenedStream, ...given) {
-        if (!this.writableEnded) this[LISTENER]?.onBeforeEnd()
+        if (!this.writableEnded) this[LISTENER]?.onBeforeEnd?.()
         return Reflect.apply(end, this, given)
       },
       destroy: function (this: ListenedStream, error) {
-        if (!this.destroyed) this[LISTENER]?.onBeforeEnd()
+        if (!this.destroyed) this[LISTENER]?.onBeforeEnd?.()
         return Reflect.apply(destroy, this, [error])
       }
     }

@@ -626,9 +626,12 @@ test('a pending upgrade can be accepted by any response with status 101', async 
   for (const [i, answer] of answers.entries()) {
     const site = await listenAlone(t, createUpgradeServer(upgrade => {
       t.equal(upgrade.start(1000), true)
-      upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, ({ stream }, head) => {
-        t.equal(upgrade.isOver, true)
-        stream.end(`you said ${head}`)
+      upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, {
+        onSwitched ({ stream }, head) {
+          t.equal(upgrade.isOver, true)
+          stream.end(`you said ${head}`)
+        },
+        onLost () { t.fail('it has switched') }
       })
       answer(upgrade.response).end()
     }))
@@ -642,27 +645,23 @@ test('a pending upgrade can be accepted by any response with status 101', async 
   }
 })
 
-test('a pending upgrade leaves nothing of its own on the socket that it hands over', async t => {
-  const events = ['data', 'end', 'close', 'error', 'drain', 'timeout', 'finish']
+test('a pending upgrade leaves nothing of its own on the socket that another takes, but that an error ends nothing else', async t => {
+  const events = ['data', 'end', 'close', 'drain', 'timeout', 'finish', 'error']
   const count = (socket: Socket): number[] => events.map(event => socket.listenerCount(event))
   const counts = deferred<[before: number[], after: number[]]>()
   const server = createServer()
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const before = count(socket)
     const upgrade = new Http1Handshake(request, socket, head)
-    upgrade.start(1000)
-    upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, () => {})
-    upgrade.response.writeHead(101).end()
-    setImmediate(() => {
-      counts.resolve([before, count(socket)])
-      socket.destroy()
-    })
+    upgrade.leave()
+    counts.resolve([before, count(socket)])
+    socket.destroy()
   })
   const site = await listenAlone(t, server)
   const peer = await site.connect()
   peer.write(handshake())
   const [before, after] = await counts.promise
-  t.strictSame(after, before)
+  t.strictSame(after, [...before.slice(0, -1), before.at(-1)! + 1])
 })
 
 test('a pending upgrade can be refused once, by anyone', async t => {

@@ -3,7 +3,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import { Duplex } from 'node:stream'
 import { test } from 'tap'
 import { handshakeTimedOut, wrongVersion } from '../../lib/errors.ts'
-import { PendingHandshake, withoutReserved } from '../../lib/handshake/pending-handshake.ts'
+import { PendingHandshake, withoutReserved, type SwitchListener } from '../../lib/handshake/pending-handshake.ts'
+import { listen } from '../../lib/transport/stream-listener.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
 import { gate, turn } from '../helpers/app.ts'
 
@@ -36,8 +37,7 @@ class TestHandshake extends PendingHandshake {
   }
 
   start (timeout = 0): boolean {
-    this.read()
-    this.limit(timeout)
+    this.wait(timeout, true)
     return true
   }
 
@@ -48,9 +48,12 @@ class TestHandshake extends PendingHandshake {
 
   /** What a door does behind its 101. */
   switched (): void {
-    this.switchTo({} as Transport, this.switchListener!)
+    this.switchTo({} as Transport)
   }
 }
+
+const EVENTS = ['error', 'close', 'end', 'drain', 'data']
+const NOBODY: SwitchListener = { onSwitched () {}, onLost () {} }
 
 function setUp (head = '') {
   const stream = new Duplex({ read () {}, write (_chunk, _encoding, callback) { callback() } })
@@ -76,12 +79,54 @@ test('what comes before the answer is kept up to 64 KiB, then the client waits, 
   await turn()
   t.equal(stream.isPaused(), true)
   let given: Buffer | undefined
-  handshake.accept({}, (_transport, head) => { given = head })
+  const next = { calls: [] as string[], onData () {}, onStreamEnd () {}, onDrain () {}, onStreamClose () { this.calls.push('close') } }
+  handshake.accept({}, {
+    onSwitched (_transport, head) {
+      given = head
+      listen(stream, next)
+    },
+    onLost () { t.fail('it has switched') }
+  })
   handshake.switched()
   t.equal(String(given), `head ${'x'.repeat(64 * 1024 - 5)}y`)
   await handshake.over
   t.equal(handshake.isOver, true)
-  t.strictSame(['error', 'close', 'end', 'data'].map(name => stream.listenerCount(name)), [0, 0, 0, 0], 'nothing of ours is left on it')
+  t.strictSame(EVENTS.map(name => stream.listenerCount(name)), [1, 1, 1, 1, 0], 'who takes the stream on is told in our place, of data only if it asks')
+  stream.destroy()
+  await turn()
+  t.strictSame(next.calls, ['close'])
+})
+
+test('a handshake that is answered in the turn in which it came is neither read nor timed', async t => {
+  const { stream, handshake } = setUp()
+  handshake.start(5)
+  handshake.accept({}, NOBODY)
+  handshake.switched()
+  stream.push('message')
+  await turn()
+  t.strictSame([stream.readableFlowing, stream.listenerCount('data'), stream.readableLength], [null, 0, 7])
+  t.strictSame(process.getActiveResourcesInfo().filter(name => name === 'Timeout'), [])
+})
+
+test('who has accepted a client is told if it never switches', async t => {
+  const { stream, handshake } = setUp()
+  let lost = 0
+  handshake.start()
+  handshake.accept({}, { onSwitched () { t.fail('the client is gone') }, onLost () { lost++ } })
+  stream.destroy()
+  await handshake.over
+  t.equal(lost, 1)
+})
+
+test('a list holds a handshake until it is over', async t => {
+  const { stream, handshake } = setUp()
+  const list = new Set<PendingHandshake>()
+  handshake.join(list)
+  t.strictSame([...list], [handshake])
+  stream.destroy()
+  await handshake.over
+  handshake.join(list)
+  t.equal(list.size, 0)
 })
 
 test('a refusal is written in the form of Fastify\'s errors, without what hooks had to say, and once', async t => {
@@ -113,7 +158,7 @@ test('a refuser is asked in place of that, and is done without when it fails or 
 
   const accepted = setUp().handshake
   accepted.onRefusal(() => { t.fail('who has accepted is not asked to refuse') })
-  accepted.accept({}, () => {})
+  accepted.accept({}, NOBODY)
   accepted.refuse(ERROR)
   t.match(accepted.calls[2], { statusCode: 426 })
 })

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { test, type Test } from 'tap'
-import { listen, listenToData, unlisten, type StreamListener } from '../../lib/transport/stream-listener.ts'
+import { listen, listenToData, stopListeningToData, unlisten, type StreamListener } from '../../lib/transport/stream-listener.ts'
 
 class Recorder implements StreamListener {
   readonly calls: string[] = []
@@ -159,4 +159,33 @@ test('who has been taken off is told nothing more, and the stream goes on as it 
   stream.destroy(new Error('nobody listens for it'))
   await closed(stream)
   t.strictSame([listener.calls, stream.written], [[], ['bye']])
+})
+
+test('who listens next takes the place of who listened before, and is told of the end only if it wants that', async t => {
+  const { stream, listener } = setUp(new Kept())
+  const calls: string[] = []
+  listen(stream, {
+    onData () {},
+    onStreamEnd () {},
+    onDrain () { calls.push('drain') },
+    onStreamError () { calls.push('error') },
+    onStreamClose () { calls.push('close') }
+  })
+  t.strictSame(['error', 'close', 'end', 'drain', 'data'].map(name => stream.listenerCount(name)), [1, 1, 1, 1, 0])
+  stream.destroy(new Error('reset'))
+  await closed(stream)
+  t.strictSame([listener.calls, calls], [[], ['error', 'close']])
+})
+
+test('who has enough of data is told the rest', async t => {
+  const { stream, listener } = setUp(new Kept())
+  listenToData(stream)
+  stream.push('one')
+  await once(stream, 'data')
+  stopListeningToData(stream)
+  stream.push('two')
+  stream.push(null)
+  await once(stream, 'end')
+  t.strictSame(listener.calls, ['data one', 'end'])
+  stream.destroy()
 })
