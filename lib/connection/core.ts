@@ -116,15 +116,22 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     transport.tune()
     if (heartbeat === false) transport.keepAlive()
     else if (heartbeat.rtt !== undefined) this.#roundTrip = new RoundTrip(heartbeat.rtt, this)
-    process.nextTick(() => {
-      if (stream.closed) this.closing.onTransportClose()
-      if (stream.destroyed) return
-      if (role === 'client') this.connection.inContext(() => { this.connection.emitSafely('open') })
-      listenToData(stream)
-      this.receiver.feed(head)
-      this.#read()
-      if (stream.readableEnded) this.onStreamEnd()
-    })
+    process.nextTick(ConnectionCore.#onNextTick, this, head)
+  }
+
+  static readonly #onNextTick = (core: ConnectionCore, head: Buffer): void => { core.#begin(head) }
+
+  #begin (head: Buffer): void {
+    const { transport, receiver } = this
+    const { stream } = transport!
+    receiver.begin()
+    if (stream.closed) this.closing.onTransportClose()
+    if (stream.destroyed) return
+    if (this.settings.role === 'client') this.connection.inContext(() => { this.connection.emitSafely('open') })
+    listenToData(stream)
+    if (head.length > 0) receiver.feed(head)
+    this.#read()
+    if (stream.readableEnded) this.onStreamEnd()
   }
 
   /** The opening handshake has failed. */

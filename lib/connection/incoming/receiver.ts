@@ -95,16 +95,22 @@ export class Receiver implements DeliverySource {
     return { messages: this.#messages, bytes: this.#bytes, held: this.#delivery.heldBytes + this.#assembler.length }
   }
 
-  /** @param compression how the peer compresses; null: it does not */
+  /** begin() must follow in the next tick, and be read. @param compression how the peer compresses; null: it does not */
   open (transport: Transport, compression: Compression | null): void {
     const { role, perMessageDeflate, rateLimit = false } = this.#settings
     this.#transport = transport
+    this.#isReadyScheduled = true
     const mayInflate = compression !== null && perMessageDeflate !== false
     const inflater = mayInflate ? new Inflater(compression, perMessageDeflate.concurrency, () => { this.#owner.onReady() }) : null
     this.#frames = rateLimit === false
       ? new FrameReader(role, transport.ownsChunks, inflater)
       : new RateLimitedFrameReader(role, transport.ownsChunks, inflater, rateLimit, () => { this.#owner.onReady() })
     this.onReader()
+  }
+
+  /** Whoever wants to read from now on is told by onReady(). */
+  begin (): void {
+    this.#isReadyScheduled = false
   }
 
   /** Adds received bytes, which read() turns into messages. */

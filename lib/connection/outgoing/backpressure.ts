@@ -40,7 +40,8 @@ export class Backpressure {
   /** Resolves all wait() calls. @param mayGoOn whether sending more makes sense */
   tell (mayGoOn: boolean): void {
     const waiters = this.#waiters
+    if (waiters === null) return
     this.#waiters = null
-    for (const resolve of waiters ?? []) resolve(mayGoOn)
+    for (const resolve of waiters) resolve(mayGoOn)
   }
 }

@@ -18,13 +18,16 @@ const UNMASKED = clientFrame({ opcode: 1, payload: 'x', mask: null })
 const FIRST = clientFrame({ opcode: 1, payload: 'a', fin: false })
 
 /** A Receiver that is asked as a Connection asks; `calls` are what its owner is told. */
-function setUp (settings: Partial<ReceiverSettings> = {}) {
+function setUp (settings: Partial<ReceiverSettings> = {}, { begins = true } = {}) {
   const calls: string[] = []
-  const state = { mayRead: true, onMessage: (_text: string): Promise<unknown> | null => null, onInvalidMessage: (): Promise<unknown> | boolean => false, onPing: () => {} }
+  const state = { wanted: 0, mayRead: true, onMessage: (_text: string): Promise<unknown> | null => null, onInvalidMessage: (): Promise<unknown> | boolean => false, onPing: () => {} }
   const word = (said: unknown): string => said === null ? 'end' : said instanceof Error ? String((said as Error & { code: string }).code) : String((said as { code: number }).code)
   const owner: ReceiverOwner = {
     mayRead: () => state.mayRead,
-    onReady () { if (!receiver.isReading) receiver.read() },
+    onReady () {
+      state.wanted++
+      if (!receiver.isReading) receiver.read()
+    },
     onMessage ({ data }) {
       calls.push(String(data))
       return state.onMessage(String(data))
@@ -50,6 +53,7 @@ function setUp (settings: Partial<ReceiverSettings> = {}) {
   const stream = new Duplex({ read () {} })
   const receiver = new Receiver({ ...SETTINGS, ...settings }, owner)
   receiver.open({ stream, ownsChunks: true } as unknown as Transport, null)
+  if (begins) receiver.begin()
   return {
     calls,
     state,
@@ -79,6 +83,17 @@ test('messages go to listeners in the order of their bytes, however those are cu
   }
   t.strictSame(calls, ['a', 'ping p', 'ab', ''])
   t.strictSame(receiver.counts, { messages: 3, bytes: bytes.length, held: 0 })
+})
+
+test('who wants messages before begin() causes no reading of its own, and afterwards one for many calls', async t => {
+  const { state, receiver } = setUp({}, { begins: false })
+  receiver.delivery.onListeners(true)
+  await turn()
+  t.equal(state.wanted, 0)
+  receiver.begin()
+  for (let i = 0; i < 2; i++) receiver.delivery.onListeners(true)
+  await turn()
+  t.equal(state.wanted, 1)
 })
 
 test('a Ping and a Pong are told at once, before messages that wait for somebody', async t => {
