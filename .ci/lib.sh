@@ -162,10 +162,11 @@ checks () {
   begin types-fastify6 node node_modules/typescript7/bin/tsc -p .ci/tsconfig.fastify6.json
   join
   step build npm run -s build
-  step declarations node node_modules/typescript7/bin/tsc --ignoreConfig --noEmit --module nodenext --target es2022 --strict --types node dist/lib/index.d.ts
+  begin declarations node node_modules/typescript7/bin/tsc --ignoreConfig --noEmit --module nodenext --target es2022 --strict --types node dist/lib/index.d.ts
   # beside the types of @fastify/websocket, whichever comes first
-  step declarations-ours-first node node_modules/typescript7/bin/tsc -p test/types/neighbours
-  step declarations-theirs-first node node_modules/typescript7/bin/tsc -p test/types/neighbours/tsconfig.theirs-first.json
+  begin declarations-ours-first node node_modules/typescript7/bin/tsc -p test/types/neighbours
+  begin declarations-theirs-first node node_modules/typescript7/bin/tsc -p test/types/neighbours/tsconfig.theirs-first.json
+  join
   step require node .ci/require.cjs
   step import node .ci/import.mjs
 }
