@@ -304,7 +304,7 @@ export class HandshakeRouter implements Crowd {
   }
 
   #begin (upgrade: Http1Handshake): void {
-    if (this.upgradeOf(upgrade.request) === upgrade) this.#run(upgrade)
+    if (this.upgradeOf(upgrade.request) !== undefined) this.#run(upgrade)
     else this.#decline(upgrade)
   }
 

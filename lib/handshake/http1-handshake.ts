@@ -113,6 +113,10 @@ export class Http1Handshake extends PendingHandshake implements AnswerListener {
   /** @returns whether the client is still there and the socket is free for our answer */
   #claim (): boolean {
     const socket = this.#socket
+    if (!this.hasStream) {
+      this.leave()
+      return false
+    }
     if (socket.writableEnded) { // the answer to an earlier request ended the connection
       this.onAnswered()
       return false

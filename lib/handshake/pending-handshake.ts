@@ -5,7 +5,7 @@ import { http } from '../builtins.ts'
 import { handshakeTimedOut, type HandshakeError } from '../errors.ts'
 import { withResolver, type PromiseWithResolver } from '../promises.ts'
 import { AGREED_FIELDS } from '../protocol/server-handshake.ts'
-import { listen, listenToData, stopListeningToData, unlisten, type StreamListener } from '../transport/stream-listener.ts'
+import { listen, listenerOf, listenToData, stopListeningToData, unlisten, type StreamListener } from '../transport/stream-listener.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { Asker, Refusal, RefusalListener } from './refusals.ts'
 
@@ -38,9 +38,6 @@ type Refuser = (error: HandshakeError) => void
  * with an ordinary response, or accept it with a 101.
  */
 export abstract class PendingHandshake implements Refusal, StreamListener {
-  // those of this turn of the event loop
-  static #young: PendingHandshake[] = []
-
   abstract readonly request: IncomingMessage
   abstract readonly response: ServerResponse
   readonly stream: Duplex
@@ -69,7 +66,7 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
 
   /** Must be called first with a stream, which may have no 'error' listener before. */
   constructor (stream: Duplex, head: Buffer) {
-    listen(stream, this)
+    if (listenerOf(stream) === undefined) listen(stream, this)
     this.stream = stream
     this.head = head
     this.#earlyLength = head.length
@@ -82,6 +79,11 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
       if (this.#isGone) this.#over.resolve()
     }
     return this.#over.promise
+  }
+
+  /** False if another handshake, or a connection, had the stream before. */
+  get hasStream (): boolean {
+    return listenerOf(this.stream) === this
   }
 
   /** Adds it to `list` until it is over, as `over` says. */
@@ -122,6 +124,7 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   /** Sets the headers of the 101 response; once that is on its way `listener` gets the transport. */
   accept (_headers: OutgoingHttpHeaders, listener: SwitchListener): void {
     this.switchListener = listener
+    if (this.#isGone) listener.onLost()
   }
 
   /** Sets a function to answer with if the handshake is refused from outside; null: none. */
@@ -195,14 +198,10 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
     this.#timeoutLength = timeout
     this.#isYoung = true
     this.#reads = reads
-    if (PendingHandshake.#young.push(this) === 1) setImmediate(PendingHandshake.#onTurnOver)
+    setImmediate(PendingHandshake.#onTurnOver, this)
   }
 
-  static readonly #onTurnOver = (): void => {
-    const grown = PendingHandshake.#young
-    PendingHandshake.#young = []
-    for (const handshake of grown) handshake.#grow()
-  }
+  static readonly #onTurnOver = (handshake: PendingHandshake): void => { handshake.#grow() }
 
   #grow (): void {
     this.#isYoung = false
@@ -249,7 +248,7 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   protected letGo (): void {
     this.#state = 'over'
     clearTimeout(this.#timeout)
-    unlisten(this.stream)
+    if (this.hasStream) unlisten(this.stream)
     this.#setGone()
   }
 

@@ -37,8 +37,9 @@ export async function upgrade (
   isWatching = true
   try {
     await new Promise<void>(resolve => { afterEarlierAnswers(socket, resolve) })
+    const { hasStream } = pending
     if (!pending.start()) {
-      if (isFirst) socket.destroy() // a client with an untracked earlier request would wait forever for this answer
+      if (isFirst && hasStream) socket.destroy() // a client with an untracked earlier request would wait forever for this answer
       throw pending.isTaken ? socketTaken() : clientLeft()
     }
     return await accept(pending, request, options)

@@ -16,22 +16,28 @@ export interface StreamListener {
 const LISTENER = Symbol('listener')
 type ListenedStream = Duplex & { [LISTENER]?: StreamListener }
 
-function onData (this: ListenedStream, chunk: Buffer): void { this[LISTENER]!.onData(chunk) }
-function onEnd (this: ListenedStream): void { this[LISTENER]!.onStreamEnd() }
-function onDrain (this: ListenedStream): void { this[LISTENER]!.onDrain() }
+function onData (this: ListenedStream, chunk: Buffer): void { this[LISTENER]?.onData(chunk) }
+function onEnd (this: ListenedStream): void { this[LISTENER]?.onStreamEnd() }
+function onDrain (this: ListenedStream): void { this[LISTENER]?.onDrain() }
 function onError (this: ListenedStream): void { this[LISTENER]?.onStreamError?.() } // stays, as an error without a listener would end the process
-function onClose (this: ListenedStream): void { this[LISTENER]!.onStreamClose() }
+function onClose (this: ListenedStream): void { this[LISTENER]?.onStreamClose() }
+
+/** The listener that a stream has. */
+export function listenerOf (stream: ListenedStream): StreamListener | undefined {
+  return stream[LISTENER]
+}
 
 /** Passes all events except data to `listener`, of which a stream has one: it takes the place of an earlier one. */
 export function listen (stream: ListenedStream, listener: StreamListener): void {
-  const isFirst = stream[LISTENER] === undefined
+  const previous = stream[LISTENER]
+  const isFirst = previous === undefined
   stream[LISTENER] = listener
-  if (listener.onBeforeEnd !== undefined) announceEnd(stream)
-  if (!isFirst) return
-  stream.on('error', onError)
-  stream.on('close', onClose)
-  stream.on('end', onEnd)
-  stream.on('drain', onDrain)
+  if (listener.onBeforeEnd !== undefined && previous?.onBeforeEnd === undefined) announceEnd(stream)
+  // a hook may have removed all listeners of an event since then
+  if (isFirst || stream.listenerCount('error', onError) === 0) stream.on('error', onError)
+  if (isFirst || stream.listenerCount('close', onClose) === 0) stream.on('close', onClose)
+  if (isFirst || stream.listenerCount('end', onEnd) === 0) stream.on('end', onEnd)
+  if (isFirst || stream.listenerCount('drain', onDrain) === 0) stream.on('drain', onDrain)
 }
 
 /** Passes data to the listener too, ahead of all others who listen to it, which makes the stream flow. */

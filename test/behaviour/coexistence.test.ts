@@ -9,7 +9,7 @@ import { Server as SocketIoServer } from 'socket.io'
 import { io } from 'socket.io-client'
 import { test, type Test } from 'tap'
 import { WebSocketServer } from 'ws'
-import websocket from '../../lib/index.ts'
+import websocket, { upgrade } from '../../lib/index.ts'
 import { serveHttp2, openSession } from '../helpers/http2.ts'
 import { CERTIFICATE, close, deferred, echo, handshake, listen, problem, request, serve, text, within, type Site } from '../helpers/http.ts'
 
@@ -352,4 +352,45 @@ test("a 'stream' listener that answers some and leaves the others to us", async 
   t.match(await client.handshake('/ws', { 'sec-websocket-protocol': 'theirs' }).response, { ':status': 200, 'x-owner': 'another' })
   const peer = await client.open('/ws')
   t.strictSame(await peer.write(text('hello')).contents(1), ['hello'])
+})
+
+test('upgrade() beside the plugin on the same path: who hears of a handshake first has it, from early messages to the end of the app', async t => {
+  const app = Fastify()
+  const opened: string[] = []
+  const taken: unknown[] = []
+  const hook = deferred()
+  const hung = deferred()
+  await app.register(websocket, { shutdownTimeout: 200 })
+  app.addHook('onRequest', async ({ url }) => {
+    if (url === '/hangs') await new Promise(() => { hung.resolve() })
+    await hook.promise
+  })
+  app.get('/*', { websocket: true }, (connection, { url }) => {
+    opened.push(url)
+    connection.on('message', data => { connection.send(data) })
+  })
+  app.server.on('upgrade', (request, socket, head) => {
+    upgrade(request, socket as Socket, head).catch((error: Error & { code: string }) => { taken.push(error.code) })
+  })
+  const site = await listen(t, app)
+
+  const [waits, leaves] = [await site.connect(), await site.connect()]
+  leaves.write(handshake('/leaves'))
+  waits.write(handshake('/waits'))
+  while (taken.length < 2) await new Promise(resolve => { setImmediate(resolve) })
+  waits.write(text('early'))
+  leaves.reset()
+  await leaves.closed
+  await new Promise(resolve => { setImmediate(resolve) })
+  hook.resolve()
+  t.equal((await waits.answer()).statusCode, 101)
+  t.strictSame(await waits.contents(1), ['early'])
+  t.strictSame([opened, taken], [['/waits'], ['WS_ERR_CONNECTION_CLOSED', 'WS_ERR_CONNECTION_CLOSED']])
+
+  const hangs = await site.connect()
+  hangs.write(handshake('/hangs'))
+  await hung.promise
+  hangs.reset()
+  waits.write(close(1000))
+  await within(5000, app.close(), 'the end of the app')
 })

@@ -1,4 +1,5 @@
 // What both doors have in common, with a response that only records.
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { Duplex } from 'node:stream'
 import { test } from 'tap'
@@ -45,6 +46,10 @@ class TestHandshake extends PendingHandshake {
     this.calls.push('destroyed')
     this.destroyed.open()
   }
+
+  get listens (): boolean { return this.hasStream }
+
+  leave (): void { this.letGo() }
 
   /** What a door does behind its 101. */
   switched (): void {
@@ -118,6 +123,27 @@ test('who has accepted a client is told if it never switches', async t => {
   t.equal(lost, 1)
 })
 
+test('who accepts a client that has left is told at once', async t => {
+  const { stream, handshake } = setUp()
+  stream.destroy()
+  await handshake.over
+  let lost = 0
+  handshake.accept({}, { onSwitched () { t.fail('the client is gone') }, onLost () { lost++ } })
+  t.equal(lost, 1)
+})
+
+test('the second handshake on a stream leaves it to the first', async t => {
+  const { stream, handshake } = setUp()
+  const other = new TestHandshake(stream, Buffer.alloc(0))
+  t.strictSame([handshake.listens, other.listens], [true, false])
+  other.leave()
+  await other.over
+  t.equal(handshake.listens, true)
+  stream.destroy()
+  await handshake.over
+  t.equal(handshake.isOver, true)
+})
+
 test('a list holds a handshake until it is over', async t => {
   const { stream, handshake } = setUp()
   const list = new Set<PendingHandshake>()
@@ -185,6 +211,19 @@ test('the time-out refuses with 503, and then drops a client that does not read 
   await handshake.written.opened
   t.match(handshake.calls[2], { statusCode: 503, code: 'FST_WS_HANDSHAKE_TIMEOUT', message: handshakeTimedOut(5).message })
   await handshake.destroyed.opened
+})
+
+test('each handshake of a turn is timed in its own async context', async t => {
+  const context = new AsyncLocalStorage<string>()
+  const seen: Array<string | undefined> = []
+  const handshakes = ['a', 'b'].map(name => context.run(name, () => {
+    const { handshake } = setUp()
+    handshake.onRefusal(() => { seen.push(context.getStore()) })
+    handshake.start(5)
+    return handshake
+  }))
+  await Promise.all(handshakes.map(async handshake => await handshake.written.opened)) // as nobody has answered a second later
+  t.strictSame(seen, ['a', 'b'])
 })
 
 test('an answer that has begun and does not come to its end is dropped after the time-out', async t => {

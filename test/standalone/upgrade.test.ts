@@ -1,6 +1,6 @@
 // upgrade(): the HTTP/1.1 door without Fastify.
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { test, type Test } from 'tap'
 import { Connection, upgrade } from '../../lib/index.ts'
@@ -11,7 +11,7 @@ import { close, deferred, handshake, listen, problem, request, text, within, typ
 /** A server of node:http whose upgrades go to upgrade(), and what became of them. */
 async function startServer (
   t: Test, options: UpgradeOptions = {}, onHead: (head: Buffer) => void = () => {}
-): Promise<{ site: Site, outcomes: Array<Promise<Connection>> }> {
+): Promise<{ site: Site, server: Server, outcomes: Array<Promise<Connection>> }> {
   const outcomes: Array<Promise<Connection>> = []
   const server = createServer((_request, response) => { setImmediate(() => { response.end('http') }) })
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
@@ -31,7 +31,7 @@ async function startServer (
       server.close()
     }
   })
-  return { site, outcomes }
+  return { site, server, outcomes }
 }
 
 test('the head that it is given stays as it is: others may look at it too', async t => {
@@ -114,6 +114,46 @@ test('a client that leaves before the answer: rejects', async t => {
   await within(2000, site.emptied(), 'no connection is left')
   verdict.resolve(true)
   await t.rejects(outcomes[0]!, { code: 'WS_ERR_CONNECTION_CLOSED', message: /has left/ })
+})
+
+async function isAdmittedLater (): Promise<boolean> {
+  for (let turns = 0; turns < 3; turns++) await new Promise(resolve => { setImmediate(resolve) })
+  return true
+}
+
+for (const [title, options] of [
+  ['at once', {}],
+  ['after a while', { verifyClient: isAdmittedLater }]
+] as Array<[title: string, options: UpgradeOptions]>) {
+  test(`of two that answer the same handshake ${title} the first does, and the other is told so`, async t => {
+    const { site, server, outcomes } = await startServer(t, options)
+    const [first] = server.listeners('upgrade') as Array<(...given: unknown[]) => void>
+    server.on('upgrade', first!)
+    const peer = await site.connect()
+    peer.write(handshake())
+    await once(server, 'upgrade')
+    peer.write(text('early'))
+    t.equal((await peer.answer()).statusCode, 101)
+    const connection = await outcomes[0]!
+    t.equal(await connection.receive(), 'early')
+    await t.rejects(outcomes[1]!, { code: 'WS_ERR_CONNECTION_CLOSED', message: /another response is using the socket/ })
+    connection.send('hello')
+    connection.close(1000)
+    t.strictSame(await peer.contents(2), ['hello', 1000])
+    peer.write(close(1000))
+    t.match(await connection.closed, { code: 1000 })
+  })
+}
+
+test('a judge who lets in a client that has just left: rejects', async t => {
+  const { site, server, outcomes } = await startServer(t, {
+    verifyClient ({ req }, judge) { req.socket.prependOnceListener('close', () => { judge(true) }) }
+  })
+  const peer = await site.connect()
+  peer.write(handshake())
+  await once(server, 'upgrade')
+  peer.reset()
+  await t.rejects(within(2000, outcomes[0]!, 'the outcome'), { code: 'WS_ERR_CONNECTION_CLOSED' })
 })
 
 test('a handshake behind another request is answered in its turn', async t => {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { test, type Test } from 'tap'
-import { listen, listenToData, stopListeningToData, unlisten, type StreamListener } from '../../lib/transport/stream-listener.ts'
+import { listen, listenerOf, listenToData, stopListeningToData, unlisten, type StreamListener } from '../../lib/transport/stream-listener.ts'
 
 class Recorder implements StreamListener {
   readonly calls: string[] = []
@@ -188,4 +188,20 @@ test('who has enough of data is told the rest', async t => {
   await once(stream, 'end')
   t.strictSame(listener.calls, ['data one', 'end'])
   stream.destroy()
+})
+
+test('who takes the place of another hears all, even if somebody has removed listeners of the stream meanwhile', async t => {
+  const { stream } = setUp(new Kept({ highWaterMark: 1 }))
+  for (const event of ['error', 'close', 'end', 'drain']) stream.removeAllListeners(event)
+  const next = new Recorder()
+  listen(stream, next)
+  t.equal(listenerOf(stream), next)
+  stream.write('full')
+  await once(stream, 'drain')
+  stream.push(null)
+  stream.resume()
+  await once(stream, 'end')
+  stream.destroy(new Error('reset'))
+  await closed(stream)
+  t.strictSame(next.calls, ['drain', 'end', 'before the end', 'close'])
 })
