@@ -152,7 +152,7 @@ test('a judge who lets in a client that has just left: rejects', async t => {
   const peer = await site.connect()
   peer.write(handshake())
   await once(server, 'upgrade')
-  peer.reset()
+  peer.end()
   await t.rejects(within(2000, outcomes[0]!, 'the outcome'), { code: 'WS_ERR_CONNECTION_CLOSED' })
 })
 
