@@ -50,7 +50,7 @@ function cover (): void {
   if (needsGarbage) makeGarbage(bytes * RATIO)
 }
 
-/** @internal */
+/** Fills new space with small objects that nobody needs. @internal */
 export function makeGarbage (bytes: number): void {
   for (let left = Math.round(bytes / BYTES_PER_ELEMENT); left > 0; left -= MAX_ELEMENTS) {
     // oxlint-disable-next-line unicorn/no-new-array -- a length, and memory that nobody walks through

@@ -45,7 +45,6 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   #state: 'waiting' | 'refused' | 'over' = 'waiting'
   // over, and the stream is another's or closed
   #isGone = false
-  #hasSwitched = false
   #over: PromiseWithResolver<void> | null = null
   #list: Set<PendingHandshake> | null = null
   /** Bytes that came with the request. */
@@ -54,8 +53,8 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   #earlyLength: number
   #refuser: Refuser | null = null
   #isRefused = false
-  #isYoung = false
-  #reads = false
+  // the turn of the event loop in which it came is not over
+  #isInFirstTurn = false
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
@@ -108,7 +107,7 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   limit (timeout: number): void {
     if (this.isOver) return
     this.#timeoutLength = timeout
-    if (!this.#isYoung || this.#isRefused) this.#limit()
+    if (!this.#isInFirstTurn || this.#isRefused) this.#limit()
   }
 
   /** It is answered, or the client has left. */
@@ -196,18 +195,15 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
    */
   protected wait (timeout: number, reads: boolean): void {
     this.#timeoutLength = timeout
-    this.#isYoung = true
-    this.#reads = reads
-    setImmediate(PendingHandshake.#onTurnOver, this)
+    this.#isInFirstTurn = true
+    setImmediate(PendingHandshake.#onTurnOver, this, reads)
   }
 
-  static readonly #onTurnOver = (handshake: PendingHandshake): void => { handshake.#grow() }
-
-  #grow (): void {
-    this.#isYoung = false
-    if (this.#state === 'over') return
-    if (this.#reads) listenToData(this.stream)
-    if (this.#timeout === undefined) this.#limit() // otherwise it was refused, and another time runs
+  static readonly #onTurnOver = (handshake: PendingHandshake, reads: boolean): void => {
+    handshake.#isInFirstTurn = false
+    if (handshake.#state === 'over') return
+    if (reads) listenToData(handshake.stream)
+    if (handshake.#timeout === undefined) handshake.#limit() // otherwise it was refused, and another time runs
   }
 
   /** A refusal is written; a client that does not read it is dropped. */
@@ -234,13 +230,12 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   /** Passes the stream to the listener, which handles its errors. */
   protected switchTo (transport: Transport): void {
     this.#state = 'over'
-    this.#hasSwitched = true
     clearTimeout(this.#timeout)
     stopListeningToData(this.stream)
     // a copy: other listeners share the first part, and frames are unmasked in place
     const head = this.#earlyLength === 0 ? NOTHING : Buffer.concat([this.head, ...this.#early ?? []])
     this.#early = null
-    this.#setGone()
+    this.#setGone(false)
     this.switchListener!.onSwitched(transport, head)
   }
 
@@ -259,12 +254,12 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
     this.#early = null
   }
 
-  #setGone (): void {
+  #setGone (isLost = true): void {
     if (this.#isGone) return
     this.#isGone = true
     this.#list?.delete(this)
     this.#over?.resolve()
-    if (!this.#hasSwitched) this.switchListener?.onLost()
+    if (isLost) this.switchListener?.onLost()
   }
 
   #limit (): void {

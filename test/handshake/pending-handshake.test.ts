@@ -47,8 +47,6 @@ class TestHandshake extends PendingHandshake {
     this.destroyed.open()
   }
 
-  get listens (): boolean { return this.hasStream }
-
   leave (): void { this.letGo() }
 
   /** What a door does behind its 101. */
@@ -104,13 +102,14 @@ test('what comes before the answer is kept up to 64 KiB, then the client waits, 
 
 test('a handshake that is answered in the turn in which it came is neither read nor timed', async t => {
   const { stream, handshake } = setUp()
-  handshake.start(5)
+  const timers = t.capture(globalThis, 'setTimeout', setTimeout)
+  handshake.start(12_345)
   handshake.accept({}, NOBODY)
   handshake.switched()
   stream.push('message')
   await turn()
   t.strictSame([stream.readableFlowing, stream.listenerCount('data'), stream.readableLength], [null, 0, 7])
-  t.strictSame(process.getActiveResourcesInfo().filter(name => name === 'Timeout'), [])
+  t.strictSame(timers().filter(({ args: [, delay] }) => delay === 12_345), [])
 })
 
 test('who has accepted a client is told if it never switches', async t => {
@@ -135,10 +134,10 @@ test('who accepts a client that has left is told at once', async t => {
 test('the second handshake on a stream leaves it to the first', async t => {
   const { stream, handshake } = setUp()
   const other = new TestHandshake(stream, Buffer.alloc(0))
-  t.strictSame([handshake.listens, other.listens], [true, false])
+  t.strictSame([handshake.hasStream, other.hasStream], [true, false])
   other.leave()
   await other.over
-  t.equal(handshake.listens, true)
+  t.equal(handshake.hasStream, true)
   stream.destroy()
   await handshake.over
   t.equal(handshake.isOver, true)
