@@ -23,22 +23,17 @@ function ignore (): void {}
 
 /** The response to an upgrade: with status 101 it carries the negotiated header fields, otherwise it is an ordinary response. */
 class UpgradeResponse extends http.ServerResponse {
-  readonly #listener: AnswerListener
   /** Header fields of the 101 that hooks cannot change. */
   agreed: OutgoingHttpHeaders | null = null
 
   constructor (request: IncomingMessage, listener: AnswerListener) {
     super(request)
-    this.#listener = listener
     this.shouldKeepAlive = false // refuse with Connection: close
     this.on('error', ignore) // write after end
     // on 'prefinish' rather than 'finish', so that messages the handler sends at once leave together with the 101
-    this.on('prefinish', UpgradeResponse.#onPrefinish)
-    this.on('finish', UpgradeResponse.#onFinish)
+    this.on('prefinish', () => { listener.onAnswer() })
+    this.on('finish', () => { listener.onAnswered() })
   }
-
-  static #onPrefinish (this: UpgradeResponse): void { this.#listener.onAnswer() }
-  static #onFinish (this: UpgradeResponse): void { this.#listener.onAnswered() }
 
   override writeHead (statusCode: number, ...rest: unknown[]): this {
     if (this.writableEnded) return this // already refused, as the handler was late
