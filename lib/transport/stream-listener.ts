@@ -42,9 +42,13 @@ export function listen (stream: ListenedStream, listener: StreamListener): void 
 
 /** Passes data to the listener too, ahead of all others who listen to it, which makes the stream flow. */
 export function listenToData (stream: ListenedStream): void {
+  if (stream.listenerCount('data') === 0) {
+    // only on() tells Node of a listener: a stream without one buffers each chunk, and passes it on in a later tick
+    stream.on('data', onData)
+    return
+  }
   stream.prependListener('data', onData)
-  // as on() does
-  if (stream.readableFlowing !== false) stream.resume()
+  if (stream.readableFlowing !== false) stream.resume() // as on() does
 }
 
 export function stopListeningToData (stream: ListenedStream): void {

@@ -46,6 +46,8 @@ function setUp<Stream extends Duplex> (stream: Stream): { stream: Stream, listen
   return { stream, listener }
 }
 
+const nextTurn = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
+
 // once() would reject with an 'error'
 const closed = async (stream: Duplex): Promise<void> => { await new Promise(resolve => { stream.once('close', resolve) }) }
 
@@ -175,6 +177,42 @@ test('who listens next takes the place of who listened before, and is told of th
   stream.destroy(new Error('reset'))
   await closed(stream)
   t.strictSame([listener.calls, calls], [[], ['error', 'close']])
+})
+
+test('data is passed on in the tick in which it comes, ahead of all others who listen', async t => {
+  for (const isHeard of [false, true]) {
+    const { stream, listener } = setUp(new Kept())
+    const others: number[] = []
+    // neither of them makes the stream flow
+    if (isHeard) stream.prependListener('data', () => { others.push(listener.calls.length) })
+    listenToData(stream)
+    stream.push('one')
+    await nextTurn() // once() would listen by on()
+    stream.push('two')
+    if (!isHeard) t.strictSame(listener.calls, ['data one', 'data two'])
+    await nextTurn()
+    stream.on('data', () => { others.push(listener.calls.length) })
+    stream.push('three')
+    await nextTurn()
+    t.strictSame(others, isHeard ? [1, 2, 3, 3] : [3])
+    stream.destroy()
+  }
+})
+
+test('a stream that was paused is not made to flow', async t => {
+  for (const isHeard of [false, true]) {
+    const { stream, listener } = setUp(new Kept())
+    stream.pause()
+    if (isHeard) stream.on('data', () => {})
+    listenToData(stream)
+    stream.push('one')
+    await nextTurn()
+    t.strictSame(listener.calls, [])
+    stream.resume()
+    await once(stream, 'data')
+    t.strictSame(listener.calls, ['data one'])
+    stream.destroy()
+  }
 })
 
 test('who has enough of data is told the rest', async t => {
