@@ -249,6 +249,10 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     this.subscriptions?.release(this)
   }
 
+  get awaitsProgress (): boolean {
+    return this.writer.awaitsProgress || this.closing.ending.sent !== null || this.transport!.stream.isPaused()
+  }
+
   onWritten (callbacks: SendCallback[]): void {
     this.#liveness!.progressed()
     this.closing.onProgress()

@@ -21,8 +21,12 @@ export class SocketTransport implements Transport {
   }
 
   /** Only if write() is Node's own: a subclass or replacement may keep the buffer. */
+  get takesAtOnce (): boolean {
+    return this.#isPlain && this.stream.write === Socket.prototype.write
+  }
+
   get slab (): WriteSlab | undefined {
-    return this.#isPlain && this.stream.write === Socket.prototype.write ? slab : undefined
+    return this.takesAtOnce ? slab : undefined
   }
 
   /** By what is public: TLS and other streams may keep what they have given. */

@@ -12,7 +12,9 @@ export interface Transport {
   readonly isReadByOthers?: boolean
   /** The HTTP version of the handshake. Default: '1.1'. */
   readonly httpVersion?: '1.1' | '2.0'
-  /** A reusable buffer for small frames. Absent: the stream may still use written buffers after it reports that nothing is pending. */
+  /** Once nothing is pending in the stream, the kernel has taken everything, and no written buffer is in use. Absent: that is not known. */
+  readonly takesAtOnce?: boolean
+  /** A reusable buffer for small frames. Only if takesAtOnce. */
   readonly slab?: WriteSlab | undefined
   /** Reusable memory for large batches of frames. Absent: the stream may still use written buffers after it has called back. */
   readonly loans?: WriteLoans | undefined

@@ -688,6 +688,20 @@ test('an echo to a client that never reads is bounded, makes the client wait, an
   t.ok(most <= 2 * highWaterMark + size + 4)
 })
 
+test('Pings whose Pongs fill the buffer are answered in turns, and what is behind them is read', async t => {
+  const { client } = await startConnection(t, { highWaterMark: 1024 }, echo)
+  const pings = Array.from({ length: 100 }, () => ping('x'.repeat(125)))
+  client.write(...pings, text('behind'))
+  let pongs = 0
+  let frame = describe(await client.next())
+  while (frame.startsWith('pong')) {
+    pongs++
+    frame = describe(await client.next())
+  }
+  t.equal(frame, 'text behind')
+  t.equal(pongs, 100)
+})
+
 test('a flood of Pings to which nobody reads the Pongs is bounded too', async t => {
   const highWaterMark = 16 * 1024
   const { client, connection, port } = await startConnection(t, { highWaterMark }, connection => {

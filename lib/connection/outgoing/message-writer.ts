@@ -74,6 +74,8 @@ export class MessageWriter {
   get isInMessage (): boolean { return this.#isInMessage }
   /** Outgoing messages have a schema. */
   get encodes (): boolean { return this.#settings.encoder !== undefined }
+  /** Something waits for onWritten(). */
+  get awaitsProgress (): boolean { return this.#unansweredPing !== null || this.mustWait }
   /** More is unsent than respecting backpressure allows: an echo to a peer that does not read must not pile up. */
   get isBacklogged (): boolean { return this.#backpressure.isExceededBy(this.#sender?.amountInWork ?? 0) }
 

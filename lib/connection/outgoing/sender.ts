@@ -18,6 +18,8 @@ import type { SendCallback } from '../../../types/connection.ts'
 import { TurnClock } from '../turn-clock.ts'
 
 export interface SenderOwner {
+  /** Whether anything hangs on onWritten() now, other than callbacks. Absent: always. */
+  readonly awaitsProgress?: boolean
   /** The transport took more bytes; `callbacks` are those of the frames now written, in order. */
   onWritten (callbacks: SendCallback[]): void
   /** The transport asks for a Ping. @returns whether one is sent. Absent: never */
@@ -39,6 +41,8 @@ interface WriteCallback {
 const WORK_BETWEEN_LOOKS = 8
 const LARGE_WRITE = 8 * 1024
 
+const NOTHING: Buffer = Buffer.alloc(0)
+
 const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   client: new Pool(() => new FrameSerializer({ role: 'client' })),
   server: new Pool(() => new FrameSerializer({ role: 'server' }))
@@ -59,6 +63,8 @@ export class Sender implements StreamWriter {
   // lengths of the writes that the transport has not taken yet, and their sum
   #writing: Fifo<number> | null = null
   #inFlight = 0
+  // created on demand, as most writes need no callback
+  #listener: WriteListener | null = null
   // in the order of `end`; created on demand, as most messages have no callback
   #callbacks: Fifo<WriteCallback> | null = null
   #queue: SendQueue | null = null // created when something has to wait for its turn
@@ -237,15 +243,13 @@ export class Sender implements StreamWriter {
     let piece = serializer.next(maxInFlight)
     // one system call for a header and its payload, or the pieces of a long one; most flushes are a single piece
     const isCorked = !serializer.isEmpty
+    const needsCallback = isCorked || this.#inFlight > 0 || this.#callbacks?.isEmpty === false || this.#transport.takesAtOnce !== true
     this.#isWriting = true
     try {
       if (isCorked) stream.cork()
       while (piece !== null) {
-        this.#writing ??= new Fifo()
-        this.#writing.push(piece.length)
-        this.#inFlight += piece.length
-        room = stream.write(piece, this.#callbackFor(serializer, stream)) && this.#inFlight < maxInFlight
-        piece = room ? serializer.next(maxInFlight) : null
+        room = needsCallback ? this.#writePiece(piece, stream, this.#callbackFor(serializer, stream)) : this.#writeAtOnce(piece, stream)
+        piece = room && this.#inFlight < maxInFlight ? serializer.next(maxInFlight) : null
       }
     } finally {
       if (isCorked) stream.uncork()
@@ -254,13 +258,38 @@ export class Sender implements StreamWriter {
       serializer.returnSlab(stream.writableLength === 0)
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
-    return room
+    return room && this.#inFlight < maxInFlight
+  }
+
+  /** @returns whether the stream has room for more */
+  #writePiece (piece: Buffer, stream: Duplex, callback: WriteListener): boolean {
+    this.#expect(piece.length)
+    return stream.write(piece, callback)
+  }
+
+  /** Without a callback, for which Node would need another tick. @returns whether the stream has room for more */
+  #writeAtOnce (piece: Buffer, stream: Duplex): boolean {
+    const hasRoom = stream.write(piece)
+    if (stream.writableLength > 0) {
+      this.#expect(piece.length)
+      stream.write(NOTHING, this.#pieceListener) // called back once what is in front of it is out
+    } else if (stream.writable) { // otherwise it has failed
+      this.#written += piece.length
+      if (this.#owner.awaitsProgress !== false) process.nextTick(Sender.#tellTaken, this, piece.length)
+    }
+    return hasRoom
+  }
+
+  #expect (length: number): void {
+    this.#writing ??= new Fifo()
+    this.#writing.push(length)
+    this.#inFlight += length
   }
 
   /** For the piece that the serializer has returned last. */
   #callbackFor (serializer: FrameSerializer, stream: Duplex): WriteListener {
     const endLoan = serializer.passOnLoan()
-    if (endLoan === null) return this.#onPieceWritten
+    if (endLoan === null) return this.#pieceListener
     return (error) => {
       // a stream that is gone may have left some to its session, which still writes it
       endLoan(!error && !stream.destroyed)
@@ -375,12 +404,25 @@ export class Sender implements StreamWriter {
     sender.flush()
   }
 
-  readonly #onPieceWritten: WriteListener = (error) => {
+  get #pieceListener (): WriteListener {
+    this.#listener ??= (error) => { this.#onPieceWritten(error) }
+    return this.#listener
+  }
+
+  #onPieceWritten (error: Error | null | undefined): void {
     // after an error the transport closes, and destroy() handles the rest
     if (error || this.#destroyed) return
     const length = this.#writing!.shift()!
     this.#written += length
     this.#inFlight -= length
+    this.#onTaken(length)
+  }
+
+  static readonly #tellTaken = (sender: Sender, length: number): void => {
+    if (!sender.#destroyed) sender.#onTaken(length)
+  }
+
+  #onTaken (length: number): void {
     if (this.#isTellingLater) return
     if (length >= LARGE_WRITE ? this.#lookAtClock() : this.isTurnOver) {
       // if the kernel takes everything at once, a caller that sends from each callback would never leave this turn

@@ -164,6 +164,24 @@ test('where more waits than whoever obeys has sent, the last Ping alone is answe
   t.equal(written(), '')
 })
 
+test('progress is awaited by who was told to wait, and by a Ping without an answer', async t => {
+  const { writer, take } = open()
+  t.equal(writer.awaitsProgress, false)
+  writer.send(Buffer.alloc(100), undefined, undefined)
+  t.equal(writer.awaitsProgress, true)
+  await TICK()
+  await take()
+  t.equal(writer.awaitsProgress, false)
+  for (let i = 0; i < 4; i++) writer.ping(Buffer.alloc(125))
+  t.equal(writer.awaitsProgress, false)
+  writer.answerPing(Buffer.from('1'))
+  t.equal(writer.awaitsProgress, true)
+  t.equal(writer.mustWait, false)
+  await TICK()
+  await take()
+  t.equal(writer.awaitsProgress, false)
+})
+
 test('Ping and Pong take what a message may be, up to 125 bytes', t => {
   const { writer } = open()
   t.throws(() => { writer.sendControl(PING, Buffer.alloc(126), undefined) }, RangeError)

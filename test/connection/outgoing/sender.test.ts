@@ -19,11 +19,14 @@ type Taken = (error?: Error) => void
 /** A transport that says what it was given, and takes it only when it is told to. */
 class TestTransport implements Transport {
   readonly ownsChunks = true
+  takesAtOnce = false
   readonly writes: Buffer[] = []
   readonly stream: Duplex
   finished = 0
-  /** When true, what is written is taken in a later turn of its own accord. */
-  takes = true
+  /** Whether what is written is taken of its own accord: in a later turn (true), or before write() returns, as the kernel does. */
+  takes: boolean | 'at once' = true
+  /** Of what is taken at once. */
+  error: Error | undefined
   /** Bytes. */
   taken = 0
   #waiting: Taken[] = []
@@ -33,10 +36,11 @@ class TestTransport implements Transport {
       const bytes = Buffer.concat(chunks)
       this.writes.push(bytes)
       const taken: Taken = error => {
-        this.taken += bytes.length
+        if (error === undefined) this.taken += bytes.length
         callback(error)
       }
-      if (this.takes) setImmediate(taken)
+      if (this.takes === 'at once') taken(this.error)
+      else if (this.takes) setImmediate(taken)
       else this.#waiting.push(taken)
     }
     this.stream = new Duplex({
@@ -77,7 +81,7 @@ interface Setup {
   unreadable: Promise<Error>
 }
 
-function setUp (t: Test, highWaterMark?: number): Setup {
+function setUp (t: Test, highWaterMark?: number, progress: { awaitsProgress?: boolean } = {}): Setup {
   const transport = new TestTransport(highWaterMark)
   const events: string[] = []
   let fail: (error: Error) => void
@@ -89,7 +93,7 @@ function setUp (t: Test, highWaterMark?: number): Setup {
     },
     onUnsendable (error) { fail(error) }
   }
-  const sender = new Sender(transport, 'server', null, owner)
+  const sender = new Sender(transport, 'server', null, Object.assign(progress, owner))
   transport.stream.on('drain', () => { sender.flush() })
   t.teardown(() => { transport.stream.destroy() })
   return { sender, transport, events, unreadable }
@@ -282,6 +286,129 @@ test('what is added after destroy() is not counted as waiting', async t => {
   await new Promise(resolve => { setImmediate(resolve) })
   t.equal(sender.bufferedAmount, 0)
 })
+
+interface Plain extends Setup {
+  /** By write: whether it was given a callback. */
+  callbacks: boolean[]
+  owner: { awaitsProgress: boolean }
+}
+
+/** A transport that says when it has taken everything. */
+function setUpPlain (t: Test): Plain {
+  const owner = { awaitsProgress: false }
+  const setup = setUp(t, 64 * 1024, owner)
+  const { transport } = setup
+  transport.takes = 'at once'
+  transport.takesAtOnce = true
+  const { stream } = transport
+  const write = stream.write.bind(stream) as (...given: unknown[]) => boolean
+  const callbacks: boolean[] = []
+  stream.write = (...given: unknown[]) => {
+    callbacks.push(given.some(argument => typeof argument === 'function'))
+    return write(...given)
+  }
+  return { ...setup, callbacks, owner }
+}
+
+const nextTick = (): Promise<void> => new Promise(resolve => { process.nextTick(resolve) })
+
+test('what is taken at once is out when write() returns, and nobody is told who does not wait for it', async t => {
+  const { sender, transport, callbacks, events } = setUpPlain(t)
+  sender.add(TEXT, true, 'hello')
+  t.equal(sender.bufferedAmount, 7)
+  sender.flush()
+  t.equal(sender.bufferedAmount, 0)
+  t.equal(sender.bytesWritten, 7)
+  t.equal(sender.hasUnsentBytes, false)
+  await nextTick()
+  sender.add(TEXT, true, 'again')
+  await nextTick()
+  t.equal(sender.bytesHandedOver, 14)
+  t.strictSame(callbacks, [false, false])
+  t.strictSame(events, [])
+  t.strictSame(transport.frames, ['1 hello', '1 again'])
+})
+
+test('who waits for what is taken at once is told in a later tick, but not of what is gone by then', async t => {
+  const { sender, callbacks, events, owner } = setUpPlain(t)
+  owner.awaitsProgress = true
+  sender.add(TEXT, true, 'hello')
+  sender.flush()
+  t.strictSame(events, [])
+  await nextTick()
+  t.strictSame(events, ['written'])
+  sender.add(TEXT, true, 'again')
+  sender.flush()
+  sender.destroy()
+  await nextTick()
+  t.strictSame(events, ['written'])
+  t.strictSame(callbacks, [false, false])
+})
+
+test('a callback is called in a later tick, and so are those of what was added meanwhile', async t => {
+  const { sender, callbacks } = setUpPlain(t)
+  const called: string[] = []
+  sender.add(TEXT, true, 'a', () => { called.push('a') })
+  sender.flush()
+  sender.add(TEXT, true, 'b')
+  sender.add(TEXT, true, 'c', () => { called.push('c') })
+  sender.flush()
+  t.strictSame(called, [])
+  await sent(sender, TEXT, 'd')
+  t.strictSame(called, ['a', 'c'])
+  t.strictSame(callbacks, [true, true, true])
+})
+
+test('what is not taken at once is unsent until it is taken, and what is behind it too', async t => {
+  const { sender, transport, events, callbacks } = setUpPlain(t)
+  transport.takes = false
+  sender.add(TEXT, true, 'a')
+  sender.flush()
+  sender.add(TEXT, true, 'bb')
+  sender.flush()
+  t.equal(sender.bufferedAmount, 7)
+  t.strictSame(events, [])
+  transport.takes = true
+  transport.take()
+  while (sender.bufferedAmount > 0) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(sender.bytesWritten, 7)
+  t.strictSame(transport.frames, ['1 a', '1 bb'])
+  t.strictSame(events, ['written', 'written'])
+  t.strictSame(callbacks, [false, true, true]) // the second write is empty
+  transport.takes = 'at once'
+  sender.add(TEXT, true, 'c')
+  sender.flush()
+  t.equal(sender.bufferedAmount, 0)
+})
+
+test('more than one piece leaves in one write, also where it is taken at once', async t => {
+  const { sender, transport, callbacks } = setUpPlain(t)
+  sender.add(BINARY, true, Buffer.alloc(20_000))
+  sender.flush()
+  t.equal(transport.writes.length, 1)
+  t.strictSame(callbacks, [true, true])
+  t.equal(transport.frames.length, 1)
+  await nextTick()
+  t.equal(sender.bufferedAmount, 0)
+})
+
+for (const [title, fail] of [
+  ['fails at once', (transport: TestTransport) => { transport.error = new Error('EPIPE') }],
+  ['meets a stream that was destroyed', (transport: TestTransport) => { transport.stream.destroy() }]
+] as const) {
+  test(`a write that ${title} is not counted as sent`, async t => {
+    const { sender, transport, events, owner } = setUpPlain(t)
+    owner.awaitsProgress = true
+    fail(transport)
+    sender.add(TEXT, true, 'hello')
+    sender.flush()
+    t.equal(sender.bufferedAmount, 7)
+    if (!transport.stream.closed) await new Promise(resolve => { transport.stream.on('close', resolve) })
+    t.equal(sender.bufferedAmount, 7)
+    t.equal(sender.bytesWritten, 0)
+    t.strictSame(events, [])
+  })
+}
 
 test('a write that fails leaves its callbacks to destroy()', async t => {
   const { sender, transport, events } = setUp(t)
@@ -497,8 +624,10 @@ test('only plain TCP sockets lend memory: others may keep what they were given',
   const socket = new Socket()
   const transport = new SocketTransport(socket)
   t.not(transport.slab, undefined)
+  t.equal(transport.takesAtOnce, true)
   socket.write = () => true // one that waits, perhaps
   t.equal(transport.slab, undefined)
+  t.equal(transport.takesAtOnce, false)
   t.equal(new SocketTransport(new class extends Socket {}()).slab, undefined)
   t.equal(new SocketTransport(new TLSSocket(socket)).slab, undefined)
   t.equal(new SocketTransport(new Duplex() as SocketTransport['stream']).slab, undefined)
