@@ -102,14 +102,16 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
 
   /** @param maxLength maximum bytes to return; never more than 64 KiB */
   override next (maxLength = MAX_PIECE): Buffer | null {
-    if (this.#ready.length === 0) this.#finishBatch()
-    const head = this.#ready[0]
-    if (head === undefined) return null
+    const head = this.#ready[0] ?? this.#endBatch()
+    if (head === null) return null
     const length = Math.min(maxLength, MAX_PIECE, head.length)
     if (this.#loan !== null) this.#leftOfLoan -= length
-    if (head.length === length) return this.#ready.shift()!
-    this.#ready[0] = head.subarray(length)
-    return head.subarray(0, length)
+    if (head.length > length) {
+      this.#ready[0] = head.subarray(length)
+      return head.subarray(0, length)
+    }
+    if (this.#ready.length > 0) this.#ready.shift()
+    return head
   }
 
   /** next() would return null. @internal */
@@ -225,16 +227,23 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
   }
 
   #finishBatch (): void {
+    const batch = this.#endBatch()
+    if (batch !== null) this.#ready.push(batch)
+  }
+
+  /** @returns the batch, which is complete; null: there is none */
+  #endBatch (): Buffer | null {
     const batch = this.#run === null ? this.#batch : this.#join(this.#run)
-    if (batch === null) return
-    if (batch === this.#loan) this.#leftOfLoan = this.#batchLength
-    if (this.#batchLength === batch.length) this.#ready.push(batch)
-    else if (this.#batchLength > 0) this.#ready.push(batch.subarray(0, this.#batchLength))
-    if (this.#isInSlab) this.#lengthInSlab = this.#batchLength
+    if (batch === null) return null
+    const length = this.#batchLength
+    if (batch === this.#loan) this.#leftOfLoan = length
+    if (this.#isInSlab) this.#lengthInSlab = length
     this.#isInSlab = false
     this.#batch = null
     this.#run = null
     this.#batchLength = 0
+    if (length === 0) return null
+    return length === batch.length ? batch : batch.subarray(0, length)
   }
 }
 
