@@ -31,7 +31,8 @@ export interface FrameSerializerOptions {
  * costs less than another buffer in the write.
  */
 export const COPY_UP_TO = 16 * 1024
-const MAX_PIECE = 64 * 1024
+/** Maximum bytes that next() returns. */
+export const MAX_PIECE = 64 * 1024
 // Bytes from which a batch is in lent memory: smaller ones share some that Node allocates for all.
 const LOAN_FROM = 4 * 1024
 
@@ -83,7 +84,7 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return headerLength + payloadLength
   }
 
-  /** Adds a frame that other connections send too. @param frame a run of one frame @returns its length in bytes @internal */
+  /** Adds a frame, or several, that other connections send too. @returns the length in bytes @internal */
   feedFrame (frame: FrameRun): number {
     const { length } = frame
     if (length > COPY_UP_TO) {

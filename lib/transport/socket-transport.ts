@@ -5,6 +5,9 @@ import { WriteLoans } from '../framing/write-loans.ts'
 import { WriteSlab } from '../framing/write-slab.ts'
 import type { Transport } from './transport.ts'
 
+// as it is when this module is loaded: what somebody puts in its place later may keep what it is given
+const write: unknown = Reflect.get(Socket.prototype, 'write')
+
 const slab = new WriteSlab()
 const loans = new WriteLoans()
 
@@ -22,7 +25,7 @@ export class SocketTransport implements Transport {
 
   /** Only if write() is Node's own: a subclass or replacement may keep the buffer. */
   get takesAtOnce (): boolean {
-    return this.#isPlain && this.stream.write === Socket.prototype.write
+    return this.#isPlain && this.stream.write === write
   }
 
   get slab (): WriteSlab | undefined {
@@ -39,7 +42,7 @@ export class SocketTransport implements Transport {
   /** TLS completes a write only in the next turn. */
   get loans (): WriteLoans | undefined {
     if (this.#isPlain || Object.getPrototypeOf(this.stream) !== TLSSocket.prototype) return undefined
-    return this.stream.write === Socket.prototype.write ? loans : undefined
+    return this.stream.write === write ? loans : undefined
   }
 
   tune (): void {

@@ -6,12 +6,13 @@ import type { Deflater } from '../../compression/deflater.ts'
 import type { Role } from '../../protocol/role.ts'
 import { Fifo } from '../../framing/fifo.ts'
 import type { FrameRun } from '../../framing/frame-run.ts'
-import { COPY_UP_TO, FrameSerializer } from '../../framing/frame-serializer.ts'
+import { COPY_UP_TO, FrameSerializer, MAX_PIECE } from '../../framing/frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from '../../protocol/opcode.ts'
 import { MessageSlot } from './message-slot.ts'
 import { Pool } from '../../framing/pool.ts'
 import type { PreparedMessage } from '../prepared-message.ts'
 import { SendQueue, type QueueEntry } from './send-queue.ts'
+import { tellAtTickEnd, type TickEndListener } from './tick-end.ts'
 import type { StreamWriter } from '../../transport/session-room.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
@@ -48,11 +49,13 @@ const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
   server: new Pool(() => new FrameSerializer({ role: 'server' }))
 }
 
-export class Sender implements StreamWriter {
+export class Sender implements StreamWriter, TickEndListener {
   readonly #transport: Transport
   readonly #role: Role
   // Only while it holds data: it takes 0.6 KiB, and most connections have nothing to send most of the time.
   #serializer: FrameSerializer | null = null
+  // frames that other connections send too, while nothing else is to be sent: where they are taken at once, they need no serializer
+  #run: FrameRun | null = null
   readonly #deflater: Deflater | null
   readonly #owner: SenderOwner
   // bytes given to the serializer since the start, and those the transport has taken; the difference is unsent
@@ -228,13 +231,25 @@ export class Sender implements StreamWriter {
     const { stream, maxInFlight = Infinity } = this.#transport
     const mustWait = this.#waitsForTurn || stream.writableNeedDrain || this.#inFlight >= maxInFlight
     if (mustWait || (this.#serializer !== null && this.#transport.mayWrite?.(this) === false)) {
+      if (this.#run !== null) this.#openSerializer()
       this.#serializer?.settle()
       return false // continues at 'drain', when a write in flight is done, or when it is its turn
     }
-    let hasRoom = true
+    let hasRoom = this.#run === null || this.#writeRun(this.#run, stream)
     // loops for messages sent meanwhile: an in-memory stream may deliver the peer's answer, and ours to that, before write() returns
     while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
     return hasRoom
+  }
+
+  /** @returns whether there is room for more */
+  #writeRun (run: FrameRun, stream: Duplex): boolean {
+    this.#run = null
+    this.#isWriting = true
+    try {
+      return this.#needsCallback() ? this.#writePiece(run.bytes, stream, this.#pieceListener) : this.#writeAtOnce(run.bytes, stream)
+    } finally {
+      this.#isWriting = false
+    }
   }
 
   /** @returns whether there is room for more */
@@ -243,7 +258,7 @@ export class Sender implements StreamWriter {
     let piece = serializer.next(maxInFlight)
     // one system call for a header and its payload, or the pieces of a long one; most flushes are a single piece
     const isCorked = !serializer.isEmpty
-    const needsCallback = isCorked || this.#inFlight > 0 || this.#callbacks?.isEmpty === false || this.#transport.takesAtOnce !== true
+    const needsCallback = isCorked || this.#needsCallback()
     this.#isWriting = true
     try {
       if (isCorked) stream.cork()
@@ -259,6 +274,10 @@ export class Sender implements StreamWriter {
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
     return room && this.#inFlight < maxInFlight
+  }
+
+  #needsCallback (): boolean {
+    return this.#inFlight > 0 || this.#callbacks?.isEmpty === false || this.#transport.takesAtOnce !== true
   }
 
   /** @returns whether the stream has room for more */
@@ -316,6 +335,7 @@ export class Sender implements StreamWriter {
     const unsent = [...this.#callbacks?.cut().map(({ callback }) => callback) ?? [], ...this.#queue?.clear() ?? []]
     this.#dropped = this.#added - this.#written
     this.#written = this.#added
+    this.#run = null
     if (this.#serializer !== null) {
       this.#serializer.clear()
       if (!this.#isWriting) this.#letGoOf(this.#serializer)
@@ -352,18 +372,38 @@ export class Sender implements StreamWriter {
   }
 
   #serializeFrame (frame: FrameRun, callback: SendCallback | undefined): void {
-    if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feedFrame(frame), callback)
+    if (this.#destroyed) return
+    if (!this.#addToRun(frame)) this.#takeSerializer().feedFrame(frame)
+    this.#onSerialized(frame.length, callback)
+  }
+
+  /** @returns whether it goes out as it is, behind others like it */
+  #addToRun (frame: FrameRun): boolean {
+    const run = this.#run
+    if (run !== null) {
+      if (frame.length > COPY_UP_TO || run.length + frame.length > MAX_PIECE) return false
+    } else if (this.#serializer !== null || this.#transport.takesAtOnce !== true || frame.length > MAX_PIECE) {
+      return false
+    }
+    this.#scheduleFlush()
+    this.#run = run === null ? frame : run.followedBy(frame)
+    return true
+  }
+
+  #takeSerializer (): FrameSerializer {
+    this.#scheduleFlush() // first, as feed() may throw: the flush then returns the slab
+    return this.#serializer ?? this.#openSerializer()
   }
 
   /** Also borrows the shared write buffer if the stream takes writes at once. */
-  #takeSerializer (): FrameSerializer {
-    this.#scheduleFlush() // first, as feed() may throw: the flush then returns the slab
-    if (this.#serializer !== null) return this.#serializer
+  #openSerializer (): FrameSerializer {
     const { slab, loans, stream } = this.#transport
     const serializer = SERIALIZERS[this.#role].take()
     if (slab !== undefined && stream.writableLength === 0) serializer.borrow(slab)
     serializer.borrowFrom(loans ?? null)
     this.#serializer = serializer
+    if (this.#run !== null) serializer.feedFrame(this.#run)
+    this.#run = null
     return serializer
   }
 
@@ -396,12 +436,12 @@ export class Sender implements StreamWriter {
   #scheduleFlush (): void {
     if (this.#held || this.#isFlushScheduled) return
     this.#isFlushScheduled = true
-    process.nextTick(Sender.#flushScheduled, this)
+    tellAtTickEnd(this)
   }
 
-  static readonly #flushScheduled = (sender: Sender): void => {
-    sender.#isFlushScheduled = false
-    sender.flush()
+  onTickEnd (): void {
+    this.#isFlushScheduled = false
+    this.flush()
   }
 
   get #pieceListener (): WriteListener {

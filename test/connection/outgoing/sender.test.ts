@@ -7,11 +7,13 @@ import { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { test, type Test } from 'tap'
 import { BINARY, CLOSE, CONTINUATION, PING, TEXT } from '../../../lib/protocol/opcode.ts'
+import { FrameRun } from '../../../lib/framing/frame-run.ts'
 import { WriteLoans } from '../../../lib/framing/write-loans.ts'
 import { Sender, type SenderOwner } from '../../../lib/connection/outgoing/sender.ts'
 import { SocketTransport } from '../../../lib/transport/socket-transport.ts'
 import type { Transport } from '../../../lib/transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
+import { prepare, type PreparedMessage } from '../../../lib/connection/prepared-message.ts'
 import { readFrames, serverFrame } from '../../helpers/frames.ts'
 
 type Taken = (error?: Error) => void
@@ -290,6 +292,8 @@ test('what is added after destroy() is not counted as waiting', async t => {
 interface Plain extends Setup {
   /** By write: whether it was given a callback. */
   callbacks: boolean[]
+  /** What was written, as it was given. */
+  given: unknown[]
   owner: { awaitsProgress: boolean }
 }
 
@@ -303,11 +307,13 @@ function setUpPlain (t: Test): Plain {
   const { stream } = transport
   const write = stream.write.bind(stream) as (...given: unknown[]) => boolean
   const callbacks: boolean[] = []
-  stream.write = (...given: unknown[]) => {
-    callbacks.push(given.some(argument => typeof argument === 'function'))
-    return write(...given)
+  const given: unknown[] = []
+  stream.write = (...args: unknown[]) => {
+    given.push(args[0])
+    callbacks.push(args.some(argument => typeof argument === 'function'))
+    return write(...args)
   }
-  return { ...setup, callbacks, owner }
+  return { ...setup, callbacks, given, owner }
 }
 
 const nextTick = (): Promise<void> => new Promise(resolve => { process.nextTick(resolve) })
@@ -390,6 +396,101 @@ test('more than one piece leaves in one write, also where it is taken at once', 
   t.equal(transport.frames.length, 1)
   await nextTick()
   t.equal(sender.bufferedAmount, 0)
+})
+
+/** A message for many connections. */
+const shared = (data: string | Buffer): PreparedMessage => prepare(data) as PreparedMessage
+
+test('what many connections get goes out as it is where it is taken at once', async t => {
+  const { sender, given, callbacks } = setUpPlain(t)
+  for (const message of [shared('small'), shared(Buffer.alloc(20_000))]) {
+    sender.addPrepared(message)
+    t.equal(sender.bufferedAmount, message.frame.length)
+    await nextTick()
+    t.equal(sender.bufferedAmount, 0)
+    t.equal(given.pop(), message.frame.bytes)
+  }
+  t.strictSame(callbacks, [false, false])
+})
+
+const a = shared('a')
+const b = shared('b')
+const large = shared(Buffer.alloc(16_000))
+const huge = shared(Buffer.alloc(70_000))
+for (const [title, messages, frames, writes] of [
+  ['another', [a, b, a], ['1 a', '1 b', '1 a'], 1],
+  ['one of its own', ['x', a, 'y'], ['1 x', '1 a', '1 y'], 1],
+  ['one of its own behind it', [a, b, 'x', b], ['1 a', '1 b', '1 x', '1 b'], 1],
+  ['more than one write takes', Array(5).fill(large), Array(5).fill('2 16000'), 1],
+  ['one that is larger than a write', [a, huge, b], ['1 a', '2 70000', '1 b'], 2],
+  ['one that is larger than a write in front', [huge, a], ['2 70000', '1 a'], 2],
+  ['none, and is larger than a write', [huge], ['2 70000'], 2]
+] as const) {
+  test(`what many connections get keeps its order with ${title}`, async t => {
+    const { sender, transport, given } = setUpPlain(t)
+    for (const message of messages as ReadonlyArray<string | PreparedMessage>) {
+      if (typeof message === 'string') sender.add(TEXT, true, message)
+      else sender.addPrepared(message)
+    }
+    while (sender.bufferedAmount > 0) await new Promise(resolve => { setImmediate(resolve) })
+    t.strictSame(transport.frames, frames)
+    t.equal(transport.writes.length, writes)
+    t.ok(given.every(chunk => (chunk as Buffer).length <= 64 * 1024))
+  })
+}
+
+test('a large message that many connections get is not copied behind others', async t => {
+  const { sender, given } = setUpPlain(t)
+  const message = shared(Buffer.alloc(20_000))
+  sender.addPrepared(a)
+  sender.addPrepared(message)
+  await nextTick()
+  t.equal(given.at(-1), message.frame.bytes)
+})
+
+test('what many connections get goes out in pieces where no more may be in flight', async t => {
+  const { sender, transport } = setUp(t)
+  Object.assign(transport, { maxInFlight: 10 })
+  sender.addPrepared(shared('x'.repeat(20)))
+  while (sender.bufferedAmount > 0) await new Promise(resolve => { setImmediate(resolve) })
+  t.strictSame(transport.writes.map(({ length }) => length), [10, 10, 2])
+})
+
+test('what many connections get waits for room, or is dropped, like any other message', async t => {
+  const { sender, transport, owner } = setUpPlain(t)
+  owner.awaitsProgress = true
+  transport.takes = false
+  const { followedBy } = FrameRun.prototype
+  let joined = 0
+  t.intercept(FrameRun.prototype, 'followedBy', {
+    value (this: FrameRun, frame: FrameRun) {
+      joined++
+      return Reflect.apply(followedBy, this, [frame])
+    }
+  })
+  const called: string[] = []
+  sender.addPrepared(shared(Buffer.alloc(64 * 1024 - 4)), () => { called.push('large') })
+  await nextTick()
+  t.equal(transport.stream.writableNeedDrain, true)
+  for (let i = 0; i < 3; i++) {
+    sender.addPrepared(a, () => { called.push('a') })
+    sender.addPrepared(b)
+    await nextTick()
+  }
+  t.equal(sender.bufferedAmount, 64 * 1024 + 18)
+  t.equal(transport.frames.length, 1)
+  t.equal(joined, 1, 'what waits is in one buffer, not in an object for each message')
+  transport.takes = 'at once'
+  transport.take()
+  while (sender.bufferedAmount > 0) await new Promise(resolve => { setImmediate(resolve) })
+  t.strictSame(transport.frames.slice(1), ['1 a', '1 b', '1 a', '1 b', '1 a', '1 b'])
+  t.strictSame(called, ['large', 'a', 'a', 'a'])
+  sender.addPrepared(a, () => { called.push('dropped') })
+  t.equal(sender.destroy().length, 1)
+  sender.addPrepared(b)
+  await nextTick()
+  t.equal(transport.frames.length, 7)
+  t.equal(called.length, 4)
 })
 
 for (const [title, fail] of [
