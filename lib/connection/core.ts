@@ -254,7 +254,6 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
   }
 
   onWritten (callbacks: SendCallback[]): void {
-    this.#liveness!.progressed()
     this.closing.onProgress()
     for (const callback of callbacks) this.connection.callSafely(callback)
     this.writer.onWritten()
@@ -293,6 +292,7 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
 
   isReading (): boolean { return !this.transport!.stream.isPaused() }
   hasUnsentBytes (): boolean { return this.writer.sender.hasUnsentBytes }
+  bytesWritten (): number { return this.writer.sender.bytesWritten }
   onSilence (): void { this.onAsk() }
   onDead (): void { this.closing.drop('silent') }
   onExit (): void { this.writer.flush() }

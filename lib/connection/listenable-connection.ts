@@ -90,8 +90,12 @@ export abstract class ListenableConnection extends EventEmitter {
 
   /** Calls `callback` in the context of this connection and passes what it throws to onListenerError(). @internal */
   callSafely<Args extends unknown[]> (callback: (...args: Args) => unknown, ...args: Args): void {
+    this.inContext(() => { this.#callHere(callback, args) })
+  }
+
+  #callHere<Args extends unknown[]> (callback: (...args: Args) => unknown, args: Args): void {
     try {
-      const result = this.#context.runInAsyncScope(callback, undefined, ...args)
+      const result = callback(...args)
       if (isThenable(result)) result.then(undefined, error => { this.onListenerError(error) })
     } catch (error) {
       this.onListenerError(error)

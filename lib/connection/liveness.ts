@@ -15,6 +15,8 @@ export interface LivenessOwner {
   /** We are reading; while we are not, the peer's silence means nothing. */
   isReading (): boolean
   hasUnsentBytes (): boolean
+  /** Bytes that the transport has taken since the start. */
+  bytesWritten (): number
   /** Send a Ping. */
   onSilence (): void
   /** The peer is gone: the Ping was not answered in time. */
@@ -41,6 +43,8 @@ export class Liveness implements HeartbeatListener {
   #heardAt: number
   #askedAt: number | null = null
   #progressAt: number
+  // bytes that the transport had taken at the last beat
+  #written = 0
 
   constructor (settings: LivenessSettings, owner: LivenessOwner) {
     this.#settings = settings
@@ -59,11 +63,6 @@ export class Liveness implements HeartbeatListener {
     this.#askedAt = null
   }
 
-  /** The transport took bytes. */
-  progressed (): void {
-    this.#progressAt = this.#heartbeat.now
-  }
-
   stop (): void {
     this.#heartbeat.delete(this)
   }
@@ -80,7 +79,9 @@ export class Liveness implements HeartbeatListener {
   }
 
   onBeat (now: number): void {
-    if (!this.#owner.hasUnsentBytes()) {
+    const written = this.#owner.bytesWritten()
+    if (written !== this.#written || !this.#owner.hasUnsentBytes()) {
+      this.#written = written
       this.#progressAt = now
     } else if (now - this.#progressAt >= this.#settings.stallTimeout) {
       this.#owner.onStalled()

@@ -1,12 +1,15 @@
+import { EventEmitter } from 'node:events'
 import { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { Duplex, Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { WriteLoans } from '../framing/write-loans.ts'
 import { WriteSlab } from '../framing/write-slab.ts'
 import type { Transport } from './transport.ts'
 
-// as it is when this module is loaded: what somebody puts in its place later may keep what it is given
-const write: unknown = Reflect.get(Socket.prototype, 'write')
+// Node's own, which sockets inherit: what somebody has put in its place may keep what it is given
+const write: unknown = Reflect.get(Duplex.prototype, 'write')
+const push: unknown = Reflect.get(Readable.prototype, 'push')
+const emit: unknown = Reflect.get(EventEmitter.prototype, 'emit')
 
 const slab = new WriteSlab()
 const loans = new WriteLoans()
@@ -36,7 +39,7 @@ export class SocketTransport implements Transport {
   get isReadByOthers (): boolean {
     const { stream } = this
     return !this.#isPlain || stream.listenerCount('data') > 1 || stream.listenerCount('readable') > 0 ||
-      stream.push !== Socket.prototype.push || stream.emit !== Socket.prototype.emit
+      stream.push !== push || stream.emit !== emit
   }
 
   /** TLS completes a write only in the next turn. */

@@ -303,6 +303,23 @@ test('a rejection leaves the context of its listener as it was', async t => {
   t.strictSame(stores.slice(1), ['request', 'request'])
 })
 
+test('what a callback throws or rejects with is told in the context of its connection, whoever calls it', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const stores: unknown[] = []
+  const connection = storage.run('request', () => new Connection(SETTINGS, {
+    onError (error) { stores.push([(error as Error).message, storage.getStore()]) },
+    onClose () {},
+    onWarning () {}
+  }))
+  await storage.run('another', async () => {
+    connection.callSafely(() => { throw new Error('thrown') })
+    connection.callSafely(async () => { throw new Error('rejected') })
+    await turn()
+  })
+  t.strictSame(stores, [['thrown', 'request'], ['rejected', 'request']])
+  connection.terminate()
+})
+
 for (const method of ['on', 'addListener', 'once', 'prependListener', 'prependOnceListener'] as const) {
   test(`${method}() makes a consumer of held messages`, async t => {
     const start = gate()

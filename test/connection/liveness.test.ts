@@ -9,10 +9,11 @@ const SETTINGS = { heartbeat: { interval: 100, timeout: 50 }, stallTimeout: 1000
 
 function setUp (given: Omit<LivenessSettings, 'role'> & Partial<LivenessSettings> = SETTINGS) {
   const events: string[] = []
-  const state = { reading: true, unsent: false }
+  const state = { reading: true, unsent: false, written: 0 }
   const owner: LivenessOwner = {
     isReading: () => state.reading,
     hasUnsentBytes: () => state.unsent,
+    bytesWritten: () => state.written,
     onSilence () { events.push('ask') },
     onStalled () { events.push('stalled') },
     onExit () {},
@@ -84,9 +85,15 @@ test('progress puts the end off', async t => {
   const { events, state, liveness, beat } = setUp({ heartbeat: false, stallTimeout: 100 })
   t.teardown(() => { liveness.stop() })
   state.unsent = true
-  liveness.progressed()
-  beat(99)
-  t.strictSame(events, [])
+  beat(0)
+  for (let time = 90; time <= 360; time += 90) {
+    state.written++
+    beat(time)
+  }
+  beat(459)
+  t.strictSame(events, [], 'though something was unsent at each beat')
+  beat(460)
+  t.strictSame(events, ['stalled'])
 })
 
 test('without a heartbeat nobody is asked', async t => {

@@ -38,6 +38,23 @@ test('small frames may be laid together where write() is Node\'s own', async t =
   t.equal(new SocketTransport(new Duplex()).slab, undefined)
 })
 
+test('what is in the place of Node\'s own on all sockets may keep what it sees', async t => {
+  const socket = new Socket()
+  const transport = new SocketTransport(socket)
+  t.equal(transport.takesAtOnce, true)
+  t.equal(transport.isReadByOthers, false)
+  for (const name of ['write', 'push', 'emit'] as const) {
+    Object.assign(Socket.prototype, { [name]: () => true })
+    try {
+      t.equal(transport.takesAtOnce, name !== 'write', name)
+      t.equal(transport.slab === undefined, name === 'write', name)
+      t.equal(transport.isReadByOthers, name !== 'write', name)
+    } finally {
+      delete (Socket.prototype as Partial<Socket>)[name]
+    }
+  }
+})
+
 test('memory is lent for writes where write() is that of Node\'s TLS', async t => {
   class Other extends TLSSocket {}
   const socket = new TLSSocket(new Socket())
