@@ -6,8 +6,13 @@ import { FrameCounter } from './frame-counter.ts'
 // What a peer may send before it waits. From 4 MiB on the server asks by Pings whether it is read, which nobody answers here.
 const WINDOW = 2 * 1024 * 1024
 
-let opened: Promise<ClientHttp2Session> | null = null
-let clients = 0
+interface Shared {
+  readonly session: Promise<ClientHttp2Session>
+  clients: number
+}
+
+// by the port of the server
+const opened = new Map<number, Shared>()
 
 async function openSession (port: number): Promise<ClientHttp2Session> {
   const session = connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: WINDOW } })
@@ -17,25 +22,29 @@ async function openSession (port: number): Promise<ClientHttp2Session> {
   return session
 }
 
-/** The client's side of one WebSocket over HTTP/2 (RFC 8441). All that are open at a time share one session. */
+/** The client's side of one WebSocket over HTTP/2 (RFC 8441). All that are open to a server at a time share one session. */
 export class Http2Client implements BenchClient {
   readonly head: string
+  readonly #port: number
   readonly #stream: ClientHttp2Stream
   readonly #counter = new FrameCounter()
   #receive: (bytes: Buffer) => void = () => { throw new Error('bytes that nobody waits for') }
   #isDestroyed = false
 
   static async open (port: number, path: string): Promise<Http2Client> {
-    clients++
-    const session = await (opened ??= openSession(port))
+    const shared = opened.get(port) ?? { session: openSession(port), clients: 0 }
+    opened.set(port, shared)
+    shared.clients++
+    const session = await shared.session
     const stream = session.request({ ':method': 'CONNECT', ':protocol': 'websocket', ':path': path, 'sec-websocket-version': '13' })
     const [headers] = await once(stream, 'response') as [IncomingHttpHeaders & { ':status'?: number }]
     if (headers[':status'] !== 200) throw new Error(`the handshake was answered with ${headers[':status']}`)
-    return new Http2Client(stream)
+    return new Http2Client(port, stream)
   }
 
-  private constructor (stream: ClientHttp2Stream) {
+  private constructor (port: number, stream: ClientHttp2Stream) {
     this.head = ''
+    this.#port = port
     this.#stream = stream
     stream.on('data', (bytes: Buffer) => { this.#receive(bytes) })
     stream.on('error', error => { if (!this.#isDestroyed) throw error })
@@ -65,8 +74,9 @@ export class Http2Client implements BenchClient {
   destroy (): void {
     this.#isDestroyed = true
     this.#stream.destroy()
-    if (--clients > 0) return
-    void opened!.then(session => { session.destroy() })
-    opened = null
+    const shared = opened.get(this.#port)!
+    if (--shared.clients > 0) return
+    opened.delete(this.#port)
+    void shared.session.then(session => { session.destroy() })
   }
 }
