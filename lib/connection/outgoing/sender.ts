@@ -1,4 +1,5 @@
 // messages -> [Deflater] -> SendQueue (if not ready) -> FrameSerializer -> transport
+// Messages shared with other connections are frames already, and may go without a serializer.
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
 // it has room, so bytes for a slow peer wait here and are counted here.
 import type { Duplex } from 'node:stream'
