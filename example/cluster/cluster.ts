@@ -59,7 +59,7 @@ export class Cluster {
   async #startNode (name: string): Promise<void> {
     const child = fork(new URL(`./node${extname(import.meta.url)}`, import.meta.url), {
       execArgv: ['--disable-warning=ExperimentalWarning'],
-      env: { ...process.env, NODE_NAME: name, NODE_COUNT: String(NAMES.length), REDIS_PORT: String(this.#redis.port) }
+      env: { ...process.env, NODE_NAME: name, NODE_COUNT: String(NAMES.length), REDIS_PATH: this.#redis.path }
     })
     this.#processes.add(child)
     const [{ port }] = await once(child, 'message') as [{ port: number }]
@@ -76,7 +76,7 @@ export class Cluster {
 
   /** Publishes 1, 2, 3 ... beside what members say, so that pages can tell when one is missing. */
   async #count (): Promise<void> {
-    const client = createClient({ socket: { host: '127.0.0.1', port: this.#redis.port } })
+    const client = createClient({ socket: { path: this.#redis.path, tls: false } })
     this.#topics = newTopics({ broker: redisBroker({ client }) })
     await this.#topics.start()
     let count = 0

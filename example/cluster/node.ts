@@ -4,7 +4,7 @@ import { createClient } from 'redis'
 import { redisBroker } from '../../lib/brokers/redis/index.ts'
 import { buildApp, newTopics } from '../app.ts'
 
-const client = createClient({ socket: { host: '127.0.0.1', port: Number(process.env['REDIS_PORT']) } })
+const client = createClient({ socket: { path: process.env['REDIS_PATH']!, tls: false } })
 const app = await buildApp({
   topics: newTopics({ broker: redisBroker({ client }) }),
   node: {

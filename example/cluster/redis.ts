@@ -1,7 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -10,29 +9,20 @@ export function hasRedis (): boolean {
   return spawnSync('redis-server', ['--version']).status === 0
 }
 
-/** Starts a redis-server that keeps nothing, on a free port. */
-export async function startRedis (): Promise<{ port: number, stop: () => Promise<void> }> {
-  const port = await freePort()
+/** Starts a redis-server that keeps nothing, on a socket in a folder of its own: a port that is free now may be taken by the time that it listens. */
+export async function startRedis (): Promise<{ path: string, stop: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'cluster-'))
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const path = join(folder, 'redis.sock')
+  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--dir', folder, '--save', ''], { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = once(server, 'exit')
-  for await (const line of createInterface({ input: server.stdout })) if (line.includes('Ready to accept connections')) break
+  for await (const line of createInterface({ input: server.stdout })) if (line.includes('ready to accept connections')) break
   server.stdout.resume()
   return {
-    port,
+    path,
     async stop () {
       server.kill()
       await exited
       await rm(folder, { recursive: true })
     }
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, guard } from '../helpers/redis-server.ts'
+import { freePort } from '../helpers/free-port.ts'
+import { guard } from '../helpers/server-process.ts'
 import type { Protocol } from './messages.ts'
 
 export interface Proxy {

@@ -1,7 +1,8 @@
-// A real cluster of redis-servers on free ports, each in a folder of its own.
+// A real cluster of redis-servers.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis as Ioredis } from 'ioredis'
-import { freePort, RedisServer } from './redis-server.ts'
+import { freePort } from './free-port.ts'
+import { RedisServer } from './redis-server.ts'
 
 const SLOTS = 16_384
 const HOST = '127.0.0.1'
