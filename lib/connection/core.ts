@@ -130,7 +130,8 @@ implements ReceiverOwner, MessageWriterOwner, LivenessOwner, RoundTripOwner, Clo
     if (this.settings.role === 'client') this.connection.inContext(() => { this.connection.emitSafely('open') })
     listenToData(stream)
     if (head.length > 0) receiver.feed(head)
-    this.#read()
+    const isIdle = head.length === 0 && receiver.wantsInput && stream.readableFlowing === true // there is nothing to read yet
+    if (!isIdle) this.#read()
     if (stream.readableEnded) this.onStreamEnd()
   }
 

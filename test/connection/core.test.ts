@@ -60,6 +60,26 @@ test('what went through is added up with what waits', async t => {
   await connection.closed
 })
 
+test('a new connection makes a stream flow that was paused, and pauses one whose peer has too much to read already', async t => {
+  const stream = new Duplex({ read () {}, write () {} }) // which takes nothing
+  stream.pause()
+  const connection = new Connection(SETTINGS, OWNER)
+  coreOf(connection).open(memoryTransport(stream), Buffer.alloc(0))
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(stream.isPaused(), false)
+  connection.terminate()
+  await connection.closed
+
+  const flooded = new Duplex({ read () {}, write () {} })
+  const flooding = new Connection(SETTINGS, OWNER)
+  coreOf(flooding).open(memoryTransport(flooded), Buffer.alloc(0))
+  for (let i = 0; i < 4; i++) flooding.send(Buffer.alloc(SETTINGS.highWaterMark))
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(flooded.isPaused(), true)
+  flooding.terminate()
+  await flooding.closed
+})
+
 test('an error that says no more than that the connection has ended is told from a failure, once it has', async t => {
   const { connection, core } = open()
   const aborted = new DOMException('aborted', 'AbortError')

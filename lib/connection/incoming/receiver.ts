@@ -194,7 +194,7 @@ export class Receiver implements DeliverySource {
     const frames = this.#frames!
     this.#delivery.deliverHeld()
     this.#beginSink()
-    while (this.#wantsInput()) {
+    while (this.wantsInput) {
       const frame = frames.next()
       if (frame === null) {
         if (frames.isBusy) break
@@ -209,7 +209,8 @@ export class Receiver implements DeliverySource {
     if (!this.#isDeaf) stream.pause()
   }
 
-  #wantsInput (): boolean {
+  /** What arrives now is read on. */
+  get wantsInput (): boolean {
     if (this.#isDeaf || this.#isTurnOver || this.#isFull() || this.#isUndecided()) return false
     return this.#isEndDue || this.#owner.mayRead() // after the end, less than a chunk is left
   }
