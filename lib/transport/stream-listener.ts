@@ -86,7 +86,8 @@ function announceEnd (stream: ListenedStream): void {
     }
     ENDS.set(original, ends)
   }
-  Object.assign(stream, ends)
+  stream.end = ends.end as Duplex['end']
+  stream.destroy = ends.destroy as Duplex['destroy']
 }
 
 /** Detaches the listener. @returns it */
