@@ -214,14 +214,17 @@ export class HandshakeRouter implements Crowd {
     if (isUpgrade === undefined) return () => {}
     const isSelected = (request: IncomingMessage): boolean => {
       if (!isUpgrade.call(server, request)) return false // the application's own callback, if any
-      const [listener, ...others] = server.listeners('upgrade')
-      return listener !== this.#onUpgrade || others.length > 0 || isHandshake(request)
+      return isHandshake(request) || !this.#isAlone || server.listenerCount('upgrade', this.#onUpgrade) === 0
     }
     server.shouldUpgradeCallback = isSelected
     return () => { if (server.shouldUpgradeCallback === isSelected) server.shouldUpgradeCallback = isUpgrade }
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    if (this.#isAlone && isHandshake(request) && !hasEarlierRequests(request.socket)) {
+      this.#run(this.#mark(new Http1Handshake(request, socket, head)))
+      return
+    }
     const { bytesWritten } = request.socket
     const isWritten = (): boolean => request.socket.bytesWritten > bytesWritten
     if (!this.#isOurs(request)) {
@@ -238,8 +241,13 @@ export class HandshakeRouter implements Crowd {
     })
   }
 
+  /** Nobody else listens for upgrades. */
+  get #isAlone (): boolean {
+    return this.#server.listenerCount('upgrade') === 1
+  }
+
   #isOurs ({ headers, url }: IncomingMessage): boolean {
-    if (this.#server.listenerCount('upgrade') === 1) return true
+    if (this.#isAlone) return true
     return isWebSocketUpgrade(headers) ? this.#paths.has(url!) : listHasToken(headers.upgrade, 'h2c')
   }
 
@@ -309,11 +317,13 @@ export class HandshakeRouter implements Crowd {
   }
 
   #run (handshake: PendingHandshake): void {
-    if (!handshake.start(this.#settings.handshakeTimeout)) return
+    if (!handshake.start()) return
+    handshake.limit(this.#settings.handshakeTimeout)
     handshake.join(this.#pending)
     handshake.refusalListener = this.servers[0]! // until its scope is known
     if (this.isClosing) this.#refuse(handshake)
     else this.#route(handshake.request, handshake.response)
+    handshake.wait()
   }
 
   /** Refuses before any hook runs: a closing Fastify has its own answer, which tells neither the reason nor when to retry. */
@@ -326,15 +336,19 @@ export class HandshakeRouter implements Crowd {
   #decline (upgrade: Http1Handshake): void {
     const { request, response } = upgrade
     const limit = this.maxHeaderFields ?? MAX_HEADER_FIELDS
-    if (upgrade.hasBodyApart) {
-      if (!upgrade.start()) return
+    const { hasBodyApart } = upgrade
+    if (!hasBodyApart && hasAllFields(request, limit)) {
+      upgrade.giveBack(this.#server)
+      return
+    }
+    if (!upgrade.start()) return
+    if (hasBodyApart) {
       if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for ordinary requests
       this.#route(request, response)
-    } else if (hasAllFields(request, limit)) {
-      upgrade.giveBack(this.#server)
-    } else if (upgrade.start()) {
+    } else {
       upgrade.refuse(tooManyHeaderFields(limit))
     }
+    upgrade.wait()
   }
 }
 

@@ -39,10 +39,13 @@ class UpgradeResponse extends http.ServerResponse {
     if (this.writableEnded) return this // already refused, as the handler was late
     if (statusCode !== 101 || this.agreed === null) return super.writeHead(statusCode, ...rest as [])
     const given = rest.at(-1)
-    const headers = typeof given === 'object' && given !== null ? withoutReserved(given as OutgoingHttpHeaders) : {}
     for (const name of this.getHeaderNames()) if (RESERVED_FIELDS.has(name)) this.removeHeader(name)
-    return super.writeHead(101, { ...headers, ...this.agreed })
+    return super.writeHead(101, typeof given === 'object' && given !== null ? withAgreed(given as OutgoingHttpHeaders, this.agreed) : this.agreed)
   }
+}
+
+function withAgreed (given: OutgoingHttpHeaders, agreed: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  return Object.keys(given).length === 0 ? agreed : { ...withoutReserved(given), ...agreed }
 }
 
 /** Handles the socket until it is answered: Node has removed its own listeners. */
@@ -62,13 +65,16 @@ export class Http1Handshake extends PendingHandshake implements AnswerListener {
   }
 
   /** @returns false also if another response uses the socket */
-  start (timeout = 0): boolean {
+  start (): boolean {
     if (!this.#claim()) return false
     // disables Node's request timeouts; Partial, as Node's HTTP accepts any Duplex as a connection
     const connection: Partial<Socket> = this.request.socket
     connection.setTimeout?.(0)
-    this.wait(timeout, !this.#isBodyOpen) // reading on would lose the body
     return true
+  }
+
+  protected get mayRead (): boolean {
+    return !this.#isBodyOpen // it would be lost
   }
 
   /** The request's body can still be read, and is not part of the bytes that followed its head. */

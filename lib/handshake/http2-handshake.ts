@@ -54,14 +54,17 @@ export class Http2Handshake extends PendingHandshake {
     this.response = response as unknown as ServerResponse
   }
 
-  start (timeout = 0): boolean {
+  start (): boolean {
     const stream = this.#stream
     if (stream.destroyed || stream.closed) { // before we listened
       this.abort()
       return false
     }
-    this.wait(timeout, !stream.endAfterHeaders) // if it has ended, the route refuses it with a reason
     return true
+  }
+
+  protected get mayRead (): boolean {
+    return !this.#stream.endAfterHeaders // if it has ended, the route refuses it with a reason
   }
 
   override accept (headers: OutgoingHttpHeaders, listener: SwitchListener): void {

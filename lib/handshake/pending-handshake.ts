@@ -53,8 +53,8 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   #earlyLength: number
   #refuser: Refuser | null = null
   #isRefused = false
-  // the turn of the event loop in which it came is not over
-  #isInFirstTurn = false
+  // the turn of the event loop in which it came is over
+  #isWaiting = false
   #timeoutLength = 0
   #timeout: NodeJS.Timeout | undefined
   protected switchListener: SwitchListener | null = null
@@ -93,21 +93,41 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
   }
 
   /**
-   * Lets the response be sent, and reads on, to notice when the client leaves.
-   * @param timeout milliseconds until the handshake is refused with 503, and until a client that does not read a refusal is
-   * dropped. Default: none
+   * Lets the response be sent.
    * @returns false if there is no client to answer
    */
-  abstract start (timeout?: number): boolean
+  abstract start (): boolean
+
+  /** Reading on keeps early data, notices when the client leaves, and takes nothing that is another's. */
+  protected abstract readonly mayRead: boolean
 
   /** Drops a client that does not take its answer. */
   abstract destroy (): void
 
-  /** Restarts the timeout for an answer, in milliseconds; 0: none. */
+  /**
+   * Sets or restarts the timeout.
+   * @param timeout milliseconds until the handshake is refused with 503, and until a client that does not read a refusal is dropped; 0: none, as before
+   * the first call
+   */
   limit (timeout: number): void {
     if (this.isOver) return
     this.#timeoutLength = timeout
-    if (!this.#isInFirstTurn || this.#isRefused) this.#limit()
+    if (this.#isWaiting || this.#isRefused) this.#limit()
+  }
+
+  /**
+   * Call it once the answer is in work. Neither the timeout nor reading begins before this turn of the event loop is over: most handshakes are answered
+   * within it, and need neither.
+   */
+  wait (): void {
+    if (this.#state !== 'over') setImmediate(PendingHandshake.#onTurnOver, this)
+  }
+
+  static readonly #onTurnOver = (handshake: PendingHandshake): void => {
+    handshake.#isWaiting = true
+    if (handshake.#state === 'over') return
+    if (handshake.mayRead) listenToData(handshake.stream)
+    if (handshake.#timeout === undefined) handshake.#limit() // otherwise it was refused, and another time runs
   }
 
   /** It is answered, or the client has left. */
@@ -186,24 +206,6 @@ export abstract class PendingHandshake implements Refusal, StreamListener {
 
   protected get isWaiting (): boolean {
     return this.#state === 'waiting'
-  }
-
-  /**
-   * Waits for the answer, in start(). Neither the timeout nor reading begins before this turn of the event loop is over: most handshakes are
-   * answered within it, and need neither.
-   * @param reads whether to read on, which keeps early data and notices when the client leaves
-   */
-  protected wait (timeout: number, reads: boolean): void {
-    this.#timeoutLength = timeout
-    this.#isInFirstTurn = true
-    setImmediate(PendingHandshake.#onTurnOver, this, reads)
-  }
-
-  static readonly #onTurnOver = (handshake: PendingHandshake, reads: boolean): void => {
-    handshake.#isInFirstTurn = false
-    if (handshake.#state === 'over') return
-    if (reads) listenToData(handshake.stream)
-    if (handshake.#timeout === undefined) handshake.#limit() // otherwise it was refused, and another time runs
   }
 
   /** A refusal is written; a client that does not read it is dropped. */

@@ -42,7 +42,9 @@ export async function upgrade (
       if (isFirst && hasStream) socket.destroy() // a client with an untracked earlier request would wait forever for this answer
       throw pending.isTaken ? socketTaken() : clientLeft()
     }
-    return await accept(pending, request, options)
+    const connection = accept(pending, request, options)
+    pending.wait()
+    return await connection
   } catch (error) {
     pending.refuse(error instanceof HandshakeError ? error : admissionFailed(error))
     await pending.over

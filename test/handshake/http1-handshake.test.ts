@@ -625,7 +625,7 @@ test('a pending upgrade can be accepted by any response with status 101', async 
   ]
   for (const [i, answer] of answers.entries()) {
     const site = await listenAlone(t, createUpgradeServer(upgrade => {
-      t.equal(upgrade.start(1000), true)
+      t.equal(upgrade.start(), true)
       upgrade.accept({ upgrade: 'test', connection: 'Upgrade' }, {
         onSwitched ({ stream }, head) {
           t.equal(upgrade.isOver, true)
@@ -666,7 +666,7 @@ test('a pending upgrade leaves nothing of its own on the socket that another tak
 
 test('a pending upgrade can be refused once, by anyone', async t => {
   const site = await listenAlone(t, createUpgradeServer(upgrade => {
-    t.equal(upgrade.start(1000), true)
+    t.equal(upgrade.start(), true)
     t.equal(upgrade.isOver, false)
     upgrade.refuse(new HandshakeError('FST_WS_TEST', 418, 'short and stout', { 'x-pot': 'tea' }))
     t.equal(upgrade.isOver, true)
@@ -683,7 +683,7 @@ test('a pending upgrade can be refused once, by anyone', async t => {
 test('a pending upgrade does not start for a client that has left', async t => {
   const left = deferred<[boolean, boolean]>()
   const site = await listenAlone(t, createUpgradeServer((upgrade, socket) => {
-    socket.once('end', () => { left.resolve([upgrade.start(1000), upgrade.isOver]) })
+    socket.once('end', () => { left.resolve([upgrade.start(), upgrade.isOver]) })
   }))
   const peer = await site.connect()
   peer.write(handshake()).end()

@@ -17,6 +17,7 @@ class TestHandshake extends PendingHandshake {
   readonly response: ServerResponse
   headersSent = false
   isSpoiled = false
+  readonly mayRead = true
 
   constructor (stream: Duplex, head: Buffer) {
     super(stream, head)
@@ -37,9 +38,11 @@ class TestHandshake extends PendingHandshake {
     this.response = response as unknown as ServerResponse
   }
 
-  start (timeout = 0): boolean {
-    this.wait(timeout, true)
-    return true
+  start (): boolean { return true }
+
+  begin (timeout = 0): void {
+    this.limit(timeout)
+    this.wait()
   }
 
   destroy (): void {
@@ -74,7 +77,7 @@ test('the fields that hooks may not say of a 101 are left out, whatever their ca
 
 test('what comes before the answer is kept up to 64 KiB, then the client waits, and all of it is handed over', async t => {
   const { stream, handshake } = setUp('head ')
-  handshake.start()
+  handshake.begin()
   stream.push(Buffer.alloc(64 * 1024 - 5, 'x'))
   await turn()
   t.equal(stream.isPaused(), false)
@@ -103,7 +106,7 @@ test('what comes before the answer is kept up to 64 KiB, then the client waits, 
 test('a handshake that is answered in the turn in which it came is neither read nor timed', async t => {
   const { stream, handshake } = setUp()
   const timers = t.capture(globalThis, 'setTimeout', setTimeout)
-  handshake.start(12_345)
+  handshake.begin(12_345)
   handshake.accept({}, NOBODY)
   handshake.switched()
   stream.push('message')
@@ -112,10 +115,19 @@ test('a handshake that is answered in the turn in which it came is neither read 
   t.strictSame(timers().filter(({ args: [, delay] }) => delay === 12_345), [])
 })
 
+test('a handshake that is answered before it waits does not', async t => {
+  const { handshake } = setUp()
+  const immediates = t.capture(globalThis, 'setImmediate', setImmediate)
+  handshake.accept({}, NOBODY)
+  handshake.switched()
+  handshake.begin(12_345)
+  t.equal(immediates().length, 0)
+})
+
 test('who has accepted a client is told if it never switches', async t => {
   const { stream, handshake } = setUp()
   let lost = 0
-  handshake.start()
+  handshake.begin()
   handshake.accept({}, { onSwitched () { t.fail('the client is gone') }, onLost () { lost++ } })
   stream.destroy()
   await handshake.over
@@ -156,7 +168,7 @@ test('a list holds a handshake until it is over', async t => {
 
 test('a refusal is written in the form of Fastify\'s errors, without what hooks had to say, and once', async t => {
   const { handshake } = setUp()
-  handshake.start()
+  handshake.begin()
   handshake.refuse(ERROR)
   t.match(handshake.calls, [
     'without x-of-a-hook',
@@ -206,7 +218,7 @@ test('a refusal that cannot be written drops the client', async t => {
 
 test('the time-out refuses with 503, and then drops a client that does not read the refusal', async t => {
   const { handshake } = setUp()
-  handshake.start(5)
+  handshake.begin(5)
   await handshake.written.opened
   t.match(handshake.calls[2], { statusCode: 503, code: 'FST_WS_HANDSHAKE_TIMEOUT', message: handshakeTimedOut(5).message })
   await handshake.destroyed.opened
@@ -218,7 +230,7 @@ test('each handshake of a turn is timed in its own async context', async t => {
   const handshakes = ['a', 'b'].map(name => context.run(name, () => {
     const { handshake } = setUp()
     handshake.onRefusal(() => { seen.push(context.getStore()) })
-    handshake.start(5)
+    handshake.begin(5)
     return handshake
   }))
   await Promise.all(handshakes.map(async handshake => await handshake.written.opened)) // as nobody has answered a second later
@@ -227,7 +239,7 @@ test('each handshake of a turn is timed in its own async context', async t => {
 
 test('an answer that has begun and does not come to its end is dropped after the time-out', async t => {
   const { handshake } = setUp()
-  handshake.start(5)
+  handshake.begin(5)
   handshake.headersSent = true
   await handshake.destroyed.opened
   t.strictSame(handshake.calls, ['destroyed'])
@@ -240,7 +252,7 @@ for (const [title, leave] of [
 ] as Array<[title: string, leave: (stream: Duplex) => void]>) {
   test(`a client that ${title} before the answer has nobody to be answered`, async t => {
     const { stream, handshake } = setUp()
-    handshake.start()
+    handshake.begin()
     leave(stream)
     await turn()
     t.equal(handshake.isOver, true)
