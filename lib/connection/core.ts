@@ -1,5 +1,5 @@
 // in:  transport -> Receiver (FrameParser, Inflater, MessageAssembler, Delivery) -> listeners, or a reader
-// out: send() -> MessageWriter -> Sender (Deflater, SendQueue, FrameSerializer) -> transport
+// out: send() -> MessageWriter -> Sender (Deflater, SendQueue) -> FrameWriter (FrameSerializer) -> transport
 // The two directions meet only here: Ping -> Pong, Close -> Close, and unsent bytes hold up reading.
 import type { Socket } from 'node:net'
 import type { BinaryType, CloseInfo, ConnectionInfo, ConnectionLoad, ConnectionStats, ReadyState, SendCallback } from '../../types/connection.ts'

@@ -13,6 +13,13 @@ export interface QueueEntry {
   onCut? (): void
 }
 
+export interface SendQueueOwner {
+  /** run() of an entry failed: it is not sent, and the next has its turn. */
+  onError (error: Error, callback: SendCallback | undefined): void
+  /** Nothing waits any more. */
+  onEmpty (): void
+}
+
 // Bytes an entry takes besides its message: even 200,000 empty messages take 50 MB.
 const ENTRY_OVERHEAD = 256
 // Fairness: the clock is read once per this many entries.
@@ -26,11 +33,10 @@ export class SendQueue {
   // number of open entries
   #open = 0
   #isRunning = false
-  readonly #onError: (error: Error, callback: SendCallback | undefined) => void
+  readonly #owner: SendQueueOwner
 
-  /** @param onError called for an entry whose run() failed: it is not sent, and the next has its turn */
-  constructor (onError: (error: Error, callback: SendCallback | undefined) => void) {
-    this.#onError = onError
+  constructor (owner: SendQueueOwner) {
+    this.#owner = owner
   }
 
   get isEmpty (): boolean { return this.#entries.isEmpty }
@@ -82,12 +88,13 @@ export class SendQueue {
         const done = entry.run()
         if (done !== undefined) await done
       } catch (error) { // such as running out of memory
-        this.#onError(error as Error, entry.callback)
+        this.#owner.onError(error as Error, entry.callback)
       }
       if (this.#entries.peek() === entry) this.#takeOut(entry) // if not, it was dropped meanwhile
       if (++ran % ENTRIES_BETWEEN_LOOKS === 0 && turnClock.isOver) await nextTurn()
     }
     this.#isRunning = false
+    this.#owner.onEmpty()
   }
 
   #takeOut (entry: QueueEntry): void {

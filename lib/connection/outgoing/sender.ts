@@ -1,145 +1,50 @@
-// messages -> [Deflater] -> SendQueue (if not ready) -> FrameSerializer -> transport
-// Messages shared with other connections are frames already, and may go without a serializer.
-// What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
-// it has room, so bytes for a slow peer wait here and are counted here.
-import type { Duplex } from 'node:stream'
+// messages -> [Deflater] -> SendQueue (if not ready) -> FrameWriter -> transport
 import type { Deflater } from '../../compression/deflater.ts'
 import type { Role } from '../../protocol/role.ts'
-import { Fifo } from '../../framing/fifo.ts'
-import type { FrameRun } from '../../framing/frame-run.ts'
-import { COPY_UP_TO, FrameSerializer, MAX_PIECE } from '../../framing/frame-serializer.ts'
+import { COPY_UP_TO } from '../../framing/frame-serializer.ts'
 import { BINARY, TEXT, type Opcode } from '../../protocol/opcode.ts'
+import { FrameWriter, type FrameWriterOwner } from './frame-writer.ts'
 import { MessageSlot } from './message-slot.ts'
-import { Pool } from '../../framing/pool.ts'
 import type { PreparedMessage } from '../prepared-message.ts'
 import { SendQueue, type QueueEntry } from './send-queue.ts'
-import { tellAtTickEnd, type TickEndListener } from './tick-end.ts'
-import type { StreamWriter } from '../../transport/session-room.ts'
 import type { Transport } from '../../transport/transport.ts'
 import type { SendCallback } from '../../../types/connection.ts'
-import { TurnClock } from '../turn-clock.ts'
 
-export interface SenderOwner {
-  /** Whether anything hangs on onWritten() now, other than callbacks. Absent: always. */
-  readonly awaitsProgress?: boolean
-  /** The transport took more bytes; `callbacks` are those of the frames now written, in order. */
-  onWritten (callbacks: SendCallback[]): void
-  /** The transport asks for a Ping. @returns whether one is sent. Absent: never */
-  onAsk? (): boolean
+export interface SenderOwner extends FrameWriterOwner {
   /** A message cannot be sent: its Blob cannot be read, or memory ran out. */
   onUnsendable (error: Error, callback: SendCallback | undefined): void
 }
 
-type WriteListener = (error?: Error | null) => void
-
-interface WriteCallback {
-  /** The value of Sender.#written at which it is due. */
-  readonly end: number
-  readonly callback: SendCallback
-}
-
-// Fairness: the clock is read once per this many pieces of work, such as messages, and after each write of this many bytes, which may hold thousands
-// of messages.
-const WORK_BETWEEN_LOOKS = 8
-const LARGE_WRITE = 8 * 1024
-
-const NOTHING: Buffer = Buffer.alloc(0)
-
-const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
-  client: new Pool(() => new FrameSerializer({ role: 'client' })),
-  server: new Pool(() => new FrameSerializer({ role: 'server' }))
-}
-
-export class Sender implements StreamWriter, TickEndListener {
-  readonly #transport: Transport
+export class Sender {
+  readonly #frames: FrameWriter
   readonly #role: Role
-  // Only while it holds data: it takes 0.6 KiB, and most connections have nothing to send most of the time.
-  #serializer: FrameSerializer | null = null
-  // frames that other connections send too, while nothing else is to be sent: where they are taken at once, they need no serializer
-  #run: FrameRun | null = null
   readonly #deflater: Deflater | null
   readonly #owner: SenderOwner
-  // bytes given to the serializer since the start, and those the transport has taken; the difference is unsent
-  #added = 0
-  #written = 0
-  // bytes that destroy() dropped, which count as written
-  #dropped = 0
-  // lengths of the writes that the transport has not taken yet, and their sum
-  #writing: Fifo<number> | null = null
-  #inFlight = 0
-  // created on demand, as most writes need no callback
-  #listener: WriteListener | null = null
-  // in the order of `end`; created on demand, as most messages have no callback
-  #callbacks: Fifo<WriteCallback> | null = null
   #queue: SendQueue | null = null // created when something has to wait for its turn
-  #waitsForTurn = false
-  #isWriting = false
-  #held = false
-  #isFlushScheduled = false
-  #ended = false
-  #isPeerDone = true
-  #destroyed = false
-  // pieces of work since the start, and the clock for their fair share
-  #work = 0
-  #turnClock: TurnClock | null = null
-  // #tellWritten() is scheduled for the next turn
-  #isTellingLater = false
+  // what frames.end() is to be called with once the queue is empty
+  #isPeerDone: boolean | null = null
 
   constructor (transport: Transport, role: Role, deflater: Deflater | null, owner: SenderOwner) {
-    this.#transport = transport
+    this.#frames = new FrameWriter(transport, role, owner)
     this.#role = role
     this.#deflater = deflater
     this.#owner = owner
   }
 
   /** Bytes taken by the transport since the start. */
-  get bytesWritten (): number {
-    return this.#written - this.#dropped
-  }
-
+  get bytesWritten (): number { return this.#frames.bytesWritten }
   /** Bytes added but not yet taken by the transport, frame headers included. */
-  get bufferedAmount (): number {
-    return this.#added - this.#written + (this.#queue?.size ?? 0)
-  }
-
+  get bufferedAmount (): number { return this.#frames.unsent + (this.#queue?.size ?? 0) }
   /** The part of bufferedAmount that waits for the peer or for work such as compression, and not for the end of a message stream. */
-  get amountInWork (): number {
-    return this.#added - this.#written + (this.#queue?.sizeInWork ?? 0)
-  }
-
-  /** There are serialized bytes that the transport has not taken. */
-  get hasUnsentBytes (): boolean {
-    return this.#added > this.#written
-  }
-
-  /** Bytes handed to the transport since the start, whether it has taken them or not. */
-  get bytesHandedOver (): number {
-    return this.#written + this.#inFlight
-  }
-
-  /** Bytes added since the start. */
-  get bytesAdded (): number {
-    return this.#added
-  }
-
-  /** Asks the owner to send a Ping. @returns whether it does */
-  ask (): boolean {
-    return this.#owner.onAsk?.() === true
-  }
+  get amountInWork (): number { return this.#frames.unsent + (this.#queue?.sizeInWork ?? 0) }
+  /** There are frames that the transport has not taken. */
+  get hasUnsentBytes (): boolean { return this.#frames.unsent > 0 }
+  /** Whether the caller has used up its share of this event loop turn. Ask once after each piece of work, such as a message. */
+  get isTurnOver (): boolean { return this.#frames.isTurnOver }
 
   /** Whether add() copies a payload of this length, so that the caller may reuse its memory. */
   copies (length: number): boolean {
     return length <= COPY_UP_TO
-  }
-
-  /** Whether the caller has used up its share of this event loop turn. Ask once after each piece of work, such as a message. */
-  get isTurnOver (): boolean {
-    return ++this.#work % WORK_BETWEEN_LOOKS === 0 && this.#lookAtClock()
-  }
-
-  #lookAtClock (): boolean {
-    this.#turnClock ??= new TurnClock()
-    return this.#turnClock.isOver
   }
 
   /** Adds a frame of a message, or a Close, in order. @param mayCompress whether to compress it if it is a whole message */
@@ -149,7 +54,7 @@ export class Sender implements StreamWriter, TickEndListener {
       return
     }
     if (this.#isQueueEmpty && (this.#deflater === null || !mayCompress)) {
-      this.#serialize(opcode, fin, payload, callback)
+      this.#frames.add(opcode, fin, payload, callback)
       return
     }
     const size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
@@ -173,15 +78,15 @@ export class Sender implements StreamWriter, TickEndListener {
     }
     const frame = deflater === null ? message.frame : message.deflatedBy(deflater)
     if (this.#isQueueEmpty && !(frame instanceof Promise)) {
-      this.#serializeFrame(frame ?? message.frame, callback)
+      this.#frames.addRun(frame ?? message.frame, callback)
     } else {
-      this.#enqueue({ size: length, callback, run: async () => { this.#serializeFrame(await frame ?? message.frame, callback) } })
+      this.#enqueue({ size: length, callback, run: async () => { this.#frames.addRun(await frame ?? message.frame, callback) } })
     }
   }
 
   /** Adds a message whose fragments come one by one; later messages wait until it has ended. */
   addMessage (opcode: Opcode): MessageSlot {
-    const slot = new MessageSlot(opcode, (...frame) => { this.#serialize(...frame) })
+    const slot = new MessageSlot(opcode, (...frame) => { this.#frames.add(...frame) })
     this.#enqueue(slot)
     return slot
   }
@@ -196,152 +101,27 @@ export class Sender implements StreamWriter, TickEndListener {
 
   /** Adds a Ping or Pong, ahead of messages that are not ready. */
   addControl (opcode: Opcode, payload: Buffer, callback?: SendCallback): void {
-    this.#serialize(opcode, true, payload, callback)
+    this.#frames.add(opcode, true, payload, callback)
   }
 
   /** Delays writing until release(), which writes everything at once. */
-  hold (): void {
-    this.#held = true
-  }
-
-  release (): void {
-    this.#held = false
-    this.flush()
-  }
+  hold (): void { this.#frames.hold() }
+  release (): void { this.#frames.release() }
+  /** Writes now instead of at the end of the tick, as far as the transport has room. */
+  flushNow (): void { this.#frames.flushNow() }
+  /** The same, and ends the transport if that is due. */
+  flush (): void { this.#frames.flush() }
 
   /** Ends the transport once everything is out. @param isPeerDone nothing more is expected from the peer. Default: true */
   end (isPeerDone = true): void {
-    this.#ended = true
     this.#isPeerDone = isPeerDone
-    this.flush()
-  }
-
-  /** Writes now instead of at the end of the tick, as far as the transport has room. */
-  flushNow (): void {
-    this.#writeOut()
-  }
-
-  flush (): void {
-    if (this.#held || !this.#writeOut()) return
-    if (this.#ended && this.#isQueueEmpty && !this.#transport.stream.writableEnded) this.#transport.finish(this.#isPeerDone)
-  }
-
-  /** @returns whether everything is written and there is room for more */
-  #writeOut (): boolean {
-    if (this.#destroyed || this.#isWriting) return false
-    const { stream, maxInFlight = Infinity } = this.#transport
-    const mustWait = this.#waitsForTurn || stream.writableNeedDrain || this.#inFlight >= maxInFlight
-    if (mustWait || (this.#serializer !== null && this.#transport.mayWrite?.(this) === false)) {
-      if (this.#run !== null) this.#openSerializer()
-      this.#serializer?.settle()
-      return false // continues at 'drain', when a write in flight is done, or when it is its turn
-    }
-    let hasRoom = this.#run === null || this.#writeRun(this.#run, stream)
-    // loops for messages sent meanwhile: an in-memory stream may deliver the peer's answer, and ours to that, before write() returns
-    while (hasRoom && this.#serializer !== null) hasRoom = this.#write(this.#serializer, stream, maxInFlight)
-    return hasRoom
-  }
-
-  /** @returns whether there is room for more */
-  #writeRun (run: FrameRun, stream: Duplex): boolean {
-    this.#run = null
-    this.#isWriting = true
-    try {
-      return this.#needsCallback() ? this.#writePiece(run.bytes, stream, this.#pieceListener) : this.#writeAtOnce(run.bytes, stream)
-    } finally {
-      this.#isWriting = false
-    }
-  }
-
-  /** @returns whether there is room for more */
-  #write (serializer: FrameSerializer, stream: Duplex, maxInFlight: number): boolean {
-    let room = true
-    let piece = serializer.next(maxInFlight)
-    // one system call for a header and its payload, or the pieces of a long one; most flushes are a single piece
-    const isCorked = !serializer.isEmpty
-    const needsCallback = isCorked || this.#needsCallback()
-    this.#isWriting = true
-    try {
-      if (isCorked) stream.cork()
-      while (piece !== null) {
-        room = needsCallback ? this.#writePiece(piece, stream, this.#callbackFor(serializer, stream)) : this.#writeAtOnce(piece, stream)
-        piece = room && this.#inFlight < maxInFlight ? serializer.next(maxInFlight) : null
-      }
-    } finally {
-      if (isCorked) stream.uncork()
-      this.#isWriting = false
-      // 0: the kernel has copied everything, and libuv holds no reference
-      serializer.returnSlab(stream.writableLength === 0)
-      if (serializer.isEmpty) this.#letGoOf(serializer)
-    }
-    return room && this.#inFlight < maxInFlight
-  }
-
-  #needsCallback (): boolean {
-    return this.#inFlight > 0 || this.#callbacks?.isEmpty === false || this.#transport.takesAtOnce !== true
-  }
-
-  /** @returns whether the stream has room for more */
-  #writePiece (piece: Buffer, stream: Duplex, callback: WriteListener): boolean {
-    this.#expect(piece.length)
-    return stream.write(piece, callback)
-  }
-
-  /** Without a callback, for which Node would need another tick. @returns whether the stream has room for more */
-  #writeAtOnce (piece: Buffer, stream: Duplex): boolean {
-    const hasRoom = stream.write(piece)
-    if (stream.writableLength > 0) {
-      this.#expect(piece.length)
-      stream.write(NOTHING, this.#pieceListener) // called back once what is in front of it is out
-    } else if (stream.writable) { // otherwise it has failed
-      this.#written += piece.length
-      if (this.#owner.awaitsProgress !== false) process.nextTick(Sender.#tellTaken, this, piece.length)
-    }
-    return hasRoom
-  }
-
-  #expect (length: number): void {
-    this.#writing ??= new Fifo()
-    this.#writing.push(length)
-    this.#inFlight += length
-  }
-
-  /** For the piece that the serializer has returned last. */
-  #callbackFor (serializer: FrameSerializer, stream: Duplex): WriteListener {
-    const endLoan = serializer.passOnLoan()
-    if (endLoan === null) return this.#pieceListener
-    return (error) => {
-      // a stream that is gone may have left some to its session, which still writes it
-      endLoan(!error && !stream.destroyed)
-      this.#onPieceWritten(error)
-    }
-  }
-
-  /** Writes on once a piece is out, as far as maxInFlight allows. A stream that filled it lets others go first. */
-  #goOn (length: number): void {
-    if (length < this.#transport.maxInFlight! || this.#transport.takeTurn === undefined) {
-      this.flush()
-      return
-    }
-    this.#waitsForTurn = true
-    this.#transport.takeTurn(() => {
-      this.#waitsForTurn = false
-      this.flush()
-    })
+    if (this.#isQueueEmpty) this.#frames.end(isPeerDone)
+    else this.#frames.flush()
   }
 
   /** Drops everything. @returns the callbacks of unsent messages */
   destroy (): SendCallback[] {
-    this.#destroyed = true
-    const unsent = [...this.#callbacks?.cut().map(({ callback }) => callback) ?? [], ...this.#queue?.clear() ?? []]
-    this.#dropped = this.#added - this.#written
-    this.#written = this.#added
-    this.#run = null
-    if (this.#serializer !== null) {
-      this.#serializer.clear()
-      if (!this.#isWriting) this.#letGoOf(this.#serializer)
-    }
-    return unsent
+    return [...this.#frames.destroy(), ...this.#queue?.clear() ?? []]
   }
 
   /** The deflater for a frame: only for whole messages that are large enough, otherwise null. */
@@ -354,63 +134,18 @@ export class Sender implements StreamWriter, TickEndListener {
     opcode: Opcode, fin: boolean, payload: Buffer | string, deflater: Deflater | null, callback: SendCallback | undefined
   ): Promise<void> | undefined {
     if (deflater === null) {
-      this.#serialize(opcode, fin, payload, callback)
+      this.#frames.add(opcode, fin, payload, callback)
       return
     }
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
-    const serialize = (deflated: Buffer | null): void => { this.#serialize(opcode, fin, deflated ?? bytes, callback, deflated !== null) }
+    const serialize = (deflated: Buffer | null): void => { this.#frames.add(opcode, fin, deflated ?? bytes, callback, deflated !== null) }
     if (!deflater.isQuick(bytes.length)) return this.#sendLater(deflater, bytes, serialize)
     serialize(deflater.deflateSync(bytes))
   }
 
   /** Compresses asynchronously; if that fails the message goes out uncompressed. */
   async #sendLater (deflater: Deflater, bytes: Buffer, serialize: (deflated: Buffer | null) => void): Promise<void> {
-    serialize(this.#destroyed ? null : await deflater.deflate(bytes).catch(() => null))
-  }
-
-  #serialize (opcode: Opcode, fin: boolean, payload: Buffer | string, callback?: SendCallback, rsv1 = false): void {
-    if (!this.#destroyed) this.#onSerialized(this.#takeSerializer().feed({ opcode, fin, rsv1, payload }), callback)
-  }
-
-  #serializeFrame (frame: FrameRun, callback: SendCallback | undefined): void {
-    if (this.#destroyed) return
-    if (!this.#addToRun(frame)) this.#takeSerializer().feedFrame(frame)
-    this.#onSerialized(frame.length, callback)
-  }
-
-  /** @returns whether it goes out as it is, behind others like it */
-  #addToRun (frame: FrameRun): boolean {
-    const run = this.#run
-    if (run !== null) {
-      if (frame.length > COPY_UP_TO || run.length + frame.length > MAX_PIECE) return false
-    } else if (this.#serializer !== null || this.#transport.takesAtOnce !== true || frame.length > MAX_PIECE) {
-      return false
-    }
-    this.#scheduleFlush()
-    this.#run = run === null ? frame : run.followedBy(frame)
-    return true
-  }
-
-  #takeSerializer (): FrameSerializer {
-    this.#scheduleFlush() // first, as feed() may throw: the flush then returns the slab
-    return this.#serializer ?? this.#openSerializer()
-  }
-
-  /** Also borrows the shared write buffer if the stream takes writes at once. */
-  #openSerializer (): FrameSerializer {
-    const { slab, loans, stream } = this.#transport
-    const serializer = SERIALIZERS[this.#role].take()
-    if (slab !== undefined && stream.writableLength === 0) serializer.borrow(slab)
-    serializer.borrowFrom(loans ?? null)
-    this.#serializer = serializer
-    if (this.#run !== null) serializer.feedFrame(this.#run)
-    this.#run = null
-    return serializer
-  }
-
-  #letGoOf (serializer: FrameSerializer): void {
-    SERIALIZERS[this.#role].giveBack(serializer)
-    this.#serializer = null
+    serialize(this.#frames.isDestroyed ? null : await deflater.deflate(bytes).catch(() => null))
   }
 
   get #isQueueEmpty (): boolean {
@@ -418,82 +153,18 @@ export class Sender implements StreamWriter, TickEndListener {
   }
 
   #enqueue (entry: QueueEntry): void {
-    this.#queue ??= new SendQueue((error, callback) => { this.#giveUp(error, callback) })
+    this.#queue ??= new SendQueue({
+      onError: (error, callback) => { this.#owner.onUnsendable(error, callback) },
+      onEmpty: () => { if (this.#isPeerDone !== null) this.#frames.end(this.#isPeerDone) }
+    })
     this.#queue.add(entry)
-  }
-
-  #giveUp (error: Error, callback: SendCallback | undefined): void {
-    this.#scheduleFlush() // an end() may have been waiting for this entry only
-    this.#owner.onUnsendable(error, callback)
-  }
-
-  #onSerialized (length: number, callback: SendCallback | undefined): void {
-    this.#added += length
-    if (callback === undefined) return
-    this.#callbacks ??= new Fifo()
-    this.#callbacks.push({ end: this.#added, callback })
-  }
-
-  #scheduleFlush (): void {
-    if (this.#held || this.#isFlushScheduled) return
-    this.#isFlushScheduled = true
-    tellAtTickEnd(this)
-  }
-
-  onTickEnd (): void {
-    this.#isFlushScheduled = false
-    this.flush()
-  }
-
-  get #pieceListener (): WriteListener {
-    this.#listener ??= (error) => { this.#onPieceWritten(error) }
-    return this.#listener
-  }
-
-  #onPieceWritten (error: Error | null | undefined): void {
-    // after an error the transport closes, and destroy() handles the rest
-    if (error || this.#destroyed) return
-    const length = this.#writing!.shift()!
-    this.#written += length
-    this.#inFlight -= length
-    this.#onTaken(length)
-  }
-
-  static readonly #tellTaken = (sender: Sender, length: number): void => {
-    if (!sender.#destroyed) sender.#onTaken(length)
-  }
-
-  #onTaken (length: number): void {
-    if (this.#isTellingLater) return
-    if (length >= LARGE_WRITE ? this.#lookAtClock() : this.isTurnOver) {
-      // if the kernel takes everything at once, a caller that sends from each callback would never leave this turn
-      this.#isTellingLater = true
-      setImmediate(Sender.#tellLater, this, length)
-    } else {
-      this.#tellWritten(length)
-    }
-  }
-
-  static readonly #tellLater = (sender: Sender, length: number): void => {
-    sender.#isTellingLater = false
-    if (!sender.#destroyed) sender.#tellWritten(length)
-  }
-
-  #tellWritten (length: number): void {
-    const callbacks: SendCallback[] = []
-    for (let due = this.#callbacks?.peek(); due !== undefined && due.end <= this.#written; due = this.#callbacks!.peek()) {
-      callbacks.push(due.callback)
-      this.#callbacks!.shift()
-    }
-    this.#owner.onWritten(callbacks)
-    if (this.#transport.maxInFlight !== undefined) this.#goOn(length)
   }
 
   async #readBlob (opcode: Opcode, fin: boolean, blob: Blob, callback: SendCallback | undefined, mayCompress: boolean): Promise<void> {
     const bytes = await readBlob(blob)
-    if (this.#destroyed) return
+    if (this.#frames.isDestroyed) return
     if (bytes instanceof Error) {
-      this.#giveUp(bytes, callback)
+      this.#owner.onUnsendable(bytes, callback)
       return
     }
     await this.#send(opcode, fin, bytes, this.#deflaterFor(opcode, fin, bytes.length, mayCompress), callback)

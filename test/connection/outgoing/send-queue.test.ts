@@ -1,9 +1,11 @@
 import { test } from 'tap'
-import { SendQueue, type QueueEntry } from '../../../lib/connection/outgoing/send-queue.ts'
+import { SendQueue, type QueueEntry, type SendQueueOwner } from '../../../lib/connection/outgoing/send-queue.ts'
 import { gate, turn } from '../../helpers/app.ts'
 
 // what a queue counts for each entry beside its bytes
 const OVERHEAD = 256
+
+const OWNER: SendQueueOwner = { onError (error) { throw error }, onEmpty () {} }
 
 /** An entry that notes its turn, and takes until its gate is open. */
 function entry (size: number, name: string, turns: string[], done: Promise<void> | null = null): QueueEntry {
@@ -23,7 +25,7 @@ function open (name: string, turns: string[], done: Promise<void>, onCut = (): v
 }
 
 test('entries have their turn one after the other, and count until they are done', async t => {
-  const queue = new SendQueue(error => { throw error })
+  const queue = new SendQueue(OWNER)
   const turns: string[] = []
   const first = gate()
   queue.add(entry(1, 'a', turns, first.opened))
@@ -38,7 +40,7 @@ test('entries have their turn one after the other, and count until they are done
 })
 
 test('what waits behind an entry that somebody has to end is not in work', async t => {
-  const queue = new SendQueue(error => { throw error })
+  const queue = new SendQueue(OWNER)
   const turns: string[] = []
   const [first, second] = [gate(), gate()]
   queue.add(entry(1, 'a', turns, first.opened))
@@ -55,8 +57,26 @@ test('what waits behind an entry that somebody has to end is not in work', async
   t.strictSame([queue.size, queue.sizeInWork, turns], [0, 0, ['a', 'b', 'c', 'd']])
 })
 
+test('the owner is told whenever nothing waits any more, also of what was dropped', async t => {
+  let told = 0
+  const queue = new SendQueue({ ...OWNER, onEmpty () { told++ } })
+  const turns: string[] = []
+  const [first, second] = [gate(), gate()]
+  queue.add(entry(1, 'a', turns, first.opened))
+  queue.add(entry(1, 'b', turns))
+  t.equal(told, 0)
+  first.open()
+  await turn()
+  t.strictSame([told, turns], [1, ['a', 'b']])
+  queue.add(open('c', turns, second.opened, () => { second.open() }))
+  queue.add(entry(1, 'd', turns))
+  queue.cut()
+  await turn()
+  t.strictSame([told, turns], [2, ['a', 'b', 'c']])
+})
+
 test('cut() drops such an entry, in its turn or not, and all behind it; clear() drops everything', async t => {
-  const queue = new SendQueue(error => { throw error })
+  const queue = new SendQueue(OWNER)
   const turns: string[] = []
   const first = gate()
   let cuts = 0
@@ -76,7 +96,7 @@ test('cut() drops such an entry, in its turn or not, and all behind it; clear() 
 
 test('an entry that throws or rejects is told of, with its callback, and what is behind it has its turn', async t => {
   const errors: unknown[] = []
-  const queue = new SendQueue((error, callback) => { errors.push(error.message, callback) })
+  const queue = new SendQueue({ ...OWNER, onError (error, callback) { errors.push(error.message, callback) } })
   const callback = (): void => {}
   const ran = new Promise<void>(resolve => {
     queue.add({ size: 3, callback, run () { throw new Error('throws') } })
