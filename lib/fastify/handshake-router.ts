@@ -221,10 +221,6 @@ export class HandshakeRouter implements Crowd {
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
-    if (this.#isAlone && isHandshake(request) && !hasEarlierRequests(request.socket)) {
-      this.#run(this.#mark(new Http1Handshake(request, socket, head)))
-      return
-    }
     const { bytesWritten } = request.socket
     const isWritten = (): boolean => request.socket.bytesWritten > bytesWritten
     if (!this.#isOurs(request)) {
@@ -321,9 +317,12 @@ export class HandshakeRouter implements Crowd {
     handshake.limit(this.#settings.handshakeTimeout)
     handshake.join(this.#pending)
     handshake.refusalListener = this.servers[0]! // until its scope is known
-    if (this.isClosing) this.#refuse(handshake)
-    else this.#route(handshake.request, handshake.response)
-    handshake.wait()
+    try {
+      if (this.isClosing) this.#refuse(handshake)
+      else this.#route(handshake.request, handshake.response)
+    } finally { // functions of the app, such as rewriteUrl, may throw
+      handshake.wait()
+    }
   }
 
   /** Refuses before any hook runs: a closing Fastify has its own answer, which tells neither the reason nor when to retry. */
@@ -342,13 +341,16 @@ export class HandshakeRouter implements Crowd {
       return
     }
     if (!upgrade.start()) return
-    if (hasBodyApart) {
+    try {
+      if (!hasBodyApart) {
+        upgrade.refuse(tooManyHeaderFields(limit))
+        return
+      }
       if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for ordinary requests
       this.#route(request, response)
-    } else {
-      upgrade.refuse(tooManyHeaderFields(limit))
+    } finally {
+      upgrade.wait()
     }
-    upgrade.wait()
   }
 }
 

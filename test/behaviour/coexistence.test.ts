@@ -1,6 +1,6 @@
 // Other listeners of 'upgrade' on the same server.
 import { once } from 'node:events'
-import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import type { ServerHttp2Stream, Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import proxy from '@fastify/http-proxy'
@@ -62,6 +62,26 @@ function takeProtocol (server: Server, protocol: string): void {
     socket.end('HTTP/1.1 101 Switching Protocols\r\nX-Owner: another\r\n\r\n')
   })
 }
+
+test('another server may pass its upgrades on to ours, and its other listeners take theirs', async t => {
+  const app = Fastify()
+  await withPlugin(app)
+  await app.ready()
+  t.teardown(() => app.close())
+  const front = createServer()
+  front.on('upgrade', (...upgrade) => { app.server.emit('upgrade', ...upgrade) })
+  takeProtocol(front, 'another')
+  const site = await listen(t, {
+    server: front,
+    listen: async ({ port, host }) => { await once(front.listen(port, host), 'listening'); return '' },
+    close: () => front.close()
+  })
+  await echoes(t, site)
+  const peer = await site.connect()
+  const answer = await peer.write(handshake('/ws', { 'Sec-WebSocket-Protocol': 'another' })).answer()
+  t.match(answer, { statusCode: 101, headers: { 'x-owner': 'another' } })
+  t.equal(await peer.rest(), '')
+})
 
 for (const [name, first, second] of [['before', withHotReload, withPlugin], ['after', withPlugin, withHotReload]] as Array<[string, Register, Register]>) {
   for (const options of [{}, { https: CERTIFICATE }]) {

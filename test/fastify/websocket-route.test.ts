@@ -420,6 +420,18 @@ test('a rewriteUrl that returns no string drops the handshake and nothing more',
   t.strictSame(await (await site.open('/ws')).write(text('Hello')).contents(1), ['Hello'])
 })
 
+test('a rewriteUrl that throws leaves a handshake to its timeout', async t => {
+  const thrown = deferred<Error>()
+  process.setUncaughtExceptionCaptureCallback(thrown.resolve)
+  t.teardown(() => { process.setUncaughtExceptionCaptureCallback(null) })
+  const { site } = await serve(t, app => { app.get('/ws', { websocket: true }, echo) },
+    { server: { rewriteUrl () { throw new Error('of the app') } }, plugin: { handshakeTimeout: 50 } })
+  const peer = await site.connect()
+  const answer = await within(5000, peer.write(handshake()).answer(), 'an answer')
+  t.match(problem(answer), { statusCode: 503, code: 'FST_WS_HANDSHAKE_TIMEOUT' })
+  t.equal((await thrown.promise).message, 'of the app')
+})
+
 test('a route has its prefix, with and without a slash', async t => {
   const { site } = await serve(t, app => {
     app.register(async scope => { scope.get('/', { websocket: true }, (connection, { url }) => { connection.send(url) }) }, { prefix: '/rooms' })
