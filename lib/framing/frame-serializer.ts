@@ -101,11 +101,11 @@ export class FrameSerializer extends PullTransform<OutgoingFrame, Buffer> {
     return length
   }
 
-  /** @param maxLength maximum bytes to return; never more than 64 KiB */
+  /** @param maxLength maximum bytes to return. Default: 64 KiB */
   override next (maxLength = MAX_PIECE): Buffer | null {
     const head = this.#ready[0] ?? this.#endBatch()
     if (head === null) return null
-    const length = Math.min(maxLength, MAX_PIECE, head.length)
+    const length = Math.min(maxLength, head.length)
     if (this.#loan !== null) this.#leftOfLoan -= length
     if (head.length > length) {
       this.#ready[0] = head.subarray(length)

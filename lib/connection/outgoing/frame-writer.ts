@@ -1,7 +1,7 @@
 // frames -> FrameSerializer -> transport
 // Frames that are shared with other connections may go without a serializer.
 // What is added in one tick, or while one chunk is read, leaves in one write. The transport gets the next 64 KiB only when
-// it has room, so bytes for a slow peer wait here and are counted here.
+// it has room, so bytes for a slow peer wait here and are counted here; up to 256 KiB, while the kernel takes all at once.
 import type { Duplex } from 'node:stream'
 import type { Role } from '../../protocol/role.ts'
 import { Fifo } from '../../framing/fifo.ts'
@@ -37,6 +37,10 @@ interface WriteCallback {
 const WORK_BETWEEN_LOOKS = 8
 const LARGE_WRITE = 8 * 1024
 
+// Of a long message the kernel gets twice as much after each write that it has taken at once, as fewer writes cost less. No more than this: what a write
+// has made of its way is not seen before all of it is taken, and who takes less in a stallTimeout counts as stalled.
+const LARGEST_PIECE = 4 * MAX_PIECE
+
 const NOTHING: Buffer = Buffer.alloc(0)
 
 const SERIALIZERS: Readonly<Record<Role, Pool<FrameSerializer>>> = {
@@ -64,6 +68,8 @@ export class FrameWriter implements StreamWriter, TickEndListener {
   #listener: WriteListener | null = null
   // in the order of `end`; created on demand, as most messages have no callback
   #callbacks: Fifo<WriteCallback> | null = null
+  // bytes of a write
+  #maxPiece = MAX_PIECE
   #waitsForTurn = false
   #isWriting = false
   #held = false
@@ -249,7 +255,9 @@ export class FrameWriter implements StreamWriter, TickEndListener {
   /** @returns whether there is room for more */
   #write (serializer: FrameSerializer, stream: Duplex, maxInFlight: number): boolean {
     let room = true
-    let piece = serializer.next(maxInFlight)
+    let written = 0
+    const maxPiece = Math.min(maxInFlight, this.#maxPiece)
+    let piece = serializer.next(maxPiece)
     // one system call for a header and its payload, or the pieces of a long one; most flushes are a single piece
     const isCorked = !serializer.isEmpty
     const needsCallback = isCorked || this.#needsCallback()
@@ -257,14 +265,17 @@ export class FrameWriter implements StreamWriter, TickEndListener {
     try {
       if (isCorked) stream.cork()
       while (piece !== null) {
+        written += piece.length
         room = needsCallback ? this.#writePiece(piece, stream, this.#callbackFor(serializer, stream)) : this.#writeAtOnce(piece, stream)
-        piece = room && this.#inFlight < maxInFlight ? serializer.next(maxInFlight) : null
+        piece = room && this.#inFlight < maxInFlight ? serializer.next(maxPiece) : null
       }
     } finally {
       if (isCorked) stream.uncork()
       this.#isWriting = false
-      // 0: the kernel has copied everything, and libuv holds no reference
-      serializer.returnSlab(stream.writableLength === 0)
+      const isTaken = stream.writableLength === 0 // the kernel has copied everything, and libuv holds no reference
+      serializer.returnSlab(isTaken)
+      if (!isTaken) this.#maxPiece = MAX_PIECE
+      else if (written >= this.#maxPiece) this.#maxPiece = Math.min(2 * this.#maxPiece, LARGEST_PIECE)
       if (serializer.isEmpty) this.#letGoOf(serializer)
     }
     return room && this.#inFlight < maxInFlight

@@ -103,6 +103,31 @@ test('the transport gets no more than it has room for; the rest waits and is cou
   t.equal(readFrames(Buffer.concat(transport.writes)).frames.length, 10)
 })
 
+test('more of a long message is written at once, up to 256 KiB, as long as the kernel takes it at once', async t => {
+  const { writer, transport } = setUpPlain(t)
+  const lengths = (): number[] => transport.writes.splice(0).map(({ length }) => length / 1024)
+  const out = async (): Promise<void> => { while (writer.unsent > 0) await new Promise(resolve => { setImmediate(resolve) }) }
+  for (let i = 0; i < 5; i++) { // which say nothing of how much it takes
+    writer.add(TEXT, true, 'small')
+    writer.flush()
+  }
+  transport.writes.length = 0
+  writer.add(BINARY, true, Buffer.alloc(1024 * 1024 - 10))
+  await out()
+  t.strictSame(lengths().map(Math.ceil), [65, 128, 256, 256, 256, 64], 'the first with its header')
+  writer.add(BINARY, true, Buffer.alloc(70_000))
+  await out()
+  t.equal(lengths().length, 1)
+  transport.takes = true
+  writer.add(BINARY, true, Buffer.alloc(1024 * 1024 - 10))
+  await out()
+  t.strictSame(lengths().slice(1).map(Math.ceil), Array(12).fill(64), 'it takes them later')
+  transport.takes = 'at once'
+  writer.add(BINARY, true, Buffer.alloc(1024 * 1024 - 10))
+  await out()
+  t.strictSame(lengths().slice(1, 3), [128, 256])
+})
+
 test('each callback is called when its frame is out and not before, in the order of the frames', async t => {
   const { writer, transport } = setUp(t, 1)
   transport.takes = false
