@@ -1,6 +1,6 @@
 // frames -> bytes (RFC 6455 §5)
 // Small frames fed before the next pull are copied into one buffer; large payloads are passed by reference. next() returns at most
-// 64 KiB, so that the writer can stop in between.
+// 64 KiB, or what it is asked for, so that the writer can stop in between.
 import { randomFillSync } from 'node:crypto'
 import { encodeFrameHeader, frameHeaderLength } from '../protocol/frame.ts'
 import { mask } from '../protocol/mask.ts'
