@@ -107,6 +107,20 @@ export class RedisCluster {
       for (const key of keys) await source.call('MIGRATE', HOST, String(this.servers[to]!.port), key, '0', '5000')
     }
     for (const index of new Set([to, from, ...this.servers.keys()])) await this.admin(index).call('CLUSTER', 'SETSLOT', String(slot), 'NODE', this.#ids[to]!).catch(() => {}) // a replica is not told
+    await this.#until(() => this.#agreeOn(slot, this.#ids[to]!))
+  }
+
+  /**
+   * All know who has a slot, and the latest epoch: whoever takes the next slot numbers its claim by the epoch that it knows, and one with an older number
+   * is not believed, so that nobody would have the slot.
+   */
+  async #agreeOn (slot: number, id: string): Promise<boolean> {
+    const views = await Promise.all(this.#admins.map(async admin => {
+      const ranges = await admin.call('CLUSTER', 'SLOTS') as Array<[from: number, to: number, primary: [host: string, port: number, id: string]]>
+      const owner = ranges.find(([from, to]) => from <= slot && slot <= to)?.[2][2]
+      return `${owner} ${/cluster_current_epoch:\d+/.exec(String(await admin.call('CLUSTER', 'INFO')))}`
+    }))
+    return views.every(view => view === views[0] && view.startsWith(`${id} `))
   }
 
   async kill (): Promise<void> {
