@@ -19,14 +19,12 @@ for (const isHttp2 of [false, true]) {
     await app.register(websocket, { topics: { rules: [{ topic: '*', size: 5_000 }] } })
     const { topics } = app.websocketServer
     const versions = new Set<string>()
-    let resumed = 0
-    let recovered = 0
+    const resumed: Array<Promise<{ recovered: boolean }>> = []
     app.get<{ Querystring: { since?: string } }>('/news', { websocket: true }, async (connection, { query: { since }, raw }) => {
       versions.add(raw.httpVersion)
-      const result = await connection.subscribe('news', { since, encode })
-      if (since === '') return
-      resumed++
-      if (result.recovered) recovered++
+      const result = connection.subscribe('news', { since, encode })
+      if (since !== '') resumed.push(result)
+      await result
     })
     await app.listen({ port: 0, host: '127.0.0.1' })
     t.teardown(() => app.close())
@@ -69,8 +67,9 @@ for (const isHttp2 of [false, true]) {
     await publishing
     const [first] = numbers
     t.strictSame(numbers, numbers.map((_, index) => first! + index))
-    t.equal(recovered, resumed)
-    t.ok(resumed >= CUTS, 'more where a connection was cut before its first message')
+    t.ok(resumed.length >= CUTS, 'more where a connection was cut before its first message')
+    const results = await Promise.allSettled(resumed) // the last may still be on its way
+    t.strictSame(results.filter(result => result.status === 'fulfilled' && !result.value.recovered), [])
     t.strictSame(versions, new Set([isHttp2 ? '2.0' : '1.1']))
   })
 }
