@@ -342,12 +342,12 @@ export class HandshakeRouter implements Crowd {
     }
     if (!upgrade.start()) return
     try {
-      if (!hasBodyApart) {
+      if (hasBodyApart) {
+        if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for ordinary requests
+        this.#route(request, response)
+      } else {
         upgrade.refuse(tooManyHeaderFields(limit))
-        return
       }
-      if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue() // as Node does for ordinary requests
-      this.#route(request, response)
     } finally {
       upgrade.wait()
     }

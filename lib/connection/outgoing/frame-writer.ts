@@ -74,8 +74,8 @@ export class FrameWriter implements StreamWriter, TickEndListener {
   #isWriting = false
   #held = false
   #isFlushScheduled = false
-  #ended = false
-  #isPeerDone = true
+  // what transport.finish() is to be called with once everything is out
+  #isPeerDone: boolean | null = null
   #destroyed = false
   // pieces of work since the start, and the clock for their fair share
   #work = 0
@@ -210,7 +210,6 @@ export class FrameWriter implements StreamWriter, TickEndListener {
 
   /** Ends the transport once everything is out. @param isPeerDone nothing more is expected from the peer */
   end (isPeerDone: boolean): void {
-    this.#ended = true
     this.#isPeerDone = isPeerDone
     this.flush()
   }
@@ -222,7 +221,7 @@ export class FrameWriter implements StreamWriter, TickEndListener {
 
   flush (): void {
     if (this.#held || !this.#writeOut()) return
-    if (this.#ended && !this.#transport.stream.writableEnded) this.#transport.finish(this.#isPeerDone)
+    if (this.#isPeerDone !== null && !this.#transport.stream.writableEnded) this.#transport.finish(this.#isPeerDone)
   }
 
   /** @returns whether everything is written and there is room for more */
